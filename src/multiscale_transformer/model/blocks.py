@@ -1,0 +1,109 @@
+"""Attention under the one rule of time, within a scale and across scales.
+
+A state carries a stamp, the last byte it may know; a query reads a key only if the key's stamp is not later than its own.
+`visible` is that rule and the only mask in AXL. A cross-scale query may see no key at all (the first bytes come before the
+first finished block), so each pair owns a learned sink that is always visible. Stamps grow along every scale, so the keys
+a query may read are always a prefix of them: the whole mask is one number for each query.
+"""
+
+# Shape suffixes: B batch, N query rows, M key rows, E model width, H heads, D head width.
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from multiscale_transformer.model.cache import KeyValues
+from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.kernels import norm_rotate, prefix_attention, rms_norm
+from multiscale_transformer.model.layers import Linear, SwiGLU
+
+Angles = tuple[Tensor, Tensor]
+
+
+def visible(query_stamps_N: Tensor, key_stamps_M: Tensor) -> Tensor:
+    """The rule of time: for each query, how many of the keys (their stamps ascend) it may read."""
+    return torch.searchsorted(key_stamps_M, query_stamps_N, right=True)
+
+
+class SelfAttention(nn.Module):
+    """Causal attention within a scale, with normalised queries and keys (Henry et al. 2020) and a query gain."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads, self.head_dim = config.n_heads, config.head_dim
+        self.qkv = Linear(config.d_model, 3 * config.d_model, bias=config.bias, parts=3)
+        self.out = Linear(config.d_model, config.d_model, bias=config.bias)
+        self.query_gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, x_BNE: Tensor, angles: Angles, cache: KeyValues | None) -> Tensor:
+        """Attend from N new rows to themselves and the cached ones; appends the new keys and values to `cache`."""
+        q_BNHD, k_BNHD, v_BNHD = self.qkv(x_BNE).unflatten(-1, (3, self.heads, self.head_dim)).unbind(2)
+        q_BHND, k_BHMD, v_BHMD = norm_rotate(q_BNHD, angles), norm_rotate(k_BNHD, angles), v_BNHD.transpose(1, 2)
+        old = 0
+        if cache is not None:
+            old = cache.keys.length
+            k_BHMD, v_BHMD = cache.append(k_BHMD, v_BHMD)
+        prefix_N = torch.arange(old, k_BHMD.shape[2]) + 1
+        y_BHND = prefix_attention(q_BHND, k_BHMD, v_BHMD, self.query_gain, prefix_N)
+        return self.out(y_BHND.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One pre-norm transformer layer of one scale. Output maps start at zero, so a new block is the identity."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention = SelfAttention(config)
+        self.feed_forward = SwiGLU(config.d_model, config.d_ff, config.bias)
+        self.dropout = config.dropout
+        _zero(self.attention.out, self.feed_forward.w2)
+
+    def forward(self, x_BNE: Tensor, angles: Angles, cache: KeyValues | None) -> Tensor:
+        """(B, N, E) to the same shape."""
+        x_BNE = x_BNE + _drop(self.attention(rms_norm(x_BNE), angles, cache), self)
+        return x_BNE + _drop(self.feed_forward(rms_norm(x_BNE)), self)
+
+
+class CrossBlock(nn.Module):
+    """One directed pair: the rows of one scale read the states of another, then pass a SwiGLU of their own."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        d = config.d_model
+        self.heads, self.head_dim = config.n_heads, config.head_dim
+        self.query = Linear(d, d, bias=config.bias)
+        self.key_value = Linear(d, 2 * d, bias=config.bias, parts=2)
+        self.out = Linear(d, d, bias=config.bias)
+        self.query_gain = nn.Parameter(torch.ones(()))
+        self.sink_2HD = nn.Parameter(torch.zeros(2, config.n_heads, config.head_dim))
+        self.feed_forward = SwiGLU(d, config.d_ff, config.bias)
+        self.dropout = config.dropout
+        _zero(self.out, self.feed_forward.w2)
+
+    def project(self, source_BME: Tensor, angles: Angles) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, M, D) of the scale that is read."""
+        k_BMHD, v_BMHD = self.key_value(source_BME).unflatten(-1, (2, self.heads, self.head_dim)).unbind(2)
+        return norm_rotate(k_BMHD, angles), v_BMHD.transpose(1, 2)
+
+    def forward(self, x_BNE: Tensor, angles: Angles, k_BHMD: Tensor, v_BHMD: Tensor, prefix_N: Tensor) -> Tensor:
+        """Read the sink and, for each row, the first `prefix_N` keys and values."""
+        q_BNHD = self.query(rms_norm(x_BNE)).unflatten(-1, (self.heads, self.head_dim))
+        q_BHND = norm_rotate(q_BNHD, angles)
+        sink_k, sink_v = (
+            part.to(x_BNE.dtype)[None, :, None, :].expand(x_BNE.shape[0], -1, 1, -1) for part in self.sink_2HD
+        )
+        k_BHMD, v_BHMD = torch.cat((sink_k, k_BHMD), 2), torch.cat((sink_v, v_BHMD), 2)
+        y_BHND = prefix_attention(q_BHND, k_BHMD, v_BHMD, self.query_gain, prefix_N + 1)
+        x_BNE = x_BNE + _drop(self.out(y_BHND.transpose(1, 2).flatten(2)), self)
+        return x_BNE + _drop(self.feed_forward(rms_norm(x_BNE)), self)
+
+
+def _drop(x: Tensor, block: Block | CrossBlock) -> Tensor:
+    return F.dropout(x, block.dropout, block.training) if block.dropout else x
+
+
+def _zero(*maps: Linear) -> None:
+    for linear in maps:
+        nn.init.zeros_(linear.weight)

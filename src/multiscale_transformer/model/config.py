@@ -1,0 +1,228 @@
+"""What a model is, in eleven published numbers, and what it costs, before anything is built.
+
+`ModelConfig` holds the published fields; `parameters()`, `flops_per_byte()`, `cache_bytes()` and `decode_bytes()` are
+arithmetic on them and are tested against counted values, so that `axl suggest` and the reports never have to build a
+model to know its price. `load_config` and `load_recipe` read the YAML files in `configs/`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from multiscale_transformer.errors import AxlError, unknown_name
+from multiscale_transformer.model.vocabulary import VOCAB_SIZE
+
+T = TypeVar("T", bound=BaseModel)
+OptimizerName = Literal["adamw", "galore", "lion", "muon", "sgd"]
+
+
+class ModelConfig(BaseModel):
+    """Shape of a multi-scale byte transformer. Fields and defaults are the published ones except `max_seq_len`.
+
+    A scale s reads blocks of s bytes; `downsample_factors` lists the scales, the finest (1) first, each dividing the next.
+    `n_layers_per_scale` is one number for all scales or one for each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vocab_size: int = Field(VOCAB_SIZE, ge=VOCAB_SIZE, le=VOCAB_SIZE)
+    d_model: int = Field(256, ge=8)
+    n_heads: int = Field(4, ge=1)
+    d_ff: int = Field(688, ge=8)
+    n_layers_per_scale: int | tuple[int, ...] = 3
+    n_cross_attn_layers: int = Field(1, ge=0)
+    max_seq_len: int = Field(2048, ge=16)
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    bias: bool = False
+    rope_theta: float = Field(10000.0, gt=1.0)
+    downsample_factors: tuple[int, ...] = (1, 2, 4)
+
+    @field_validator("downsample_factors")
+    @classmethod
+    def _scales_nest(cls, factors: tuple[int, ...]) -> tuple[int, ...]:
+        if not factors or factors[0] != 1:
+            raise ValueError("downsample_factors must begin with 1, the fine scale")
+        for fine, coarse in zip(factors, factors[1:], strict=False):
+            if coarse <= fine or coarse % fine:
+                raise ValueError(f"each downsample factor must be a multiple of the one before, got {factors}")
+        return factors
+
+    @model_validator(mode="after")
+    def _shapes_fit(self) -> ModelConfig:
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}; choose n_heads from "
+                + ", ".join(str(h) for h in range(1, 33) if self.d_model % h == 0 and (self.d_model // h) % 2 == 0)
+            )
+        if self.head_dim % 2:
+            raise ValueError(f"the head width d_model / n_heads = {self.head_dim} must be even for rotary positions")
+        if len(self.layers) != len(self.downsample_factors) or min(self.layers) < 1:
+            raise ValueError("n_layers_per_scale must be one positive number, or one for each downsample factor")
+        return self
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.d_model // self.n_heads
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Layers of each scale, fine first."""
+        if isinstance(self.n_layers_per_scale, int):
+            return (self.n_layers_per_scale,) * len(self.downsample_factors)
+        return self.n_layers_per_scale
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """(reader, read) scales of one cross-scale layer, coarse readers first so that fine ones see their update."""
+        scales = self.downsample_factors
+        return tuple((a, b) for a in reversed(scales) for b in scales if a != b)
+
+    def _block_matrices(self) -> int:
+        return 4 * self.d_model**2 + 3 * self.d_model * self.d_ff
+
+    def _block_vectors(self) -> int:
+        """Query gain, plus the biases of q, k, v, o, w1, w3 and w2 when `bias` is set."""
+        return 1 + (5 * self.d_model + 2 * self.d_ff if self.bias else 0)
+
+    def parameters(self) -> int:
+        """Number of parameters, each counted once (the head shares the embedding table)."""
+        d, scales = self.d_model, self.downsample_factors
+        block = self._block_matrices() + self._block_vectors()
+        stacks = sum(self.layers) * block
+        cross = self.n_cross_attn_layers * len(self.pairs) * (block + 2 * d)  # 2d: the sink key and value
+        resample = sum(2 * s * d * d + d for s in scales[1:])  # down, up and the start state
+        fusion = len(scales) * (len(scales) * d + 1) if len(scales) > 1 else 0
+        return self.vocab_size * d + stacks + cross + resample + fusion
+
+    def flops_per_byte(self, context: int | None = None, *, training: bool = False) -> float:
+        """Matrix-product FLOPs per byte (a multiply-add counts 2), averaged over the positions of `context` bytes.
+
+        Attention counts the keys that a query may read, not the masked ones. Training is three times the forward pass
+        plus the exit head; elementwise work is not counted.
+        """
+        d, n = self.d_model, context or self.max_seq_len
+        total = 2.0 * self.vocab_size * d * (2 if training else 1)
+        for s, layers in zip(self.downsample_factors, self.layers, strict=True):
+            total += layers * (2 * self._block_matrices() + 4 * d * (n / s) / 2) / s
+        for a, b in self.pairs * self.n_cross_attn_layers:
+            queries = 2 * (2 * d * d + 3 * d * self.d_ff) / a
+            total += queries + 2 * (2 * d * d) / b + 4 * d * (n / b) / 2 / a
+        total += sum(2 * d * d + 2 * d * d for _ in self.downsample_factors[1:])  # s·d² every s bytes, down and up
+        return total * (3 if training else 1)
+
+    def cache_bytes(self, context: int | None = None, *, dtype_bytes: int = 4) -> int:
+        """Bytes of decoding state for `context` bytes of one sequence: keys and values, last states, the byte ids."""
+        n, d = context or self.max_seq_len, self.d_model
+        rows = sum(2 * layers * (n // s) for s, layers in zip(self.downsample_factors, self.layers, strict=True))
+        rows += sum(2 * (n // b) for _, b in self.pairs) * self.n_cross_attn_layers
+        rows += sum(n // s for s in self.downsample_factors[1:])
+        return rows * d * dtype_bytes + 8 * n
+
+    def decode_bytes(self, *, dtype_bytes: float = 4.0) -> float:
+        """Bytes of weights read per decoded byte of one sequence: a scale's weights are read once per block."""
+        d = self.d_model
+        block, total = self._block_matrices() + self._block_vectors(), float(self.vocab_size * d + d)
+        for s, layers in zip(self.downsample_factors, self.layers, strict=True):
+            total += layers * block / s
+        for a, b in self.pairs * self.n_cross_attn_layers:
+            total += (block + 2 * d - 2 * d * d) / a + 2 * d * d / b
+        total += sum(s * d * d / s + s * d * d / s + d for s in self.downsample_factors[1:])
+        if len(self.downsample_factors) > 1:
+            total += len(self.downsample_factors) * (len(self.downsample_factors) * d + 1)
+        return total * dtype_bytes
+
+
+class RecipeTraining(BaseModel):
+    """How a named model is trained unless the command line says otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimizer: OptimizerName = "muon"
+    minutes: float = Field(3.0, gt=0)
+
+
+class Recipe(BaseModel):
+    """One YAML file of `configs/`: a model by name, its shape and its training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+    model: ModelConfig
+    training: RecipeTraining = RecipeTraining()
+    published: dict[str, Any] = {}
+
+
+def config_folder() -> Path:
+    """Where the YAML files are: inside an installed package, or beside `src/` in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent.parent / "configs"
+
+
+@cache
+def _recipes() -> dict[str, Recipe]:
+    return {recipe.name: recipe for recipe in map(_read_recipe, sorted(config_folder().glob("*.yaml")))}
+
+
+def recipe_names() -> list[str]:
+    """Names of all shipped models."""
+    return list(_recipes())
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A shipped model by name or alias (case and -/_ do not matter), or any YAML file.
+
+    Raises AxlError for an unknown name (with the near ones), an unreadable file or an invalid config.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise AxlError(f"there is no config file {path}; give the path of a YAML file or the name of a shipped model")
+        return _read_recipe(path)
+    wanted = _fold(str(name_or_path))
+    for recipe in _recipes().values():
+        if wanted in {_fold(known) for known in (recipe.name, *recipe.aliases)}:
+            return recipe
+    raise unknown_name("model", str(name_or_path), recipe_names())
+
+
+def load_config(name_or_path: str | Path) -> ModelConfig:
+    """The `ModelConfig` of a shipped model or a YAML file; the published function."""
+    return load_recipe(name_or_path).model
+
+
+def parse_config(fields: Any, source: str) -> ModelConfig:
+    """Validate `fields`; raises AxlError with one line naming `source`."""
+    return _validated(ModelConfig, fields, source)
+
+
+def _fold(name: str) -> str:
+    return name.lower().replace("-", "_").removeprefix("axl_")
+
+
+def _read_recipe(path: Path) -> Recipe:
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise AxlError(f"cannot read {path}: {' '.join(str(error).split())}; it must be a YAML file") from error
+    if isinstance(fields, dict) and "model" not in fields:  # a bare ModelConfig, as published
+        fields = {"name": path.stem, "model": fields}
+    return _validated(Recipe, fields, str(path))
+
+
+def _validated(kind: type[T], fields: Any, source: str) -> T:
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise AxlError(f"{source} is not a valid config: {where + ': ' if where else ''}{message}") from error
