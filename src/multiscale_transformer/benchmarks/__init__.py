@@ -1,0 +1,1 @@
+"""Honest measurement: bits per byte, peers, comparisons at equal wall-clock, reports."""

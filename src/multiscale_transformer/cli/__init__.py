@@ -1,0 +1,1 @@
+"""The `axl` command: parse, build a config, call. No logic lives here."""

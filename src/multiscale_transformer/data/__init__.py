@@ -1,0 +1,1 @@
+"""From files to training windows: sources, filters, near-copies, split, streaming."""

@@ -1,0 +1,1 @@
+"""The multi-scale byte transformer and its config, cache, checkpoint and reference generation."""

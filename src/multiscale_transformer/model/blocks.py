@@ -67,7 +67,7 @@ class Block(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """One directed pair: the rows of one scale read the states of another, then pass a SwiGLU of their own."""
+    """One directed pair: the rows of one scale read the states of another, then pass a SwiGLU (if any)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -78,9 +78,9 @@ class CrossBlock(nn.Module):
         self.out = Linear(d, d, bias=config.bias)
         self.query_gain = nn.Parameter(torch.ones(()))
         self.sink_2HD = nn.Parameter(torch.zeros(2, config.n_heads, config.head_dim))
-        self.feed_forward = SwiGLU(d, config.d_ff, config.bias)
+        self.feed_forward = SwiGLU(d, config.cross_ff, config.bias) if config.cross_ff else None
         self.dropout = config.dropout
-        _zero(self.out, self.feed_forward.w2)
+        _zero(self.out, *([self.feed_forward.w2] if self.feed_forward else []))
 
     def project(self, source_BME: Tensor, angles: Angles) -> tuple[Tensor, Tensor]:
         """Keys and values (B, H, M, D) of the scale that is read."""
@@ -91,12 +91,12 @@ class CrossBlock(nn.Module):
         """Read the sink and, for each row, the first `prefix_N` keys and values."""
         q_BNHD = self.query(rms_norm(x_BNE)).unflatten(-1, (self.heads, self.head_dim))
         q_BHND = norm_rotate(q_BNHD, angles)
-        sink_k, sink_v = (
-            part.to(x_BNE.dtype)[None, :, None, :].expand(x_BNE.shape[0], -1, 1, -1) for part in self.sink_2HD
-        )
+        sink_k, sink_v = (part.to(x_BNE.dtype)[None, :, None, :].expand(x_BNE.shape[0], -1, 1, -1) for part in self.sink_2HD)
         k_BHMD, v_BHMD = torch.cat((sink_k, k_BHMD), 2), torch.cat((sink_v, v_BHMD), 2)
         y_BHND = prefix_attention(q_BHND, k_BHMD, v_BHMD, self.query_gain, prefix_N + 1)
         x_BNE = x_BNE + _drop(self.out(y_BHND.transpose(1, 2).flatten(2)), self)
+        if self.feed_forward is None:
+            return x_BNE
         return x_BNE + _drop(self.feed_forward(rms_norm(x_BNE)), self)
 
 

@@ -8,7 +8,6 @@ never stores a cache on itself; it gets one passed in.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from multiscale_transformer.model.config import ModelConfig

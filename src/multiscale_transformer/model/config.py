@@ -8,6 +8,7 @@ model to know its price. `load_config` and `load_recipe` read the YAML files in 
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,7 +26,8 @@ class ModelConfig(BaseModel):
     """Shape of a multi-scale byte transformer. Fields and defaults are the published ones except `max_seq_len`.
 
     A scale s reads blocks of s bytes; `downsample_factors` lists the scales, the finest (1) first, each dividing the next.
-    `n_layers_per_scale` is one number for all scales or one for each.
+    `n_layers_per_scale` is one number for all scales or one for each. `cross_d_ff` is the feed-forward width of the blocks
+    that read across scales: as published the same as `d_ff` (None), 0 for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,12 +36,13 @@ class ModelConfig(BaseModel):
     d_model: int = Field(256, ge=8)
     n_heads: int = Field(4, ge=1)
     d_ff: int = Field(688, ge=8)
+    cross_d_ff: int | None = Field(None, ge=0)
     n_layers_per_scale: int | tuple[int, ...] = 3
     n_cross_attn_layers: int = Field(1, ge=0)
     max_seq_len: int = Field(2048, ge=16)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     bias: bool = False
-    rope_theta: float = Field(10000.0, gt=1.0)
+    rope_theta: float = Field(10000.0, gt=1.0, allow_inf_nan=False)
     downsample_factors: tuple[int, ...] = (1, 2, 4)
 
     @field_validator("downsample_factors")
@@ -47,20 +50,19 @@ class ModelConfig(BaseModel):
     def _scales_nest(cls, factors: tuple[int, ...]) -> tuple[int, ...]:
         if not factors or factors[0] != 1:
             raise ValueError("downsample_factors must begin with 1, the fine scale")
-        for fine, coarse in zip(factors, factors[1:], strict=False):
+        for fine, coarse in pairwise(factors):
             if coarse <= fine or coarse % fine:
                 raise ValueError(f"each downsample factor must be a multiple of the one before, got {factors}")
         return factors
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> ModelConfig:
-        if self.d_model % self.n_heads:
+        if self.d_model % self.n_heads or self.head_dim % 2:
+            fit = [str(h) for h in range(1, 33) if self.d_model % (2 * h) == 0]
             raise ValueError(
-                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}; choose n_heads from "
-                + ", ".join(str(h) for h in range(1, 33) if self.d_model % h == 0 and (self.d_model // h) % 2 == 0)
+                f"d_model {self.d_model} is not divisible by n_heads {self.n_heads} into heads of an even width; "
+                + (f"choose n_heads from {', '.join(fit)}" if fit else "choose an even d_model")
             )
-        if self.head_dim % 2:
-            raise ValueError(f"the head width d_model / n_heads = {self.head_dim} must be even for rotary positions")
         if len(self.layers) != len(self.downsample_factors) or min(self.layers) < 1:
             raise ValueError("n_layers_per_scale must be one positive number, or one for each downsample factor")
         return self
@@ -83,19 +85,24 @@ class ModelConfig(BaseModel):
         scales = self.downsample_factors
         return tuple((a, b) for a in reversed(scales) for b in scales if a != b)
 
-    def _block_matrices(self) -> int:
-        return 4 * self.d_model**2 + 3 * self.d_model * self.d_ff
+    @property
+    def cross_ff(self) -> int:
+        """Feed-forward width of the cross-scale blocks."""
+        return self.d_ff if self.cross_d_ff is None else self.cross_d_ff
 
-    def _block_vectors(self) -> int:
-        """Query gain, plus the biases of q, k, v, o, w1, w3 and w2 when `bias` is set."""
-        return 1 + (5 * self.d_model + 2 * self.d_ff if self.bias else 0)
+    def _block_matrices(self, d_ff: int) -> int:
+        return 4 * self.d_model**2 + 3 * self.d_model * d_ff
+
+    def _block_vectors(self, d_ff: int) -> int:
+        """Query gain, plus the biases of q, k, v, o and (if there is one) the SwiGLU's w1, w3, w2 when `bias` is set."""
+        return 1 + (4 * self.d_model + (self.d_model + 2 * d_ff) * (d_ff > 0) if self.bias else 0)
 
     def parameters(self) -> int:
         """Number of parameters, each counted once (the head shares the embedding table)."""
         d, scales = self.d_model, self.downsample_factors
-        block = self._block_matrices() + self._block_vectors()
-        stacks = sum(self.layers) * block
-        cross = self.n_cross_attn_layers * len(self.pairs) * (block + 2 * d)  # 2d: the sink key and value
+        stacks = sum(self.layers) * (self._block_matrices(self.d_ff) + self._block_vectors(self.d_ff))
+        pair = self._block_matrices(self.cross_ff) + self._block_vectors(self.cross_ff) + 2 * d  # 2d: the sink's key, value
+        cross = self.n_cross_attn_layers * len(self.pairs) * pair
         resample = sum(2 * s * d * d + d for s in scales[1:])  # down, up and the start state
         fusion = len(scales) * (len(scales) * d + 1) if len(scales) > 1 else 0
         return self.vocab_size * d + stacks + cross + resample + fusion
@@ -109,11 +116,13 @@ class ModelConfig(BaseModel):
         d, n = self.d_model, context or self.max_seq_len
         total = 2.0 * self.vocab_size * d * (2 if training else 1)
         for s, layers in zip(self.downsample_factors, self.layers, strict=True):
-            total += layers * (2 * self._block_matrices() + 4 * d * (n / s) / 2) / s
+            total += layers * (2 * self._block_matrices(self.d_ff) + 4 * d * (n / s) / 2) / s
         for a, b in self.pairs * self.n_cross_attn_layers:
-            queries = 2 * (2 * d * d + 3 * d * self.d_ff) / a
+            queries = 2 * (2 * d * d + 3 * d * self.cross_ff) / a
             total += queries + 2 * (2 * d * d) / b + 4 * d * (n / b) / 2 / a
-        total += sum(2 * d * d + 2 * d * d for _ in self.downsample_factors[1:])  # s·d² every s bytes, down and up
+        coarser = len(self.downsample_factors) - 1
+        total += coarser * (2 * d * d + 2 * d * d)  # a map of s·d² every s bytes, down and up
+        total += 2 * (coarser + 1) ** 2 * d if coarser else 0  # the fusion gate
         return total * (3 if training else 1)
 
     def cache_bytes(self, context: int | None = None, *, dtype_bytes: int = 4) -> int:
@@ -127,11 +136,13 @@ class ModelConfig(BaseModel):
     def decode_bytes(self, *, dtype_bytes: float = 4.0) -> float:
         """Bytes of weights read per decoded byte of one sequence: a scale's weights are read once per block."""
         d = self.d_model
-        block, total = self._block_matrices() + self._block_vectors(), float(self.vocab_size * d + d)
+        total = float(self.vocab_size * d + d)
+        block = self._block_matrices(self.d_ff) + self._block_vectors(self.d_ff)
+        pair = self._block_matrices(self.cross_ff) + self._block_vectors(self.cross_ff)
         for s, layers in zip(self.downsample_factors, self.layers, strict=True):
             total += layers * block / s
         for a, b in self.pairs * self.n_cross_attn_layers:
-            total += (block + 2 * d - 2 * d * d) / a + 2 * d * d / b
+            total += (pair + 2 * d - 2 * d * d) / a + 2 * d * d / b
         total += sum(s * d * d / s + s * d * d / s + d for s in self.downsample_factors[1:])
         if len(self.downsample_factors) > 1:
             total += len(self.downsample_factors) * (len(self.downsample_factors) * d + 1)
@@ -147,6 +158,28 @@ class RecipeTraining(BaseModel):
     minutes: float = Field(3.0, gt=0)
 
 
+class Published(BaseModel):
+    """What the original authors stated of a model, as they stated it: none of it is a measurement of ours.
+
+    `parameters` may be rounded, as it was published; `extra_parameters` of them belong to agentic modules that the text model
+    does not have. `perplexity` is the README's, of a design that as documented sees the bytes it predicts: it is no target.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parameters: int = Field(gt=0)
+    extra_parameters: int = Field(0, ge=0)
+    optimizer: OptimizerName
+    minutes: float | None = Field(None, gt=0)
+    perplexity: float = Field(ge=1.0)
+    notes: str = ""
+
+    @property
+    def text_parameters(self) -> int:
+        """Parameters of the text model alone."""
+        return self.parameters - self.extra_parameters
+
+
 class Recipe(BaseModel):
     """One YAML file of `configs/`: a model by name, its shape and its training."""
 
@@ -157,14 +190,12 @@ class Recipe(BaseModel):
     description: str = ""
     model: ModelConfig
     training: RecipeTraining = RecipeTraining()
-    published: dict[str, Any] = {}
+    published: Published | None = None
 
 
 def config_folder() -> Path:
-    """Where the YAML files are: inside an installed package, or beside `src/` in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parent.parent / "configs"
+    """Where the YAML files are: package data, which a checkout links to `configs/` at its root."""
+    return Path(__file__).resolve().parent.parent / "configs"
 
 
 @cache
@@ -222,7 +253,17 @@ def _validated(kind: type[T], fields: Any, source: str) -> T:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise AxlError(f"{source} is not a valid config: {where + ': ' if where else ''}{message}") from error
+        raise AxlError(f"{source} is not a valid config: {_explained(error)}") from error
+
+
+def _explained(error: ValidationError) -> str:
+    """The first thing that is wrong, with the place of it; an unknown field lists the near ones."""
+    first = error.errors()[0]
+    *place, last = [str(part) for part in first["loc"]] or [""]
+    if first["type"] == "extra_forbidden":
+        parts: dict[str, type[BaseModel]] = {"model": ModelConfig, "training": RecipeTraining, "published": Published}
+        whole = Recipe if error.title == Recipe.__name__ else ModelConfig
+        return str(unknown_name("field", last, (parts[place[-1]] if place else whole).model_fields))
+    where = ".".join([*place, last]).strip(".")
+    what = "it must hold named fields, like d_model: 256" if first["type"] == "model_type" else first["msg"]
+    return f"{where + ': ' if where else ''}{what.removeprefix('Value error, ')}"

@@ -136,8 +136,8 @@ def prefix_attention(q_BHND: Tensor, k_BHMD: Tensor, v_BHMD: Tensor, gain: Tenso
 
 
 def _inverse_rms(x: Tensor) -> Tensor:
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return (x.shape[-1] ** 0.5) / norm.clamp_min_(EPSILON)
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return norm.clamp_min_(EPSILON).reciprocal_().mul_(x.shape[-1] ** 0.5)
 
 
 def _turn(x_BHND: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

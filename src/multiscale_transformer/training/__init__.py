@@ -1,0 +1,1 @@
+"""Time-boxed training on CPUs: loop, optimizers, schedules, growing, logging."""

@@ -1,77 +1,113 @@
-"""Which parameter gets which rule: the five optimizers behind `--optimizer`, each with its own measured learning rate.
+"""Which rule updates which weight, for each of the five optimizers.
 
-`build_optimizers` returns one or two `torch.optim.Optimizer`s (Muon leaves tables, gates and vectors to AdamW). Every group
-remembers its peak rate in `peak_lr`, so that the schedule is one factor for all.
+Matrices between states can be treated as matrices (Muon, GaLore); embeddings, gates, gains and start states go to AdamW
+beside them. Lion, AdamW and SGD take everything. Learning rates are our own best at the default recipe (docs/optimizers.md).
 """
 
 from __future__ import annotations
 
-from typing import cast, get_args
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch import Tensor, nn
 
-from multiscale_transformer.errors import unknown_name
-from multiscale_transformer.model.config import OptimizerName
+from multiscale_transformer.errors import AxlError, unknown_name
 from multiscale_transformer.model.layers import Linear
 from multiscale_transformer.training.optimizers.galore import GaLore
 from multiscale_transformer.training.optimizers.lion import Lion
 from multiscale_transformer.training.optimizers.muon import Muon
 
-OPTIMIZERS = get_args(OptimizerName)
+__all__ = ["LEARNING_RATES", "GaLore", "Lion", "Muon", "OptimizerSet", "build_optimizer"]
 
-# Best of a sweep at the size that three minutes train (docs/log.md, "Optimizers").
-LEARNING_RATES: dict[str, float] = {"adamw": 4e-3, "galore": 1e-2, "lion": 5e-4, "muon": 0.02, "sgd": 0.3}
-AUXILIARY_LR = 4e-3  # AdamW beside Muon: embedding, gates, sinks, gains
-ADAM_BETAS = (0.9, 0.99)
+LEARNING_RATES = {"adamw": 3e-3, "galore": 1e-2, "lion": 5e-4, "muon": 2e-2, "sgd": 0.3}
+BESIDE_LR = 5e-3  # AdamW beside Muon and GaLore, for what is not a matrix between states
+ADAM_BETAS = (0.9, 0.99)  # a long second-moment memory: batches of some KB are noisy
 
 
-def build_optimizers(
-    model: nn.Module, name: str, *, lr: float | None = None, products: torch.dtype = torch.float32
-) -> list[Optimizer]:
-    """Optimizers over all parameters of `model`; `lr` overrides the default peak rate, `products` is Muon's dtype.
+class OptimizerSet:
+    """Optimizers that step together, with one multiplier on all their learning rates and state that saves as tensors."""
 
-    Raises AxlError for an unknown name, listing the near ones.
+    def __init__(self, model: nn.Module, members: list[torch.optim.Optimizer]) -> None:
+        self.members = members
+        self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+        for group in self._groups():
+            group["initial_lr"] = group["lr"]
+
+    def _groups(self) -> Iterator[dict[str, object]]:
+        for member in self.members:
+            yield from member.param_groups
+
+    def step(self, multiplier: float) -> None:
+        """Update all weights with `multiplier` times their learning rates and drop the gradients."""
+        for group in self._groups():
+            group["lr"] = group["initial_lr"] * multiplier  # type: ignore[operator]
+        for member in self.members:
+            member.step()
+            member.zero_grad(set_to_none=True)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """All state as `parameter name/state name` to tensor."""
+        return {
+            f"{self._names[parameter]}/{key}": value
+            for member in self.members
+            for parameter, state in member.state.items()
+            for key, value in state.items()
+        }
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `state_tensors` gave; parameters without saved state (newly grown ones) start afresh."""
+        saved: dict[str, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            name, _, what = key.rpartition("/")
+            saved.setdefault(name, {})[what] = value
+        for member in self.members:
+            for group in member.param_groups:
+                for parameter in group["params"]:
+                    if self._names[parameter] in saved:
+                        member.state[parameter] = saved[self._names[parameter]]
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory of the state in bytes."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.state_tensors().values())
+
+
+def build_optimizer(model: nn.Module, name: str, lr: float | None = None, dtype: torch.dtype = torch.float32) -> OptimizerSet:
+    """The optimizer `name` for `model`; `lr` replaces its default, `dtype` is the one matrices are computed in.
+
+    Raises AxlError for an unknown name or a learning rate that is not positive.
     """
-    if name not in OPTIMIZERS:
-        raise unknown_name("optimizer", name, OPTIMIZERS)
-    rate = LEARNING_RATES[name] if lr is None else lr
-    everything = [p for p in model.parameters() if p.requires_grad]
-    built: list[Optimizer]
-    if name == "lion":
-        built = [Lion(everything, lr=rate)]
-    elif name == "sgd":
-        built = [SGD(everything, lr=rate, momentum=0.9, nesterov=True)]
-    elif name == "galore":
-        built = [GaLore(everything, lr=rate)]
-    elif name == "adamw":
-        built = [AdamW(everything, lr=rate, betas=ADAM_BETAS, weight_decay=0.0, foreach=True)]
-    else:
-        matrices = [m for m in model.modules() if isinstance(m, Linear) and m.orthogonal]
-        groups = [
-            {"params": [m.weight for m in matrices if m.parts == parts], "parts": parts}
-            for parts in sorted({m.parts for m in matrices})
-        ]
-        taken = {id(m.weight) for m in matrices}
-        rest = [p for p in everything if id(p) not in taken]
-        auxiliary = AUXILIARY_LR * rate / LEARNING_RATES["muon"]
-        built = [Muon(groups, lr=rate, dtype=products)]
-        built.append(AdamW(rest, lr=auxiliary, betas=ADAM_BETAS, weight_decay=0.0, foreach=True))
-    for optimizer in built:
-        for group in optimizer.param_groups:
-            group["peak_lr"] = group["lr"]
-    return built
+    if name not in _BUILDERS:
+        raise unknown_name("optimizer", name, _BUILDERS)
+    if lr is not None and not 0 < lr < float("inf"):
+        raise AxlError(f"the learning rate must be positive, got {lr}; leave it out for {name}'s default")
+    return OptimizerSet(model, _BUILDERS[name](model, LEARNING_RATES[name] if lr is None else lr, dtype))
 
 
-def set_rate(optimizers: list[Optimizer], factor: float) -> None:
-    """Set every group to `factor` times its peak rate."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = factor * cast(float, group["peak_lr"])
+def _adamw(parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=lr, betas=ADAM_BETAS, weight_decay=0.0, fused=True)
 
 
-def state_bytes(optimizers: list[Optimizer]) -> int:
-    """Bytes of optimizer state, once it exists."""
-    held = (value for o in optimizers for state in o.state.values() for value in state.values())
-    return sum(value.numel() * value.element_size() for value in held if isinstance(value, torch.Tensor))
+def _split(model: nn.Module) -> tuple[dict[Tensor, int], list[nn.Parameter]]:
+    """Matrices between states with their number of stacked maps, and all other parameters."""
+    matrices = {m.weight: m.parts for m in model.modules() if isinstance(m, Linear) and m.orthogonal}
+    return matrices, [p for p in model.parameters() if p not in matrices]
+
+
+def _build_muon(model: nn.Module, lr: float, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+    matrices, rest = _split(model)
+    return [Muon(list(matrices), list(matrices.values()), lr, 0.95, dtype), _adamw(rest, BESIDE_LR)]
+
+
+def _build_galore(model: nn.Module, lr: float, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+    matrices, rest = _split(model)
+    return [GaLore(list(matrices), lr), _adamw(rest, BESIDE_LR)]
+
+
+_BUILDERS: dict[str, Callable[[nn.Module, float, torch.dtype], list[torch.optim.Optimizer]]] = {
+    "adamw": lambda model, lr, _: [_adamw(list(model.parameters()), lr)],
+    "galore": _build_galore,
+    "lion": lambda model, lr, _: [Lion(model.parameters(), lr)],
+    "muon": _build_muon,
+    "sgd": lambda model, lr, _: [torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, nesterov=True)],
+}

@@ -1,8 +1,10 @@
-"""GaLore: AdamW in a low-rank projection of each matrix's gradient (Zhao et al. 2024, arXiv 2403.03507).
+"""GaLore: Adam in a low-rank projection of each gradient (Zhao et al. 2024, arXiv 2403.03507).
 
-A teaching option: at the sizes a CPU trains in minutes optimizer state is not what runs out. Matrices no larger than the
-rank, and everything that is not a matrix, get plain AdamW.
+For an m x n gradient with m <= n the two Adam states are r x n and the projector m x r, instead of 2 m n. Every `refresh`
+steps the projector becomes the r leading left singular vectors of the current gradient.
 """
+
+# Shape suffixes: R rows, C columns (R <= C), r rank.
 
 from __future__ import annotations
 
@@ -11,60 +13,48 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 
-class GaLore(Optimizer):
-    """Adam on P^T g, where P are the top `rank` singular vectors of g on its shorter side, renewed every `refresh` steps.
-
-    The projected update is scaled by `scale` (the paper's alpha).
-    """
+class GaLore(torch.optim.Optimizer):
+    """Adam on P^T G, mapped back through P and scaled by `scale`; for weights with two dimensions only."""
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 0.01,
-        betas: tuple[float, float] = (0.9, 0.999),
-        rank: int = 64,
+        lr: float = 1e-2,
+        rank: int = 32,
         refresh: int = 200,
         scale: float = 0.25,
-        eps: float = 1e-8,
+        betas: tuple[float, float] = (0.9, 0.99),
     ) -> None:
-        super().__init__(
-            params, {"lr": lr, "betas": betas, "rank": rank, "refresh": refresh, "scale": scale, "eps": eps}
-        )
+        super().__init__(params, {"lr": lr, "rank": rank, "refresh": refresh, "scale": scale, "betas": betas, "eps": 1e-8})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient; `closure` is not supported."""
+        """One update; `closure` is not supported."""
+        assert closure is None
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group)
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    tall = weight.shape[0] > weight.shape[1]
+                    w_RC, g_RC = (weight.mT, weight.grad.mT) if tall else (weight, weight.grad)
+                    w_RC.add_(self._update(self.state[weight], g_RC, group), alpha=-group["lr"])
 
-    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        project = gradient.ndim == 2 and min(gradient.shape) > group["rank"]
-        if project and state.get("step", 0) % group["refresh"] == 0:
-            state["basis"] = top_singular_vectors(gradient, group["rank"])
-        left = gradient.ndim == 2 and gradient.shape[0] <= gradient.shape[1]
-        if project:
-            gradient = state["basis"].T @ gradient if left else gradient @ state["basis"]
-        if "step" not in state:
-            state.update(step=0, mean=torch.zeros_like(gradient), square=torch.zeros_like(gradient))
+    def _update(self, state: dict[str, Tensor], g_RC: Tensor, group: dict[str, Any]) -> Tensor:
+        beta1, beta2 = group["betas"]
+        rank = min(group["rank"], g_RC.shape[0])
+        if not state:
+            state["step"] = torch.zeros(())
+            state["mean"], state["square"] = g_RC.new_zeros(rank, g_RC.shape[1]), g_RC.new_zeros(rank, g_RC.shape[1])
+        if int(state["step"]) % group["refresh"] == 0:
+            # Left singular vectors are eigenvectors of the small Gram matrix: far cheaper than the SVD of the paper's code.
+            state["projector"] = torch.linalg.eigh(g_RC @ g_RC.mT).eigenvectors[:, -rank:].contiguous()
         state["step"] += 1
-        (beta1, beta2), step = group["betas"], state["step"]
-        state["mean"].lerp_(gradient, 1 - beta1)
-        state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        denominator = (state["square"] / (1 - beta2**step)).sqrt_().add_(group["eps"])
-        update = state["mean"] / (1 - beta1**step) / denominator
-        if project:
-            update = group["scale"] * (state["basis"] @ update if left else update @ state["basis"].T)
-        parameter.add_(update, alpha=-group["lr"])
-
-
-def top_singular_vectors(matrix_MN: Tensor, rank: int) -> Tensor:
-    """Orthonormal basis (min(M, N), rank) of the strongest directions on the shorter side, from the Gram matrix."""
-    wide = matrix_MN.shape[0] <= matrix_MN.shape[1]
-    gram = matrix_MN @ matrix_MN.T if wide else matrix_MN.T @ matrix_MN
-    return torch.linalg.eigh(gram.double())[1][:, -rank:].to(matrix_MN.dtype)
+        small_rC = state["projector"].mT @ g_RC
+        state["mean"].lerp_(small_rC, 1 - beta1)
+        state["square"].mul_(beta2).addcmul_(small_rC, small_rC, value=1 - beta2)
+        step = int(state["step"])
+        mean = state["mean"] / (1 - beta1**step)
+        square = state["square"] / (1 - beta2**step)
+        update_RC: Tensor = state["projector"] @ (mean / (square.sqrt() + group["eps"]))
+        return update_RC * float(group["scale"])

@@ -1,8 +1,4 @@
-"""Lion: the sign of an interpolated momentum (Chen et al. 2023, arXiv 2302.06675), one state per parameter.
-
-The published AXL models with `-Lion` in their names are trained with it. It needs a learning rate 3-10 times below
-AdamW's, because every coordinate moves by exactly `lr`.
-"""
+"""Lion: the sign of an interpolated momentum (Chen et al. 2023, arXiv 2302.06675). One state per weight instead of two."""
 
 from __future__ import annotations
 
@@ -10,17 +6,18 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
 
 
-class Lion(Optimizer):
-    """w <- w (1 - lr * weight_decay) - lr * sign(b1 m + (1 - b1) g), then m <- b2 m + (1 - b2) g."""
+class Lion(torch.optim.Optimizer):
+    """w -= lr * (sign(b1 m + (1 - b1) g) + weight_decay * w), then m = b2 m + (1 - b2) g.
+
+    The default betas are the paper's for language models.
+    """
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float = 3e-4,
         betas: tuple[float, float] = (0.95, 0.98),
         weight_decay: float = 0.0,
     ) -> None:
@@ -28,23 +25,21 @@ class Lion(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient; `closure` is not supported."""
+        """One update; `closure` is not supported."""
+        assert closure is None
         for group in self.param_groups:
-            lr, (beta1, beta2) = group["lr"], group["betas"]
-            with_grad = [p for p in group["params"] if p.grad is not None]
-            if not with_grad:
+            beta1, beta2 = group["betas"]
+            weights = [w for w in group["params"] if w.grad is not None]
+            if not weights:
                 continue
-            gradients = [p.grad for p in with_grad]
-            momenta = [self._momentum(p) for p in with_grad]
-            updates = torch._foreach_lerp(gradients, momenta, beta1)
-            torch._foreach_sign_(updates)
+            for w in weights:
+                if "momentum" not in self.state[w]:
+                    self.state[w]["momentum"] = torch.zeros_like(w)
+            grads = [w.grad for w in weights]
+            momenta = [self.state[w]["momentum"] for w in weights]
             if group["weight_decay"]:
-                torch._foreach_mul_(with_grad, 1 - lr * group["weight_decay"])
-            torch._foreach_add_(with_grad, updates, alpha=-lr)
-            torch._foreach_lerp_(momenta, gradients, 1 - beta2)
-
-    def _momentum(self, parameter: Tensor) -> Tensor:
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        return state["momentum"]  # type: ignore[no-any-return]
+                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            updates = torch._foreach_lerp(momenta, grads, 1 - beta1)
+            torch._foreach_sign_(updates)
+            torch._foreach_add_(weights, updates, alpha=-group["lr"])
+            torch._foreach_lerp_(momenta, grads, 1 - beta2)

@@ -1,79 +1,71 @@
-"""Muon: momentum whose update is the nearest orthogonal matrix (Jordan et al. 2024), for the 2-D maps of the blocks.
+"""Muon: momentum whose matrix updates are made orthogonal (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
 
-Newton-Schulz is all matrix products, so it runs at the speed of the model's own; matrices of one shape go through it
-together in one batched product. Maps that stack several projections (q, k and v; the two halves of SwiGLU) are
-orthogonalised part by part, because together they are not one map.
+On a CPU the Newton-Schulz iteration is a chain of small products, so all matrices of one shape are stacked and iterated at
+once. Projections that are stored under each other in one weight (q, k, v; the two halves of SwiGLU) are separate maps and are
+orthogonalised separately.
 """
+
+# Shape suffixes: K matrices of one shape, R rows, C columns (R <= C).
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic whose slope at 0 is steep: 5 steps bring singular values near 1
-
-
-def orthogonalise(update_PMN: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
-    """The orthogonal factor, approximately, of each matrix of a stack (P, M, N); `dtype` is that of the products."""
-    a, b, c = NEWTON_SCHULZ
-    x = update_PMN.to(dtype)
-    tall = x.shape[1] > x.shape[2]
-    if tall:
-        x = x.transpose(1, 2)
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(steps):
-        gram = torch.bmm(x, x.transpose(1, 2))
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.transpose(1, 2) if tall else x
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # the quintic of the reference implementation
+ITERATIONS = 5
 
 
-class Muon(Optimizer):
-    """Nesterov momentum, orthogonalised, scaled by sqrt(max(1, rows / columns)).
+def orthogonalise(x_KRC: Tensor) -> Tensor:
+    """Nearest semi-orthogonal matrices, roughly: singular values end between about 0.7 and 1.2. Keeps shape and dtype."""
+    a, b, c = COEFFICIENTS
+    x_KRC = x_KRC / (torch.linalg.matrix_norm(x_KRC, keepdim=True) + 1e-7)
+    for _ in range(ITERATIONS):
+        gram_KRR = x_KRC @ x_KRC.mT
+        x_KRC = torch.baddbmm(x_KRC, torch.baddbmm(gram_KRR, gram_KRR, gram_KRR, beta=b, alpha=c), x_KRC, beta=a)
+    return x_KRC
 
-    Each group may set `parts`: in how many equal row blocks its matrices are orthogonalised (default 1).
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, orthogonalised; the step of a matrix is scaled by sqrt(max(1, rows / columns)).
+
+    `parts[i]` says how many maps are stacked in the rows of `params[i]`. The iteration runs in `dtype` (bf16 where the CPU
+    computes it natively).
     """
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 0.02,
-        momentum: float = 0.95,
-        weight_decay: float = 0.0,
-        steps: int = 5,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps, "parts": 1}
-        super().__init__(params, defaults)
-        self.dtype = dtype
+    def __init__(self, params: Sequence[Tensor], parts: Sequence[int], lr: float, momentum: float, dtype: torch.dtype) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+        self._parts = dict(zip(params, parts, strict=True))
+        self._dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every matrix that has a gradient; `closure` is not supported."""
+        """One update; `closure` is not supported."""
+        assert closure is None
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-            for parameter in group["params"]:
-                if parameter.grad is None:
+            for weight in group["params"]:
+                if weight.grad is None:
                     continue
-                update = self._nesterov(parameter, group["momentum"])
-                if group["weight_decay"]:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                for target, part in zip(parameter.chunk(group["parts"]), update.chunk(group["parts"]), strict=True):
-                    by_shape[part.shape].append((target, part))
-            for (rows, columns), members in by_shape.items():
-                stacked = orthogonalise(torch.stack([part for _, part in members]), group["steps"], self.dtype)
-                rate = group["lr"] * max(1.0, rows / columns) ** 0.5
-                for (target, _), direction in zip(members, stacked.float().unbind(), strict=True):
-                    target.add_(direction, alpha=-rate)
+                update = self._momentum(weight, group["momentum"])
+                maps = zip(weight.chunk(self._parts[weight]), update.chunk(self._parts[weight]), strict=True)
+                for pair in maps:
+                    by_shape[pair[0].shape].append(pair)
+            for (rows, columns), pairs in by_shape.items():
+                updates = torch.stack([update.to(self._dtype) for _, update in pairs])
+                tall = rows > columns
+                steps = orthogonalise(updates.mT).mT if tall else orthogonalise(updates)
+                for (matrix, _), step in zip(pairs, steps, strict=True):
+                    matrix.add_(step, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
 
-    def _nesterov(self, parameter: Tensor, momentum: float) -> Tensor:
-        state, gradient = self.state[parameter], parameter.grad
-        assert gradient is not None
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        state["momentum"].lerp_(gradient, 1 - momentum)
-        return gradient.lerp(state["momentum"], momentum)
+    def _momentum(self, weight: Tensor, decay: float) -> Tensor:
+        state: dict[str, Any] = self.state[weight]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(weight)
+        assert weight.grad is not None
+        state["momentum"].lerp_(weight.grad, 1 - decay)
+        return torch.lerp(weight.grad, state["momentum"], decay)

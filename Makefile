@@ -1,0 +1,40 @@
+# Two commands do everything: `make quickstart` trains a model and completes with it, `make test` checks the project.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+MINUTES ?= 3
+
+.PHONY: quickstart test check fast slow clean
+
+quickstart: $(VENV)/.installed
+	@$(BIN)/axl quickstart --minutes $(MINUTES)
+
+test: $(VENV)/.dev check fast slow
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fast: $(VENV)/.dev
+	$(BIN)/pytest -m "not slow"
+
+slow: $(VENV)/.dev
+	$(BIN)/pytest -m slow
+
+# The version that runs must be at least 3.11; ensure that in words before pip says it in its own.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "AXL needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	$(BIN)/pip install -q -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,100 @@
+"""The figure of a run: bits per byte on the files it held out, beside compressors on the same files.
+
+A checkpoint remembers where its data came from and the hash of the whole corpus, so that `axl eval bpb` can load the same
+held-out files again, and refuses to call other files by that name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from multiscale_transformer import files
+from multiscale_transformer.benchmarks.peers import peers
+from multiscale_transformer.data.corpus import Corpus, load_corpus, load_documents
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.inference.scoring import Score, score_documents
+from multiscale_transformer.model.checkpoint import load_model
+from multiscale_transformer.training.card import write_card
+from multiscale_transformer.training.machine import compute_dtype
+from multiscale_transformer.training.run import TRAINING_FILE
+
+
+def measure_run(
+    folder: Path, corpus: Corpus, *, primed: bool = False, on_bytes: Callable[[int], None] | None = None
+) -> dict[str, Any]:
+    """Score the checkpoint in `folder` and the compressors on `corpus.held_out`; write both into `training.json`, and the card.
+
+    Returns the content of `training.json`. `primed` adds PPMd primed with the training files, which takes a while.
+    """
+    score = _score(folder, corpus.held_out, None, on_bytes)
+    facts = read_training(folder)
+    facts["held_out"] = {
+        "bits_per_byte": score.bits_per_byte,
+        "bytes": score.bytes,
+        **peers(corpus.train if primed else None, corpus.held_out),
+    }
+    files.write_json(folder / TRAINING_FILE, facts)
+    write_card(folder, facts)
+    return facts
+
+
+def evaluate_bpb(
+    folder: Path,
+    data: Sequence[str] | None,
+    *,
+    context: int | None = None,
+    with_peers: bool = False,
+    on_bytes: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Bits per byte of the checkpoint on `data`, or on its own held-out files; figures by name.
+
+    Raises AxlError when the run's data changed since.
+    """
+    train, what = None, "held out by the run"
+    if data:
+        documents, what = load_documents(data), ", ".join(data)
+    else:
+        facts = read_training(folder)["data"]
+        corpus = load_corpus(facts["sources"])
+        if corpus.sha256 != facts["sha256"]:
+            raise AxlError(f"the files that {folder} was trained from have changed; name what to score with --data")
+        train, documents = corpus.train, corpus.held_out
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if on_bytes is not None:
+            on_bytes(done, documents.nbytes)
+
+    score = _score(folder, documents, context, advance)
+    return {
+        "bits_per_byte": score.bits_per_byte,
+        "bytes": score.bytes,
+        "documents": len(documents),
+        "data": what,
+        "context": context or load_model(folder).config.max_seq_len,
+        **(peers(train, documents) if with_peers else {}),
+    }
+
+
+def read_training(folder: Path) -> dict[str, Any]:
+    """`training.json` of a checkpoint. Raises AxlError when it is missing or damaged."""
+    path = folder / TRAINING_FILE
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    except FileNotFoundError as error:
+        raise AxlError(f"{folder} is not a finished run (no {TRAINING_FILE}); give the folder that axl train wrote") from error
+    except (OSError, ValueError) as error:
+        raise AxlError(f"{path} is damaged ({error}); restore it or train again") from error
+
+
+def _score(folder: Path, documents: Any, context: int | None, on_bytes: Callable[[int], None] | None) -> Score:
+    model = load_model(folder)
+    model.compute_dtype = compute_dtype(torch.get_num_threads())
+    return score_documents(model, documents, context=context, on_bytes=on_bytes)

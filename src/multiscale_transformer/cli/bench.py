@@ -1,0 +1,154 @@
+"""`axl bench`: comparisons at equal wall-clock, written to runs/*.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from multiscale_transformer import files
+from multiscale_transformer.benchmarks.contest import Contender, contest
+from multiscale_transformer.benchmarks.flat import flat_config
+from multiscale_transformer.benchmarks.peers import peers
+from multiscale_transformer.benchmarks.stats import summary, verdict
+from multiscale_transformer.benchmarks.utilisation import measure_utilisation
+from multiscale_transformer.cli.console import errors, out
+from multiscale_transformer.cli.train import read_corpus
+from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.model.config import ModelConfig, load_recipe
+from multiscale_transformer.training.machine import default_threads
+from multiscale_transformer.training.optimizers import LEARNING_RATES
+from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
+from multiscale_transformer.training.suggest import shape
+from multiscale_transformer.training.trainer import Callback, Progress
+
+app = typer.Typer(help="Compare at equal wall-clock, interleaved, over seeds.", no_args_is_help=True)
+
+Minutes = Annotated[float, typer.Option(help="Time for each run.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
+Data = Annotated[list[str] | None, typer.Option(help="Data instead of the Python library.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).")]
+
+
+@app.command("train")
+def bench_train(
+    minutes: Minutes = 3.0,
+    seeds: Seeds = 3,
+    data: Data = None,
+    threads: Threads = None,
+    results: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/bench-train.json"),
+) -> None:
+    """The three-scale model against a flat byte transformer, xz and PPMd, each model at its best size."""
+    corpus = read_corpus(data or [STDLIB])
+
+    def contender(name: str, config: ModelConfig) -> Contender:
+        return Contender(name, config, _settings(config, minutes, threads, corpus.train.nbytes))
+
+    rows = contest(
+        [contender("three scales", shape(128)), contender("flat", flat_config())],
+        corpus,
+        range(seeds),
+        results,
+        callbacks=_show,
+    )
+    content = json.loads(results.read_text(encoding="utf-8"))
+    if "peers" not in content:
+        with errors.status("compressing with xz and PPMd"):
+            content["peers"] = peers(corpus.train, corpus.held_out)
+        files.write_json(results, content)
+    _print("Held-out bits per byte", rows)
+    for name, bits in content["peers"].items():
+        out.print(f"  {name}: {bits:.3f}")
+    ours, flat = (_bits(rows, name) for name in ("three scales", "flat"))
+    out.print(verdict("three scales", ours, "flat", flat))
+
+
+@app.command("optimizers")
+def bench_optimizers(
+    minutes: Minutes = 3.0,
+    seeds: Seeds = 3,
+    data: Data = None,
+    threads: Threads = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="One seed at several learning rates around each default.")] = False,
+    results: Annotated[Path | None, typer.Option(help="Where the figures go.")] = None,
+) -> None:
+    """Muon, AdamW, Lion, GaLore and SGD on the same model, each at its own best learning rate."""
+    results = results or Path("runs/bench-optimizers-sweep.json" if sweep else "runs/bench-optimizers.json")
+    corpus, config = read_corpus(data or [STDLIB]), shape(128)
+    base = _settings(config, minutes, threads, corpus.train.nbytes)
+    contenders = [
+        Contender(
+            f"{name} at {lr * factor:g}" if sweep else name,
+            config,
+            base.model_copy(update={"optimizer": name, "learning_rate": lr * factor}),
+        )
+        for name, lr in LEARNING_RATES.items()
+        for factor in ((1 / 3, 1.0, 3.0) if sweep else (1.0,))
+    ]
+    _print("Optimizers", contest(contenders, corpus, range(1 if sweep else seeds), results, callbacks=_show))
+
+
+@app.command("utilisation")
+def bench_utilisation(
+    model: Annotated[str, typer.Option(help="A shipped model.")] = "AXL-Micro-Lion",
+    seconds: Annotated[float, typer.Option(min=5.0, help="How long to train.")] = 60.0,
+    threads: Threads = None,
+    results: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/bench-utilisation.json"),
+) -> None:
+    """Model FLOP/s while training, as a share of this machine's matrix-product rate in the same run."""
+    recipe = load_recipe(model)
+    figures = measure_utilisation(recipe, seconds, threads or default_threads())
+    files.write_json(results, figures)
+    out.print(
+        f"{figures['model']}: {figures['flops_per_second'] / 1e9:,.0f} GFLOP/s while training (median), "
+        f"{figures['share']:.1%} of {figures['matmul_flops_per_second'] / 1e9:,.0f} GFLOP/s ({figures['dtype']} products)"
+    )
+
+
+def _settings(config: ModelConfig, minutes: float, threads: int | None, train_bytes: int) -> TrainSettings:
+    return TrainSettings(
+        minutes=minutes,
+        threads=threads or default_threads(),
+        batch_bytes=batch_for(config),
+        stages=stages_for(config, train_bytes),
+        fim_rate=0.0,
+    )
+
+
+def _show(name: str, seed: int) -> Sequence[Callback]:
+    """A line now and then, on the error console, so that a long contest is seen to live."""
+    shown = 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal shown
+        if progress.fraction - shown >= 0.25:
+            shown = progress.fraction
+            errors.print(f"  {name}, seed {seed}: {progress.fraction:.0%}, {progress.train_bpb:.3f} bits/byte in training")
+
+    return (show,)
+
+
+def _bits(rows: list[dict[str, Any]], name: str) -> list[float]:
+    return [row["bits_per_byte"] for row in rows if row["name"] == name]
+
+
+def _print(title: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title)
+    for heading in ("", "bits/byte", "parameters", "MB read", "steps", "share of matmul rate"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name in dict.fromkeys(row["name"] for row in rows):
+        mine = [row for row in rows if row["name"] == name]
+        share = sum(row["flops_per_second"] / row["matmul_flops_per_second"] for row in mine) / len(mine)
+        table.add_row(
+            name,
+            summary(_bits(rows, name)),
+            f"{mine[0]['parameters']:,}",
+            f"{sum(row['bytes_read'] for row in mine) / len(mine) / 1e6:.1f}",
+            f"{sum(row['steps'] for row in mine) / len(mine):,.0f}",
+            f"{share:.0%}",
+        )
+    out.print(table)

@@ -1,0 +1,73 @@
+"""Many documents in one block of memory.
+
+A corpus of 28 MB is some 1,700 files. Held as one array with offsets it costs nothing beyond its bytes, streams without a
+copy and is handed whole to whatever indexes or scores it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """An immutable sequence of named documents.
+
+    `data` is uint8 and holds every byte, document after document; document `i` is `data[offsets[i]:offsets[i + 1]]`, so
+    `offsets` is int64 of length n + 1. Both arrays are read-only.
+    """
+
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    names: list[str]
+
+    def __post_init__(self) -> None:
+        if len(self.offsets) != len(self.names) + 1 or self.offsets[0] != 0 or self.offsets[-1] != len(self.data):
+            raise ValueError("offsets must have one entry more than names, start at 0 and end at the last byte")
+        self.data.flags.writeable = False
+        self.offsets.flags.writeable = False
+
+    @classmethod
+    def from_items(cls, items: Iterable[tuple[str, bytes]]) -> Documents:
+        """Gather (name, content) pairs, in the order in which they come."""
+        names: list[str] = []
+        contents: list[bytes] = []
+        for name, content in items:
+            names.append(name)
+            contents.append(content)
+        offsets = np.zeros(len(contents) + 1, np.int64)
+        np.cumsum([len(content) for content in contents], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(contents), np.uint8), offsets, names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> bytes:
+        """The content of document `index`; negative indices count from the end. Raises IndexError."""
+        index = range(len(self))[index]
+        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes()
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        return ((name, self[index]) for index, name in enumerate(self.names))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all documents together, without marks between them."""
+        return len(self.data)
+
+    def subset(self, indices: Sequence[int]) -> Documents:
+        """The documents at `indices`, in that order."""
+        return Documents.from_items((self.names[index], self[index]) for index in indices)
+
+    def sha256(self) -> str:
+        """A hexadecimal digest of all names and contents that does not depend on the order of the documents."""
+        digests = sorted(
+            hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest() + hashlib.sha256(content).digest()
+            for name, content in self
+        )
+        return hashlib.sha256(b"".join(digests)).hexdigest()

@@ -1,0 +1,58 @@
+"""Fill in the middle: the layout of a prompt with a hole, and training text rearranged into it.
+
+A model that reads left to right learns to fill holes when part of its training text is rearranged so that the middle of a
+span comes after its suffix (Bavarian et al. 2022, arXiv 2207.14255). The layout is prefix, suffix, middle, each behind its
+mark; the marks are control bytes that `data.filters` keeps out of the corpus.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
+
+
+def fim_ids(prefix: bytes, suffix: bytes) -> list[int]:
+    """The ids to complete when text is wanted between `prefix` and `suffix`: what follows them is the middle."""
+    return [BOS, FIM_PREFIX, *prefix, FIM_SUFFIX, *suffix, FIM_MIDDLE]
+
+
+def rearrange(span: npt.NDArray[np.int64], cuts: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """`span` cut at `cuts` into prefix, middle and suffix and laid out with the marks: three ids longer.
+
+    `cuts` are two positions with 0 <= first <= second <= len(span); `restore` is the inverse.
+    """
+    first, second = cuts
+    prefix, middle, suffix = span[:first], span[first:second], span[second:]
+    return np.concatenate(([FIM_PREFIX], prefix, [FIM_SUFFIX], suffix, [FIM_MIDDLE], middle))
+
+
+def restore(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The span that `rearrange` laid out as `ids`. Raises ValueError when `ids` does not have that layout."""
+    marks = np.flatnonzero((ids >= FIM_PREFIX) & (ids <= FIM_MIDDLE))
+    if len(marks) != 3 or marks[0] != 0 or ids[marks].tolist() != [FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE]:
+        raise ValueError("not one span laid out as prefix, suffix, middle")
+    _, suffix, middle = marks
+    return np.concatenate((ids[1:suffix], ids[middle + 1 :], ids[suffix + 1 : middle]))
+
+
+def fill_in_the_middle(window: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """A training window with the part of one document rearranged, of the same length.
+
+    The part is what the window holds of the document under a random position, the two cuts are uniform, as in the
+    context-level variant of the paper. It starts behind BOS and its middle ends with EOS even where the document began
+    before the window or goes on behind it: a prompt with a hole starts so, and the model has to learn where a middle stops.
+    Room for the marks comes from the end of the window. A window without room comes back as it is.
+    """
+    ends = np.flatnonzero(window >= BOS)
+    at = rng.integers(len(window))
+    where = int(np.searchsorted(ends, at))
+    begin = int(ends[where - 1]) + 1 if where else 1
+    end = int(ends[where]) if where < len(ends) else len(window)
+    keep = min(end, len(window) - 4)
+    if keep <= begin:
+        return window
+    first, second = np.sort(rng.integers(keep - begin + 1, size=2))
+    middle_last = rearrange(window[begin:keep], (int(first), int(second)))
+    return np.concatenate((window[: begin - 1], [BOS], middle_last, [EOS], window[end + 1 :]))[: len(window)]

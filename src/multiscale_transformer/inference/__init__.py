@@ -1,0 +1,1 @@
+"""Reading and writing text with a trained model: scoring and generation."""

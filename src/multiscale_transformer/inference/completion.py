@@ -1,0 +1,44 @@
+"""Text completion: ids to text that is safe to show as it streams.
+
+A UTF-8 character is never split, and the beginning of a possible stop string is held back until it is known not to be one.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Sequence
+
+from multiscale_transformer.model.generate import Sampling, stream_ids
+from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.vocabulary import EOS
+
+
+def stream_text(model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling) -> Iterator[str]:
+    """Yield the new text piece by piece, without the stop string; bytes that are not UTF-8 become U+FFFD."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    held = b""
+    for drawn in stream_ids(model, prompt, sampling):
+        if drawn == EOS:
+            break
+        held += bytes([drawn])
+        stop = next((s for s in sampling.stop if held.endswith(s)), None)
+        if stop is not None:
+            held = held.removesuffix(stop)
+            break
+        ready = len(held) - _possible_stop(held, sampling.stop)
+        text = decoder.decode(held[:ready])
+        held = held[ready:]
+        if text:
+            yield text
+    rest = decoder.decode(held, final=True)
+    if rest:
+        yield rest
+
+
+def _possible_stop(held: bytes, stops: Sequence[bytes]) -> int:
+    """Length of the longest end of `held` that begins a stop string."""
+    longest = max((len(stop) for stop in stops), default=1) - 1
+    for length in range(min(longest, len(held)), 0, -1):
+        if any(stop.startswith(held[-length:]) for stop in stops):
+            return length
+    return 0

@@ -1,0 +1,110 @@
+"""Bits per byte of documents under a model, with the context a user would have.
+
+Every document is read from its start. Its first window scores all of its bytes; each later window begins half a context
+earlier than the first byte it scores, so a byte always sees at least half a context of what came before it, or everything.
+Nothing is thrown away: the sum runs over every byte (the end mark, which is no byte of the file, is not scored).
+"""
+
+# Shape suffixes: B windows, T bytes of a window.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.vocabulary import BOS
+
+BATCH_BYTES = 8192
+
+
+@dataclass(frozen=True)
+class Score:
+    """Total cost in bits of a number of bytes."""
+
+    bits: float
+    bytes: int
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Mean cost; NaN for no bytes."""
+        return self.bits / self.bytes if self.bytes else math.nan
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A piece of a document with BOS before its start; the last `scored` of its bytes count."""
+
+    ids: list[int]
+    scored: int
+
+
+def score_documents(
+    model: MultiScaleTransformer,
+    documents: Iterable[tuple[str, bytes]],
+    *,
+    context: int | None = None,
+    on_bytes: Callable[[int], None] | None = None,
+) -> Score:
+    """Cost of all bytes of `documents` under `model` with windows of `context` bytes (default: the model's own).
+
+    `on_bytes` is told after each batch how many bytes it scored.
+    """
+    context = context or model.config.max_seq_len
+    windows = [window for _, content in documents for window in _windows(content, context)]
+    windows.sort(key=lambda window: len(window.ids))
+    bits, count = 0.0, 0
+    with torch.inference_mode():
+        for batch in _batches(windows):
+            bits += _cost(model, batch)
+            scored = sum(window.scored for window in batch)
+            count += scored
+            if on_bytes is not None:
+                on_bytes(scored)
+    return Score(bits, count)
+
+
+def _windows(content: bytes, context: int) -> Iterator[_Window]:
+    ids = [BOS, *content]  # predicting byte t needs ids[: t + 1]
+    done = 0
+    while done < len(content):
+        start = max(0, done - context // 2)
+        end = min(len(content), start + context)
+        yield _Window(ids[start : end + 1], end - done)
+        done = end
+
+
+def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
+    """Neighbours in length together, about `BATCH_BYTES` at a time."""
+    batch: list[_Window] = []
+    for window in windows:
+        if batch and (len(batch) + 1) * len(window.ids) > BATCH_BYTES:
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch
+
+
+def _cost(model: MultiScaleTransformer, batch: list[_Window]) -> float:
+    """Bits of the scored bytes. Rows are padded at their end, which no causal prediction can see."""
+    longest = max(len(window.ids) for window in batch)
+    ids_BT = torch.full((len(batch), longest), BOS)
+    counts_BT = torch.zeros((len(batch), longest - 1), dtype=torch.bool)
+    for row, window in enumerate(batch):
+        length = len(window.ids)
+        ids_BT[row, :length] = torch.tensor(window.ids)
+        counts_BT[row, length - 1 - window.scored : length - 1] = True
+    nats_BT = _losses(model, ids_BT)
+    return float(nats_BT[counts_BT].double().sum()) / math.log(2)
+
+
+def _losses(model: MultiScaleTransformer, ids_BT: Tensor) -> Tensor:
+    """Negative log-likelihood (B, T-1) of each next byte, in nats."""
+    logits_BTV = model(ids_BT[:, :-1])
+    return F.cross_entropy(logits_BTV.transpose(1, 2), ids_BT[:, 1:], reduction="none")

@@ -1,0 +1,81 @@
+"""A checkpoint is a folder: `config.json` and `model.safetensors` here, and what other layers lay beside them.
+
+Weights are safetensors, so loading a stranger's checkpoint runs no code. Whatever is wrong with a folder is said in one line.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from multiscale_transformer import files
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.config import ModelConfig, parse_config
+from multiscale_transformer.model.model import MultiScaleTransformer
+
+MODEL_TYPE = "multiscale_transformer"
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+
+
+def save_model(model: MultiScaleTransformer, folder: Path, **extra: Any) -> None:
+    """Write config and weights (fp32) into `folder`, each atomically; `extra` are further fields of `config.json`."""
+    save_tensors(folder / WEIGHTS_FILE, {name: t.detach() for name, t in model.state_dict().items()})
+    fields = {"model_type": MODEL_TYPE, "architectures": ["MultiScaleForCausalLM"], **extra}
+    files.write_json(folder / CONFIG_FILE, {**fields, **model.config.model_dump(mode="json")})
+
+
+def load_model(folder: str | Path) -> MultiScaleTransformer:
+    """The model of a checkpoint, in evaluation mode and fp32.
+
+    Raises AxlError when the folder is no checkpoint, is damaged, or its weights do not fit its config.
+    """
+    folder = Path(folder)
+    model = MultiScaleTransformer(parse_config(_model_fields(folder), str(folder / CONFIG_FILE)))
+    weights = load_tensors(folder / WEIGHTS_FILE)
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise AxlError(
+            f"{folder / WEIGHTS_FILE} does not fit its config.json ({len(wrong)} tensors differ, first {wrong[0]}); "
+            "it is damaged or from another version: train it again or restore both files from one run"
+        )
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as safetensors, atomically."""
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    files.write_with(path, lambda temporary: save_file(contiguous, temporary))
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read safetensors. Raises AxlError for a missing or damaged file."""
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise AxlError(f"{path} is missing; give the folder of a finished run") from error
+    except (SafetensorError, OSError) as error:
+        raise AxlError(f"{path} is damaged ({error}); restore it or train again") from error
+
+
+def _model_fields(folder: Path) -> dict[str, Any]:
+    """`config.json` without the fields that other tools want."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        what = "there is no folder" if not folder.exists() else "no checkpoint in"
+        raise AxlError(f"{what} {folder} (no {CONFIG_FILE}); give the folder that axl train wrote")
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AxlError(f"{path} is damaged ({error}); restore it or train again") from error
+    if not isinstance(fields, dict) or fields.get("model_type") != MODEL_TYPE:
+        raise AxlError(f"{folder} is not an AXL checkpoint (its config.json is for something else)")
+    known = ModelConfig.model_fields
+    return {name: value for name, value in fields.items() if name in known}

@@ -1,0 +1,87 @@
+"""What this machine computes: matrix-product rates, the dtype to train in, memory.
+
+A CPU that lists bf16 may emulate it, so the choice between bf16 and fp32 is made by timing both, once per process and in
+about a second. The same rate is the denominator of "share of this machine's matrix-product rate" in every report.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from functools import cache
+from pathlib import Path
+
+import torch
+
+SIDE = 512  # a product of the size that training makes
+ROUNDS = 12
+
+
+@cache
+def matmul_rate(dtype: torch.dtype, threads: int) -> float:
+    """FLOP/s of a (4 SIDE x SIDE) by (SIDE x SIDE) product: the best of several rounds, on `threads` threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        a, b = torch.randn(4 * SIDE, SIDE).to(dtype), torch.randn(SIDE, SIDE).to(dtype)
+        flops, best = 2 * 4 * SIDE**3, 0.0
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            torch.mm(a, b)
+            best = max(best, flops / (time.perf_counter() - start))
+        return best
+    finally:
+        torch.set_num_threads(before)
+
+
+def compute_dtype(threads: int) -> torch.dtype:
+    """bf16 where this CPU multiplies it at least 1.3 times as fast as fp32 (less would not pay for the conversions)."""
+    faster = matmul_rate(torch.bfloat16, threads) >= 1.3 * matmul_rate(torch.float32, threads)
+    return torch.bfloat16 if faster else torch.float32
+
+
+def default_threads() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_memory() -> int:
+    """Bytes of memory that can be taken without swapping; half of the installed memory where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        fields = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+        return fields["MemAvailable"]
+    except (OSError, KeyError, ValueError, IndexError):
+        return installed_memory() // 2
+
+
+def installed_memory() -> int:
+    """Bytes of memory of this machine (8 GiB where the system does not say)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 8 << 30
+
+
+def describe_machine(threads: int) -> dict[str, str | int | float]:
+    """Facts for `training.json`: processor, cores, memory and the measured rate in GFLOP/s."""
+    dtype = compute_dtype(threads)
+    return {
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": threads,
+        "memory_gb": round(installed_memory() / 1e9, 1),
+        "compute_dtype": str(dtype).removeprefix("torch."),
+        "matmul_gflops": round(matmul_rate(dtype, threads) / 1e9, 1),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

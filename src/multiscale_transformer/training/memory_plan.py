@@ -1,0 +1,54 @@
+"""Fitting a batch into memory: split it into micro-batches, and recompute activations when even one row is too large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.config import ModelConfig
+
+FASTEST_BYTES = 8192  # more rows at once gain no speed and leave the caches
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Rows of a micro-batch, and whether blocks recompute their activations in the backward pass."""
+
+    rows: int
+    checkpoint: bool
+
+
+def activation_bytes(config: ModelConfig, window: int, dtype_bytes: int, *, checkpoint: bool = False) -> float:
+    """Memory that the backward pass of one row of `window` bytes needs, in bytes (within a factor of 1.5 of measured).
+
+    A block keeps about 12 d + 5 d_ff numbers for each of its rows, and softmax weights for half of all pairs of positions;
+    with checkpointing it keeps its input, and one block at a time keeps all.
+    """
+    d, kept, largest = config.d_model, 0.0, 0.0
+    readers = [(s, s, layers) for s, layers in zip(config.downsample_factors, config.layers, strict=True)]
+    readers += [(a, b, config.n_cross_attn_layers) for a, b in config.pairs]
+    for reads, read, count in readers:
+        rows = window / reads
+        block = rows * (12 * d + 5 * config.d_ff) + config.n_heads * rows * (window / read) / 2
+        largest = max(largest, block)
+        kept += count * (rows * d if checkpoint else block)
+    head = window * config.vocab_size * 12  # logits and their gradient, fp32 and bf16
+    return (kept + (largest if checkpoint else 0) + 6 * window * d) * dtype_bytes + head
+
+
+def plan_memory(config: ModelConfig, window: int, rows: int, dtype_bytes: int, available: int) -> MemoryPlan:
+    """Choose the largest micro-batch of at most `rows` rows that fits in `available` bytes beside the weights.
+
+    Raises AxlError when weights, gradients and optimizer state leave no room for a single row.
+    """
+    room = available - 16 * config.parameters()
+    most = max(1, min(rows, FASTEST_BYTES // window))
+    for checkpoint in (False, True):
+        fit = int(room // activation_bytes(config, window, dtype_bytes, checkpoint=checkpoint))
+        if fit >= 1:
+            return MemoryPlan(min(most, fit), checkpoint)
+    needed = 16 * config.parameters() + activation_bytes(config, window, dtype_bytes, checkpoint=True)
+    raise AxlError(
+        f"training needs about {needed / 1e9:.1f} GB of memory but {available / 1e9:.1f} GB are free; "
+        "close other programs, or choose a smaller model (axl suggest lists what fits)"
+    )

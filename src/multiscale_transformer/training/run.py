@@ -1,0 +1,200 @@
+"""A run from request to checkpoint: build or resume, train, save weights and what is known about them.
+
+`train_run` is what `axl train` calls; it writes `config.json`, `model.safetensors`, `training.json` and `metrics.csv` into the
+output folder and removes its resume points when the checkpoint is whole.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import multiscale_transformer
+from multiscale_transformer import files
+from multiscale_transformer.data.corpus import Corpus
+from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.model.checkpoint import WEIGHTS_FILE, save_model
+from multiscale_transformer.model.config import ModelConfig, parse_config
+from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.training.grow import depth_at, with_depth
+from multiscale_transformer.training.logger import TrainLogger
+from multiscale_transformer.training.machine import available_memory, compute_dtype, describe_machine
+from multiscale_transformer.training.resume import (
+    ResumeWriter,
+    has_resume,
+    load_resume,
+    read_request,
+    restore_optimizer,
+)
+from multiscale_transformer.training.settings import TrainSettings
+from multiscale_transformer.training.trainer import Callback, Progress, Trainer
+
+TRAINING_FILE = "training.json"
+PROBES = 8  # held-out measurements along the curve
+PROBE_BYTES = 24_000
+LOG_EVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to train, how, on which data, and where to put it."""
+
+    name: str
+    config: ModelConfig
+    settings: TrainSettings
+    sources: tuple[str, ...]
+    out: Path
+    log_backend: str = "csv"
+
+    def as_json(self) -> dict[str, Any]:
+        """For the resume point; `from_json` reads it back."""
+        return {
+            "name": self.name,
+            "config": self.config.model_dump(mode="json"),
+            "settings": self.settings.model_dump(mode="json"),
+            "sources": list(self.sources),
+            "log_backend": self.log_backend,
+        }
+
+
+def resumed_request(folder: Path) -> RunRequest:
+    """The request of the interrupted run in `folder`. Raises AxlError when there is none or it is damaged."""
+    fields = read_request(folder)
+    return RunRequest(
+        name=fields["name"],
+        config=parse_config(fields["config"], str(folder)),
+        settings=TrainSettings.model_validate(fields["settings"]),
+        sources=tuple(fields["sources"]),
+        out=folder,
+        log_backend=fields["log_backend"],
+    )
+
+
+def check_output(out: Path, *, resume: bool) -> None:
+    """Refuse to write over a finished or interrupted run. Raises AxlError."""
+    if (out / WEIGHTS_FILE).exists():
+        raise AxlError(f"{out} already holds a finished checkpoint; choose another --out (or delete it first)")
+    if has_resume(out) and not resume:
+        raise AxlError(f"{out} holds an interrupted run; add --resume to go on with it, or choose another --out")
+
+
+def free_folder(root: Path, name: str) -> Path:
+    """`root/name`, or `root/name-2` and so on when that is taken."""
+    folder, number = root / name, 2
+    while folder.exists():
+        folder, number = root / f"{name}-{number}", number + 1
+    return folder
+
+
+def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, callbacks: Sequence[Callback] = ()) -> Path:
+    """Train and save; returns the output folder. On KeyboardInterrupt a resume point is written first, then it is raised."""
+    check_output(request.out, resume=resume)
+    torch.set_num_threads(request.settings.threads)
+    trainer = _resumed_trainer(request, corpus) if resume else _new_trainer(request, corpus)
+    writer = ResumeWriter(request.out, trainer, {**request.as_json(), "corpus": corpus.sha256})
+    request.out.mkdir(parents=True, exist_ok=True)
+    with TrainLogger(request.out, request.log_backend, resume_step=trainer.progress.step) as logger:
+        recorder = _Recorder(logger, trainer.model, corpus.held_out)
+        try:
+            trainer.run((recorder, writer, *callbacks))
+        except KeyboardInterrupt:
+            writer.save()
+            raise
+    save_model(trainer.model, request.out, name=request.name)
+    files.write_json(request.out / TRAINING_FILE, _facts(request, corpus, trainer))
+    writer.remove()
+    return request.out
+
+
+def _new_trainer(request: RunRequest, corpus: Corpus) -> Trainer:
+    torch.manual_seed(request.settings.seed)
+    start = request.config
+    if request.settings.grow:
+        start = with_depth(start, depth_at(0.0, start))
+    return _trainer(request, corpus, MultiScaleTransformer(start), None)
+
+
+def _resumed_trainer(request: RunRequest, corpus: Corpus) -> Trainer:
+    known = read_request(request.out)["corpus"]
+    if known != corpus.sha256:
+        raise AxlError(
+            f"the data changed since {request.out} was interrupted; restore it, or start a new run with another --out"
+        )
+    model, progress = load_resume(request.out)
+    trainer = _trainer(request, corpus, model, progress)
+    restore_optimizer(request.out, trainer)
+    return trainer
+
+
+def _trainer(request: RunRequest, corpus: Corpus, model: MultiScaleTransformer, progress: Progress | None) -> Trainer:
+    model.compute_dtype = compute_dtype(request.settings.threads)
+    return Trainer(model, request.config, corpus.train, request.settings, available_memory(), progress)
+
+
+class _Recorder:
+    """Logs once a second, and the held-out cost of a fixed sample at a few points of the run."""
+
+    def __init__(self, logger: TrainLogger, model: MultiScaleTransformer, held_out: Documents) -> None:
+        self._logger, self._model = logger, model
+        self._sample = [(name, content[: PROBE_BYTES // 8]) for name, content in held_out][:: max(1, len(held_out) // 8)][:8]
+        self._logged = self._probed = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        due = progress.fraction >= 1.0
+        if not due and progress.seconds - self._logged < LOG_EVERY_SECONDS:
+            return
+        values = {
+            "seconds": progress.seconds,
+            "bytes": progress.bytes,
+            "train_bpb": progress.train_bpb,
+            "lr": progress.multiplier,
+            "bytes_per_second": progress.bytes_per_second,
+        }
+        if due or progress.fraction - self._probed >= 1 / PROBES:
+            self._model.eval()
+            values["held_out_bpb"] = score_documents(self._model, self._sample).bits_per_byte
+            self._model.train()
+            self._probed = progress.fraction
+        self._logger.log(progress.step, **values)
+        self._logged = progress.seconds
+
+
+def _facts(request: RunRequest, corpus: Corpus, trainer: Trainer) -> dict[str, Any]:
+    settings, progress = request.settings, trainer.progress
+    return {
+        "name": request.name,
+        "parameters": trainer.model.config.parameters(),
+        "optimizer": settings.optimizer,
+        "minutes": settings.minutes,
+        "seed": settings.seed,
+        "batch": settings.batch_bytes,
+        "window": settings.stages[-1][1],
+        "settings": settings.model_dump(mode="json"),
+        **{key: value for key, value in asdict(progress).items() if key in ("seconds", "bytes", "flops", "train_bpb")},
+        "steps": progress.step,
+        "optimizer_state_bytes": trainer.optimizer.state_bytes,
+        "data": {
+            "sources": list(corpus.sources),
+            "train_documents": len(corpus.train),
+            "train_bytes": corpus.train.nbytes,
+            "held_out_documents": len(corpus.held_out),
+            "held_out_bytes": corpus.held_out.nbytes,
+            "left_out": corpus.left_out,
+            "sha256": corpus.sha256,
+            "note": corpus.note,
+        },
+        "compute_dtype": str(trainer.model.compute_dtype).removeprefix("torch."),
+        "machine": describe_machine(settings.threads),
+        "versions": {
+            "axl": multiscale_transformer.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    }

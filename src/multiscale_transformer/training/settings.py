@@ -1,0 +1,50 @@
+"""The numbers of a run: what a person may set, and the laws that derive the rest."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from multiscale_transformer.model.config import ModelConfig, OptimizerName
+
+FIRST_WINDOW = 512
+LAST_STAGE = 0.75  # elapsed fraction at which training goes over to the whole context
+
+
+class TrainSettings(BaseModel):
+    """How to train. Only `minutes` has no useful default for everyone; the rest follows measured laws (docs/log.md).
+
+    `stages` lists (elapsed fraction, window in bytes): short windows first, because most of what a small model can learn in
+    minutes is local and short windows are cheap. Rows fill `batch_bytes` at every stage.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    minutes: float = Field(3.0, gt=0)
+    optimizer: OptimizerName = "muon"
+    learning_rate: float | None = Field(None, gt=0)
+    seed: int = 0
+    threads: int = Field(1, ge=1)
+    batch_bytes: int = Field(8192, ge=16)
+    stages: tuple[tuple[float, int], ...] = ((0.0, 512),)
+    fim_rate: float = Field(0.1, ge=0.0, le=1.0)
+    exit_weight: float = Field(0.1, ge=0.0)
+    grow: bool = False
+
+    @field_validator("stages")
+    @classmethod
+    def _stages_begin_at_zero(cls, stages: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
+        if not stages or stages[0][0] != 0.0 or list(stages) != sorted(stages):
+            raise ValueError("stages must begin at fraction 0 and ascend")
+        return stages
+
+
+def stages_for(config: ModelConfig, train_bytes: int) -> tuple[tuple[float, int], ...]:
+    """The default stages: short windows for most of the run, then the whole context (docs/log.md, window lengths)."""
+    longest = min(config.max_seq_len, train_bytes // 2)
+    stages = ((0.0, FIRST_WINDOW), (LAST_STAGE, config.max_seq_len))
+    return tuple(stage for stage in stages if stage[1] <= longest) or ((0.0, max(1, longest)),)
+
+
+def batch_for(config: ModelConfig) -> int:
+    """Bytes of a batch: small models want many small steps, large ones fewer with less optimizer work (docs/log.md)."""
+    return 4096 if config.parameters() < 4_000_000 else 8192

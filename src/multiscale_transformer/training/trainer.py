@@ -1,0 +1,159 @@
+"""The time-boxed loop: batch, loss, step, until the minutes are over.
+
+What else happens while training (progress bar, metrics file, held-out probes, resume points) are callbacks that are handed the
+`Progress` after each step; the loop knows none of them. All of it happens inside the time box.
+"""
+
+# Shape suffixes: B rows, T bytes of a window.
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.data.stream import WindowStream
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.training.grow import depth_at, grow
+from multiscale_transformer.training.memory_plan import plan_memory
+from multiscale_transformer.training.optimizers import OptimizerSet, build_optimizer
+from multiscale_transformer.training.schedule import rate_multiplier, window_at
+from multiscale_transformer.training.settings import TrainSettings
+
+SMOOTHING_SECONDS = 3.0  # time constant of the training loss that is shown
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with each resume point."""
+
+    step: int = 0
+    seconds: float = 0.0
+    bytes: int = 0
+    train_bpb: float = math.nan
+    fraction: float = 0.0
+    multiplier: float = 0.0
+    bytes_per_second: float = 0.0
+    flops: float = 0.0
+    steps_at_window: dict[int, int] = field(default_factory=dict)
+
+
+Callback = Callable[[Progress], None]
+
+
+class Trainer:
+    """Trains `model` on `documents` under `settings`; with `settings.grow` it deepens to `target` on the way.
+
+    `progress` other than a fresh one (and optimizer state loaded by the caller) goes on where an earlier run stood.
+    """
+
+    def __init__(
+        self,
+        model: MultiScaleTransformer,
+        target: ModelConfig,
+        documents: Documents,
+        settings: TrainSettings,
+        available_memory: int,
+        progress: Progress | None = None,
+    ) -> None:
+        self.model, self.settings, self.progress = model, settings, progress or Progress()
+        self._target = target
+        self._documents, self._available = documents, available_memory
+        self._streams: dict[int, WindowStream] = {}
+        self._last_read = 0
+        self.optimizer = self._new_optimizer()
+        for _, window in settings.stages:  # a corpus too small for any stage must fail now, not minutes later
+            self._stream(window)
+
+    def _new_optimizer(self) -> OptimizerSet:
+        return build_optimizer(self.model, self.settings.optimizer, self.settings.learning_rate, self.model.compute_dtype)
+
+    def _stream(self, window: int) -> WindowStream:
+        if window not in self._streams:
+            rows = max(1, self.settings.batch_bytes // window)
+            seed = self.settings.seed * 1_000_003 + window
+            self._streams[window] = WindowStream(self._documents, window, rows, seed, self.settings.fim_rate)
+        return self._streams[window]
+
+    def run(self, callbacks: Sequence[Callback] = ()) -> None:
+        """Train until the time box is full. Raises AxlError when the loss stops being a number."""
+        limit = self.settings.minutes * 60
+        begin = time.perf_counter() - self.progress.seconds
+        self.model.train()
+        while self.progress.fraction < 1.0:
+            before = time.perf_counter()
+            self.step()
+            self.progress.seconds = time.perf_counter() - begin
+            self.progress.fraction = self.progress.seconds / limit
+            self._smooth_speed(time.perf_counter() - before)
+            for callback in callbacks:
+                callback(self.progress)
+        self.model.eval()
+
+    def step(self) -> None:
+        """One batch and one update; the elapsed fraction decides window, depth and learning rate."""
+        progress, settings = self.progress, self.settings
+        self._grow()
+        window = window_at(progress.fraction, settings.stages)
+        index = progress.steps_at_window.get(window, 0)
+        ids_BT = torch.from_numpy(self._stream(window).batch_at(index))
+        loss = self._backward(ids_BT)
+        if not math.isfinite(loss):
+            raise AxlError(f"the loss is no longer a number at step {progress.step}: lower --lr or choose another --optimizer")
+        progress.multiplier = rate_multiplier(progress.fraction)
+        self.optimizer.step(progress.multiplier)
+        progress.steps_at_window[window] = index + 1
+        progress.step += 1
+        read = ids_BT.shape[0] * window
+        progress.bytes += read
+        progress.flops += read * self.model.config.flops_per_byte(window, training=True)
+        self._smooth_loss(loss / math.log(2))
+        self._last_read = read
+
+    def _backward(self, ids_BT: Tensor) -> float:
+        """Accumulate gradients over micro-batches; returns the mean loss in nats per byte (without the exit's)."""
+        rows, window = ids_BT.shape[0], ids_BT.shape[1] - 1
+        dtype_bytes = self.model.compute_dtype.itemsize
+        plan = plan_memory(self.model.config, window, rows, dtype_bytes, self._available)
+        self.model.recompute = plan.checkpoint
+        total = 0.0
+        for part_BT in torch.split(ids_BT, plan.rows):
+            share = part_BT.shape[0] / rows
+            fused_BTE, exit_BTE = self.model.states(part_BT[:, :-1])
+            targets = part_BT[:, 1:].flatten()
+            loss = F.cross_entropy(self.model.head(fused_BTE).flatten(0, 1), targets)
+            total += loss.item() * share
+            if self.settings.exit_weight and self.model.gate is not None:
+                exit_loss = F.cross_entropy(self.model.head(exit_BTE).flatten(0, 1), targets)
+                loss = loss + self.settings.exit_weight * exit_loss
+            torch.autograd.backward(loss * share)
+        return total
+
+    def _grow(self) -> None:
+        layers = depth_at(self.progress.fraction, self._target) if self.settings.grow else self._target.layers
+        if self.model.config.layers != layers:
+            state = self.optimizer.state_tensors()
+            grow(self.model, layers)
+            self.optimizer = self._new_optimizer()
+            self.optimizer.load_state_tensors(state)
+
+    def _smooth_loss(self, bits: float) -> None:
+        old = self.progress.train_bpb
+        keep = math.exp(-self._step_seconds() / SMOOTHING_SECONDS)
+        self.progress.train_bpb = bits if math.isnan(old) else keep * old + (1 - keep) * bits
+
+    def _step_seconds(self) -> float:
+        return self.progress.seconds / max(1, self.progress.step - 1) if self.progress.step > 1 else 1.0
+
+    def _smooth_speed(self, seconds: float) -> None:
+        rate, old = self._last_read / seconds, self.progress.bytes_per_second
+        keep = math.exp(-seconds / SMOOTHING_SECONDS)
+        self.progress.bytes_per_second = keep * old + (1 - keep) * rate if old else rate

@@ -1,0 +1,145 @@
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.data.fim import fill_in_the_middle, fim_ids, rearrange, restore
+from multiscale_transformer.data.stream import WindowStream
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
+
+TEXT_BYTES = st.integers(0x20, 0xFF)
+
+
+@st.composite
+def distinct_documents(draw: st.DrawFn) -> Documents:
+    """Documents in which no byte occurs twice, so that a byte says where it stands."""
+    lengths = draw(st.lists(st.integers(0, 40), min_size=1, max_size=6))
+    ends = np.cumsum([0, *lengths])
+    return Documents.from_items(
+        (str(number), bytes(range(begin, end))) for number, (begin, end) in enumerate(itertools.pairwise(ends))
+    )
+
+
+def ring_of(documents: Documents) -> list[int]:
+    return [id_ for _, content in documents for id_ in (BOS, *content, EOS)]
+
+
+@given(distinct_documents(), st.data())
+def test_an_epoch_predicts_everything_once(documents: Documents, data: st.DataObject) -> None:
+    ring = ring_of(documents)
+    window = data.draw(st.integers(1, len(ring) - 1))
+    seed, epoch = data.draw(st.integers(-5, 5)), data.draw(st.integers(0, 3))
+    stream = WindowStream(documents, window, 1, seed)
+    windows = stream.bytes_per_epoch // window
+    predicted = Counter[int]()
+    unrolled = ring * 2
+    for step in range(epoch * windows, (epoch + 1) * windows):
+        row = stream.batch_at(step)[0].tolist()
+        places = [at for at in range(len(ring)) if unrolled[at : at + window + 1] == row]
+        assert places, "a window must be a stretch of the ring"
+        predicted.update(row[1:])
+    left_over = Counter(ring) - predicted
+    assert predicted <= Counter(ring)
+    assert left_over.total() < window
+    assert stream.bytes_per_epoch == predicted.total()
+
+
+@given(distinct_documents(), st.data())
+def test_batches_do_not_depend_on_what_was_asked_before(documents: Documents, data: st.DataObject) -> None:
+    window = data.draw(st.integers(1, len(ring_of(documents)) - 1))
+    batch, rate = data.draw(st.integers(1, 5)), data.draw(st.sampled_from([0.0, 0.5]))
+    steps = data.draw(st.lists(st.integers(0, 50), min_size=1, max_size=6))
+    stream = WindowStream(documents, window, batch, 3, rate)
+    for step in steps:
+        alone = WindowStream(documents, window, batch, 3, rate).batch_at(step)
+        assert alone.shape == (batch, window + 1)
+        assert alone.dtype == np.int64
+        np.testing.assert_array_equal(stream.batch_at(step), alone)
+
+
+def test_batch_size_does_not_change_the_order() -> None:
+    documents = Documents.from_items([("a", bytes(range(32, 132)))])
+    by_one = [WindowStream(documents, 7, 1, 0).batch_at(step)[0] for step in range(40)]
+    by_five = [row for step in range(8) for row in WindowStream(documents, 7, 5, 0).batch_at(step)]
+    np.testing.assert_array_equal(by_one, by_five)
+
+
+def test_seeds_and_epochs_differ() -> None:
+    documents = Documents.from_items([("a", bytes(range(32, 232)))])
+    epochs = [WindowStream(documents, 10, 20, seed).batch_at(epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert len({epoch.tobytes() for epoch in epochs}) == 4
+
+
+def test_every_epoch_cuts_elsewhere() -> None:
+    stream = WindowStream(Documents.from_items([("a", bytes(range(200)))]), 100, 2, 0)
+    first_ids = {int(id_) for epoch in range(100) for id_ in stream.batch_at(epoch)[:, 0]}
+    assert len(first_ids) > 100
+
+
+def test_a_corpus_smaller_than_the_context_is_refused() -> None:
+    documents = Documents.from_items([("a", b"x" * 1200)])
+    with pytest.raises(AxlError, match=r"^the corpus holds 1,200 bytes but the context is 2,048; add files or use a"):
+        WindowStream(documents, 2048, 1, 0)
+    with pytest.raises(AxlError, match="1,200 bytes"):
+        WindowStream(documents, 1202, 1, 0)
+    assert WindowStream(documents, 1201, 1, 0).batch_at(0).shape == (1, 1202)
+
+
+@given(st.lists(TEXT_BYTES, max_size=30), st.data())
+def test_rearranging_is_a_permutation_that_restore_undoes(span: list[int], data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, len(span)))
+    second = data.draw(st.integers(first, len(span)))
+    ids = rearrange(np.array(span, np.int64), (first, second))
+    assert Counter(ids.tolist()) == Counter([*span, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE])
+    assert restore(ids).tolist() == span
+    asked = fim_ids(bytes(span[:first]), bytes(span[second:]))
+    assert [BOS, *ids[: len(asked) - 1]] == asked, "a prompt must begin as the training text does"
+
+
+def test_restore_refuses_another_layout() -> None:
+    with pytest.raises(ValueError, match="laid out"):
+        restore(np.array([FIM_PREFIX, 65, FIM_MIDDLE, 66, FIM_SUFFIX]))
+
+
+@given(st.lists(st.lists(TEXT_BYTES, max_size=12), min_size=1, max_size=4), st.data())
+def test_a_rearranged_window_holds_the_text_of_the_window(texts: list[list[int]], data: st.DataObject) -> None:
+    ring = [id_ for text in texts for id_ in (BOS, *text, EOS)]
+    begin = data.draw(st.integers(0, len(ring) - 1))
+    end = data.draw(st.integers(begin + 1, len(ring)))
+    window = ring[begin:end]
+    seed = data.draw(st.integers(0, 1000))
+    result = fill_in_the_middle(np.array(window), np.random.default_rng(seed)).tolist()
+    assert len(result) == len(window)
+    if result == window:
+        return
+    at, middle = result.index(FIM_PREFIX), result.index(FIM_MIDDLE)
+    assert result[at - 1] == BOS
+    stop = result.index(EOS, middle)
+    span = restore(np.array(result[at:stop])).tolist()
+    assert window[: at - 1] == result[: at - 1], "what stands before the span stays"
+    assert window[at : at + len(span)] == span, "the span is text of the window, in its place"
+    rest = result[stop + 1 :]
+    original_stop = next((i for i in range(at, len(window)) if window[i] == EOS), len(window))
+    assert original_stop - at - len(span) <= 4, "only room for the marks is lost"
+    assert window[original_stop + 1 :][: len(rest)] == rest, "what stands behind the span stays"
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_fim_rate_is_the_share_of_rearranged_windows(rate: float) -> None:
+    documents = Documents.from_items([(str(number), b"x" * 300) for number in range(100)])
+    batch = WindowStream(documents, 64, 2000, 0, rate).batch_at(0)
+    rearranged = (batch == FIM_PREFIX).any(axis=1)
+    assert abs(rearranged.mean() - rate) < 0.04
+    np.testing.assert_array_equal((batch == FIM_SUFFIX).any(axis=1), rearranged)
+    np.testing.assert_array_equal((batch == FIM_MIDDLE).any(axis=1), rearranged)
+
+
+def test_every_step_rearranges_anew() -> None:
+    documents = Documents.from_items([("a", b"x" * 5000)])
+    stream = WindowStream(documents, 64, 20, 0, 0.5)
+    assert len({(stream.batch_at(step) == FIM_PREFIX).any(axis=1).tobytes() for step in range(10)}) > 5
