@@ -50,7 +50,12 @@ def test_swiglu() -> None:
 @pytest.mark.parametrize("tile", [2, 128])
 def test_prefix_attention_is_masked_attention(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
     monkeypatch.setattr(kernels, "QUERY_CHUNK", tile)
-    q, k, v, gain = rows(2, 3, 5, 4), rows(2, 3, 7, 4, seed=1), rows(2, 3, 7, 4, seed=2), rows(seed=3)
+    q, k, v, gain = (
+        rows(2, 3, 5, 4),
+        rows(2, 3, 7, 4, seed=1),
+        rows(2, 3, 7, 4, seed=2),
+        rows(1, seed=3)[0].detach().requires_grad_(),
+    )
     prefix = torch.tensor([1, 1, 3, 6, 7])
     mask = torch.arange(7) < prefix[:, None]
     expected = F.scaled_dot_product_attention(q * gain, k, v, attn_mask=mask)

@@ -16,9 +16,11 @@ import torch
 from multiscale_transformer import files
 from multiscale_transformer.benchmarks.peers import peers
 from multiscale_transformer.data.corpus import Corpus, load_corpus, load_documents
+from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import Score, score_documents
 from multiscale_transformer.model.checkpoint import load_model
+from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.card import write_card
 from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.run import TRAINING_FILE
@@ -30,9 +32,11 @@ def measure_run(
     """Score the checkpoint in `folder` and the compressors on `corpus.held_out`; write both into `training.json`, and the card.
 
     Returns the content of `training.json`. `primed` adds PPMd primed with the training files, which takes a while.
+    Raises AxlError when `corpus` is not what the run was trained on.
     """
-    score = _score(folder, corpus.held_out, None, on_bytes)
     facts = read_training(folder)
+    _check_same(folder, facts, corpus)
+    score = _score(load_model(folder), corpus.held_out, None, on_bytes)
     facts["held_out"] = {
         "bits_per_byte": score.bits_per_byte,
         "bytes": score.bytes,
@@ -53,17 +57,16 @@ def evaluate_bpb(
 ) -> dict[str, Any]:
     """Bits per byte of the checkpoint on `data`, or on its own held-out files; figures by name.
 
+    `on_bytes` is told after each batch how many bytes are scored, and of how many.
     Raises AxlError when the run's data changed since.
     """
-    train, what = None, "held out by the run"
+    model, train = load_model(folder), None
     if data:
-        documents, what = load_documents(data), ", ".join(data)
+        documents, what = load_documents(data), f"of {', '.join(data)}"
     else:
-        facts = read_training(folder)["data"]
-        corpus = load_corpus(facts["sources"])
-        if corpus.sha256 != facts["sha256"]:
-            raise AxlError(f"the files that {folder} was trained from have changed; name what to score with --data")
-        train, documents = corpus.train, corpus.held_out
+        corpus = load_corpus(run_sources(folder))
+        _check_same(folder, read_training(folder), corpus)
+        train, documents, what = corpus.train, corpus.held_out, "held out by the run"
     done = 0
 
     def advance(count: int) -> None:
@@ -72,29 +75,49 @@ def evaluate_bpb(
         if on_bytes is not None:
             on_bytes(done, documents.nbytes)
 
-    score = _score(folder, documents, context, advance)
+    score = _score(model, documents, context, advance)
     return {
         "bits_per_byte": score.bits_per_byte,
         "bytes": score.bytes,
         "documents": len(documents),
         "data": what,
-        "context": context or load_model(folder).config.max_seq_len,
+        "context": context or model.config.max_seq_len,
         **(peers(train, documents) if with_peers else {}),
     }
+
+
+def needs_measuring(folder: Path) -> bool:
+    """Whether the run in `folder` ended and only its figure is missing."""
+    return (folder / TRAINING_FILE).is_file() and "held_out" not in read_training(folder)
+
+
+def run_sources(folder: Path) -> list[str]:
+    """The paths that the run in `folder` was trained on. Raises AxlError when it is not finished or damaged."""
+    return list(read_training(folder)["data"]["sources"])
 
 
 def read_training(folder: Path) -> dict[str, Any]:
     """`training.json` of a checkpoint. Raises AxlError when it is missing or damaged."""
     path = folder / TRAINING_FILE
     try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        facts = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise AxlError(f"{folder} is not a finished run (no {TRAINING_FILE}); give the folder that axl train wrote") from error
     except (OSError, ValueError) as error:
         raise AxlError(f"{path} is damaged ({error}); restore it or train again") from error
+    data = facts.get("data") if isinstance(facts, dict) else None
+    if not isinstance(data, dict) or not isinstance(data.get("sources"), list) or "sha256" not in data:
+        raise AxlError(f"{path} does not say what the run was trained on; restore it or train again")
+    return facts  # type: ignore[no-any-return]
 
 
-def _score(folder: Path, documents: Any, context: int | None, on_bytes: Callable[[int], None] | None) -> Score:
-    model = load_model(folder)
+def _check_same(folder: Path, facts: dict[str, Any], corpus: Corpus) -> None:
+    if corpus.sha256 != facts["data"]["sha256"]:
+        raise AxlError(f"the files that {folder} was trained from have changed; name what to score with axl eval bpb --data")
+
+
+def _score(
+    model: MultiScaleTransformer, documents: Documents, context: int | None, on_bytes: Callable[[int], None] | None
+) -> Score:
     model.compute_dtype = compute_dtype(torch.get_num_threads())
     return score_documents(model, documents, context=context, on_bytes=on_bytes)

@@ -1,7 +1,8 @@
 """How much of the machine training uses: model FLOP/s as a share of its matrix-product rate, measured in turns.
 
-Each round times one plain matrix product loop and then a few training steps, whole ones: data, forward, backward, optimizer.
-The share is the median over rounds, so what the rest of the machine does falls on both sides of the fraction.
+Each round times a plain matrix product and then a few whole training steps (data, forward, backward, optimizer) at each
+window of the run's own schedule. Shares are taken within a round, so what the rest of the machine does falls on both sides of
+the fraction, and windows count by the time that a run spends on them.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.model.config import Recipe
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.machine import available_memory, compute_dtype, matmul_rate
-from multiscale_transformer.training.settings import TrainSettings, batch_for
+from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Trainer
 
-STEPS = 3  # training steps of a round
-WINDOW = 512
+STEPS = 2  # training steps of a round at each window
+TEXT_BYTES = 1 << 20
 
 
 def measure_utilisation(recipe: Recipe, seconds: float, threads: int) -> dict[str, Any]:
@@ -29,13 +30,22 @@ def measure_utilisation(recipe: Recipe, seconds: float, threads: int) -> dict[st
     torch.set_num_threads(threads)
     dtype = compute_dtype(threads)
     trainer = _trainer(recipe, threads, dtype)
-    shares, rates, products = [], [], []
+    stages = trainer.settings.stages
+    products: list[float] = []
+    rates: dict[int, list[float]] = {window: [] for _, window in stages}
+    for begins, _ in stages:  # the first steps allocate
+        _training_rate(trainer, begins)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         matmul_rate.cache_clear()
         products.append(matmul_rate(dtype, threads))
-        rates.append(_training_rate(trainer))
-        shares.append(rates[-1] / products[-1])
+        for begins, window in stages:
+            rates[window].append(_training_rate(trainer, begins))
+    ends = [*(begins for begins, _ in stages[1:]), 1.0]
+    time_share = {window: until - begins for (begins, window), until in zip(stages, ends, strict=True)}
+    shares = [
+        sum(time_share[window] * rates[window][turn] for window in rates) / product for turn, product in enumerate(products)
+    ]
     return {
         "model": recipe.name,
         "optimizer": recipe.training.optimizer,
@@ -44,13 +54,17 @@ def measure_utilisation(recipe: Recipe, seconds: float, threads: int) -> dict[st
         "rounds": len(shares),
         "share": statistics.median(shares),
         "share_quartiles": statistics.quantiles(shares, n=4)[::2] if len(shares) > 1 else shares * 2,
-        "flops_per_second": statistics.median(rates),
+        "share_at_window": {
+            window: statistics.median(rate / product for rate, product in zip(rates[window], products, strict=True))
+            for window in rates
+        },
         "matmul_flops_per_second": statistics.median(products),
     }
 
 
-def _training_rate(trainer: Trainer) -> float:
-    """FLOP/s over a few whole steps."""
+def _training_rate(trainer: Trainer, fraction: float) -> float:
+    """FLOP/s over a few whole steps at an elapsed fraction of the run."""
+    trainer.progress.fraction = fraction
     before = trainer.progress.flops
     start = time.perf_counter()
     for _ in range(STEPS):
@@ -60,16 +74,13 @@ def _training_rate(trainer: Trainer) -> float:
 
 def _trainer(recipe: Recipe, threads: int, dtype: torch.dtype) -> Trainer:
     torch.manual_seed(0)
-    model = MultiScaleTransformer(recipe.model)
+    model = MultiScaleTransformer(recipe.model).train()
     model.compute_dtype = dtype
-    noise = np.random.default_rng(0).integers(32, 127, 1 << 20, dtype=np.uint8).tobytes()
+    text = np.random.default_rng(0).integers(32, 127, TEXT_BYTES, dtype=np.uint8).tobytes()
     settings = TrainSettings(
-        minutes=1e6,
         optimizer=recipe.training.optimizer,
         threads=threads,
         batch_bytes=batch_for(recipe.model),
-        stages=((0.0, WINDOW),),
+        stages=stages_for(recipe.model, TEXT_BYTES),
     )
-    trainer = Trainer(model, recipe.model, Documents.from_items([("noise", noise)]), settings, available_memory())
-    _training_rate(trainer)  # the first steps allocate
-    return trainer
+    return Trainer(model, recipe.model, Documents.from_items([("text", text)]), settings, available_memory())

@@ -5,33 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from multiscale_transformer import files
-from multiscale_transformer.benchmarks.contest import Contender, contest
-from multiscale_transformer.benchmarks.flat import flat_config
-from multiscale_transformer.benchmarks.peers import peers
 from multiscale_transformer.benchmarks.stats import summary, verdict
-from multiscale_transformer.benchmarks.utilisation import measure_utilisation
-from multiscale_transformer.cli.console import errors, out
-from multiscale_transformer.cli.train import read_corpus
-from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.benchmarks.tables import write_tables
+from multiscale_transformer.cli.console import busy, errors, out
+from multiscale_transformer.cli.options import Minutes, Threads, paths
 from multiscale_transformer.model.config import ModelConfig, load_recipe
-from multiscale_transformer.training.machine import default_threads
-from multiscale_transformer.training.optimizers import LEARNING_RATES
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
-from multiscale_transformer.training.suggest import shape
-from multiscale_transformer.training.trainer import Callback, Progress
+
+if TYPE_CHECKING:
+    from multiscale_transformer.training.trainer import Callback, Progress
 
 app = typer.Typer(help="Compare at equal wall-clock, interleaved, over seeds.", no_args_is_help=True)
 
-Minutes = Annotated[float, typer.Option(help="Time for each run.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
-Data = Annotated[list[str] | None, typer.Option(help="Data instead of the Python library.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).")]
+Seeds = Annotated[int, typer.Option(min=1, metavar="N", help="Number of seeds.")]
+Data = Annotated[list[str] | None, typer.Option(metavar="PATH", callback=paths, help="Data instead of the Python library.")]
+Results = Annotated[Path, typer.Option(metavar="FILE", help="Where the figures go; runs that are in it are not repeated.")]
 
 
 @app.command("train")
@@ -40,31 +34,30 @@ def bench_train(
     seeds: Seeds = 3,
     data: Data = None,
     threads: Threads = None,
-    results: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/bench-train.json"),
+    results: Results = Path("runs/bench-train.json"),
 ) -> None:
-    """The three-scale model against a flat byte transformer, xz and PPMd, each model at its best size."""
+    """Three scales against a flat byte transformer, xz and PPMd, each model at its best size."""
+    from multiscale_transformer.benchmarks.contenders import CONTENDERS
+    from multiscale_transformer.benchmarks.contest import Contender, contest
+    from multiscale_transformer.benchmarks.peers import peers
+    from multiscale_transformer.cli.steps import PEERS, read_corpus
+    from multiscale_transformer.data.sources import STDLIB
+
     corpus = read_corpus(data or [STDLIB])
-
-    def contender(name: str, config: ModelConfig) -> Contender:
-        return Contender(name, config, _settings(config, minutes, threads, corpus.train.nbytes))
-
-    rows = contest(
-        [contender("three scales", shape(128)), contender("flat", flat_config())],
-        corpus,
-        range(seeds),
-        results,
-        callbacks=_show,
-    )
+    contenders = [
+        Contender(name, config, _settings(config, minutes, threads, corpus.train.nbytes)) for name, config in CONTENDERS.items()
+    ]
+    rows = contest(contenders, corpus, range(seeds), results, callbacks=_show)
     content = json.loads(results.read_text(encoding="utf-8"))
     if "peers" not in content:
-        with errors.status("compressing with xz and PPMd"):
+        with busy("comparing with xz and PPMd"):
             content["peers"] = peers(corpus.train, corpus.held_out)
         files.write_json(results, content)
     _print("Held-out bits per byte", rows)
     for name, bits in content["peers"].items():
-        out.print(f"  {name}: {bits:.3f}")
-    ours, flat = (_bits(rows, name) for name in ("three scales", "flat"))
-    out.print(verdict("three scales", ours, "flat", flat))
+        out.print(f"  {PEERS[name]}: {bits:.3f}")
+    for name in CONTENDERS.keys() - {"flat"}:
+        out.print(verdict(name, _bits(rows, name), "flat", _bits(rows, "flat")))
 
 
 @app.command("optimizers")
@@ -73,12 +66,20 @@ def bench_optimizers(
     seeds: Seeds = 3,
     data: Data = None,
     threads: Threads = None,
-    sweep: Annotated[bool, typer.Option("--sweep", help="One seed at several learning rates around each default.")] = False,
-    results: Annotated[Path | None, typer.Option(help="Where the figures go.")] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", metavar="", help="One seed at several learning rates around each default.")
+    ] = False,
+    results: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the figures go (default: in runs/).")] = None,
 ) -> None:
     """Muon, AdamW, Lion, GaLore and SGD on the same model, each at its own best learning rate."""
+    from multiscale_transformer.benchmarks.contenders import FLAT
+    from multiscale_transformer.benchmarks.contest import Contender, contest
+    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.training.optimizers import LEARNING_RATES
+
     results = results or Path("runs/bench-optimizers-sweep.json" if sweep else "runs/bench-optimizers.json")
-    corpus, config = read_corpus(data or [STDLIB]), shape(128)
+    corpus, config = read_corpus(data or [STDLIB]), FLAT
     base = _settings(config, minutes, threads, corpus.train.nbytes)
     contenders = [
         Contender(
@@ -89,33 +90,53 @@ def bench_optimizers(
         for name, lr in LEARNING_RATES.items()
         for factor in ((1 / 3, 1.0, 3.0) if sweep else (1.0,))
     ]
-    _print("Optimizers", contest(contenders, corpus, range(1 if sweep else seeds), results, callbacks=_show))
+    runs = range(1 if sweep else seeds)
+    _print("Optimizers", contest(contenders, corpus, runs, results, score_every=8 if sweep else 1, callbacks=_show))
 
 
 @app.command("utilisation")
 def bench_utilisation(
-    model: Annotated[str, typer.Option(help="A shipped model.")] = "AXL-Micro-Lion",
-    seconds: Annotated[float, typer.Option(min=5.0, help="How long to train.")] = 60.0,
+    model: Annotated[str, typer.Option(metavar="NAME", help="A shipped model.")] = "AXL-Micro-Lion",
+    seconds: Annotated[float, typer.Option(metavar="S", min=5.0, help="How long to train.")] = 60.0,
     threads: Threads = None,
-    results: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/bench-utilisation.json"),
+    results: Results = Path("runs/bench-utilisation.json"),
 ) -> None:
     """Model FLOP/s while training, as a share of this machine's matrix-product rate in the same run."""
+    from multiscale_transformer.benchmarks.utilisation import measure_utilisation
+    from multiscale_transformer.training.machine import default_threads
+
     recipe = load_recipe(model)
     figures = measure_utilisation(recipe, seconds, threads or default_threads())
     files.write_json(results, figures)
+    windows = ", ".join(f"{share:.0%} at window {window}" for window, share in figures["share_at_window"].items())
     out.print(
-        f"{figures['model']}: {figures['flops_per_second'] / 1e9:,.0f} GFLOP/s while training (median), "
-        f"{figures['share']:.1%} of {figures['matmul_flops_per_second'] / 1e9:,.0f} GFLOP/s ({figures['dtype']} products)"
+        f"{figures['model']} trains at [bold]{figures['share']:.1%}[/] of {figures['matmul_flops_per_second'] / 1e9:,.0f} "
+        f"GFLOP/s ({figures['dtype']} products on {figures['threads']} threads): {windows}"
     )
 
 
+@app.command("tables")
+def bench_tables(
+    documents: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE", help="Markdown files (default: README.md and docs/*.md).")
+    ] = None,
+    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the result files.")] = Path("runs"),
+) -> None:
+    """Write the figures of runs/*.json into the marked places of Markdown files."""
+    for path in write_tables(documents or [Path("README.md"), *sorted(Path("docs").glob("*.md"))], runs):
+        out.print(str(path), markup=False, soft_wrap=True)
+
+
 def _settings(config: ModelConfig, minutes: float, threads: int | None, train_bytes: int) -> TrainSettings:
+    from multiscale_transformer.training.machine import default_threads
+
     return TrainSettings(
         minutes=minutes,
         threads=threads or default_threads(),
         batch_bytes=batch_for(config),
         stages=stages_for(config, train_bytes),
         fim_rate=0.0,
+        exit_weight=0.0,
     )
 
 

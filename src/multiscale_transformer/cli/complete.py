@@ -2,38 +2,66 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
-from multiscale_transformer.cli.console import errors, out
-from multiscale_transformer.data.fim import fim_ids
+from multiscale_transformer.cli.console import errors, note, write
+from multiscale_transformer.cli.options import Checkpoint, Threads, seed_number
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.inference.completion import stream_text
-from multiscale_transformer.model.checkpoint import load_model
-from multiscale_transformer.model.generate import Sampling
-from multiscale_transformer.model.vocabulary import ByteTokenizer
-from multiscale_transformer.training.machine import default_threads
+
+if TYPE_CHECKING:
+    from multiscale_transformer.model.generate import Sampling
+    from multiscale_transformer.model.model import MultiScaleTransformer
+
+SAMPLING = "Sampling"
 
 
 def complete(
-    prompt: Annotated[str, typer.Argument(help="The text to continue; - reads it from standard input.")],
-    model: Annotated[Path, typer.Option(help="Checkpoint folder.")],
-    suffix: Annotated[str | None, typer.Option(help="Text after the gap: fills in the middle.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Most bytes to write.")] = 256,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.4,
-    top_k: Annotated[int, typer.Option(help="0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="1: all.")] = 0.95,
-    repetition_penalty: Annotated[float, typer.Option(help="1: none.")] = 1.0,
-    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given several times.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).")] = None,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text to continue; - reads it from standard input.")],
+    model: Checkpoint,
+    suffix: Annotated[str | None, typer.Option(metavar="TEXT", help="Text after the gap: fills in the middle.")] = None,
+    max_tokens: Annotated[int, typer.Option(metavar="N", min=0, help="Most bytes to write.")] = 256,
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Stop before this text; may be given several times.")
+    ] = None,
+    threads: Threads = None,
+    temperature: Annotated[
+        float, typer.Option(metavar="X", min=0.0, rich_help_panel=SAMPLING, help="0 always takes the likeliest byte.")
+    ] = 0.4,
+    top_k: Annotated[
+        int, typer.Option(metavar="N", min=0, rich_help_panel=SAMPLING, help="Draw from the N likeliest bytes; 0 is all.")
+    ] = 0,
+    top_p: Annotated[
+        float,
+        typer.Option(metavar="X", max=1.0, rich_help_panel=SAMPLING, help="Draw from the likeliest with this share; 1 is all."),
+    ] = 0.95,
+    repetition_penalty: Annotated[
+        float, typer.Option(metavar="X", rich_help_panel=SAMPLING, help="Above 1 avoids recent bytes; 1 is none.")
+    ] = 1.0,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", callback=seed_number, rich_help_panel=SAMPLING, help="The same seed writes the same text."),
+    ] = None,
 ) -> None:
-    """Complete PROMPT with the model in --model."""
-    torch.set_num_threads(threads or default_threads())
+    """Complete PROMPT, byte by byte, with the model in --model.
+
+    Prompt and completion go to standard output as plain text.
+
+        axl complete "def fibonacci(n):" --model checkpoints/mine
+        axl complete "def area(r): return " --suffix " * r ** 2" --model checkpoints/mine
+        head -n 20 app.py | axl complete - --model checkpoints/mine
+    """
+    import torch
+
+    from multiscale_transformer.model.checkpoint import load_model
+    from multiscale_transformer.model.generate import Sampling
+    from multiscale_transformer.training.machine import default_threads
+
+    if any(not text for text in stop or ()):
+        raise AxlError("--stop needs a text of at least one character")
     sampling = Sampling(
         max_new_tokens=max_tokens,
         temperature=temperature,
@@ -41,16 +69,44 @@ def complete(
         top_p=top_p,
         repetition_penalty=repetition_penalty,
         seed=seed,
-        stop=tuple(text.encode() for text in stop or ()),
+        stop=tuple(map(os.fsencode, stop or ())),
     )
-    if any(not text for text in sampling.stop):
-        raise AxlError("--stop needs a text of at least one character")
-    text = sys.stdin.read() if prompt == "-" else prompt
+    torch.set_num_threads(threads or default_threads())
     network = load_model(model)
-    ids = ByteTokenizer().encode(text, add_bos=True) if suffix is None else fim_ids(text.encode(), suffix.encode())
-    if len(ids) > network.config.max_seq_len:
-        errors.print(f"note: the prompt is {len(ids):,} bytes; the model reads the last {network.config.max_seq_len:,}")
-    out.print(text, end="", style="dim", markup=False, soft_wrap=True)
+    before = _standard_input() if prompt == "-" else os.fsencode(prompt)
+    stream(network, before, None if suffix is None else os.fsencode(suffix), sampling)
+
+
+def stream(network: MultiScaleTransformer, before: bytes, after: bytes | None, sampling: Sampling) -> None:
+    """Write `before`, what `network` puts behind it as it comes, and `after`."""
+    from multiscale_transformer.data.fim import fim_ids
+    from multiscale_transformer.inference.completion import stream_text
+    from multiscale_transformer.model.vocabulary import ByteTokenizer
+
+    room = network.config.max_seq_len - 4  # BOS and the three marks
+    given = len(before) + len(after or b"")
+    if given > room:
+        note(f"the text is {given:,} bytes; the model reads the {room:,} nearest to the gap")
+    ids = ByteTokenizer().encode(before, add_bos=True) if after is None else fim_ids(*_fitting(before, after, room))
+    write(before.decode("utf-8", "replace"), dim=True)
+    last = before[-1:].decode("ascii", "replace")
     for piece in stream_text(network, ids, sampling):
-        out.print(piece, end="", markup=False, soft_wrap=True)
-    out.print(suffix or "", style="dim", markup=False, soft_wrap=True)
+        write(piece)
+        last = piece
+    if after:
+        last = after.decode("utf-8", "replace")
+        write(last, dim=True)
+    if not last.endswith("\n"):
+        write("\n")
+
+
+def _fitting(before: bytes, after: bytes, room: int) -> tuple[bytes, bytes]:
+    """The end of `before` and the beginning of `after` that fit in `room` bytes; a third of it is the suffix's."""
+    after = after[: max(room // 3, room - len(before))]
+    return before[max(0, len(before) + len(after) - room) :], after
+
+
+def _standard_input() -> bytes:
+    if sys.stdin.isatty():
+        errors.print("Type the prompt and end it with Ctrl-D on a line of its own:")
+    return sys.stdin.buffer.read()

@@ -1,31 +1,130 @@
-"""What every command writes with: one console for output, one for errors, and numbers as people read them."""
+"""What every command writes with: one console for output, one for errors, and numbers as people read them.
+
+Results go to standard output, progress and errors to standard error, so that a pipe holds results and nothing else. Lines that
+are meant to be copied (paths, commands) are never broken; prose is, at the width of the terminal, and never in a pipe.
+"""
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-out = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
 
-
-def byte_bar() -> Progress:
-    """A bar for work that is counted in bytes, with a time of arrival; it vanishes when done."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=errors,
-        transient=True,
-    )
+LABEL_WIDTH = 10
+BAR_WIDTH = 30
+NARROW = 72  # columns below which a figure says more than the rest
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def megabytes(count: float) -> str:
-    """1234567 as '1.2 MB'."""
-    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} KB"
+def fact(label: str, text: str) -> None:
+    """A line behind a label: in a terminal wrapped under itself, in a pipe one line."""
+    if not out.is_terminal:
+        out.print(f"{label:<{LABEL_WIDTH}}  {text}", markup=False, soft_wrap=True)
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", width=LABEL_WIDTH, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(label), Text(text))
+    out.print(grid)
+
+
+def prose(text: str) -> None:
+    """Lines for people: wrapped in a terminal, never in a pipe."""
+    out.print(text, markup=False, soft_wrap=not out.is_terminal)
+
+
+def note(text: str) -> None:
+    """Something to know, on standard error."""
+    errors.print(f"note: {text}", markup=False, soft_wrap=not errors.is_terminal)
+
+
+def copyable(text: str) -> None:
+    """A command or path on a line of its own, whole however narrow the terminal is."""
+    out.print(f"  {text}", style="cyan", markup=False, soft_wrap=True)
+
+
+def command(*words: str | Path) -> str:
+    """A command line of this program that can be pasted into the shell it was started from."""
+    return " ".join([_program(), *(_quoted(str(word)) for word in words)])
+
+
+def _quoted(word: str) -> str:
+    """In the double quotes that every shell knows, unless the word holds what they do not protect."""
+    quoted = shlex.quote(word)
+    return f'"{word}"' if quoted != word and not set(word) & set('"$`\\!%') else quoted
+
+
+def _program() -> str:
+    """`axl` where the shell finds this one, else the path it was started with (`make quickstart` activates nothing)."""
+    started, found = Path(sys.argv[0]), shutil.which("axl")
+    if started.stem != "axl" or (found and Path(found).resolve() == started.resolve()):
+        return "axl"
+    return shlex.quote(str(started))
+
+
+def write(text: str, *, dim: bool = False) -> None:
+    """Write `text` at once. A pipe gets it as it is; a terminal is spared the control characters a model may come up with."""
+    if out.is_terminal:
+        text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+        if dim and not out.is_dumb_terminal:
+            text = f"\x1b[2m{text}\x1b[22m"
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def bits_per_byte(title: str, rows: Sequence[tuple[str, float]], ours: str) -> None:
+    """Figures by name with a bar each, the best first; the row named `ours` stands out."""
+    longest = max(bits for _, bits in rows)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(justify="right")
+    for name, bits in sorted(rows, key=lambda row: row[1]):
+        style, colour = ("bold", "cyan") if name == ours else ("", "bright_black")
+        bar = ProgressBar(total=1, completed=1, width=max(1, round(BAR_WIDTH * bits / longest)), finished_style=colour)
+        cells = [Text(f"  {name}", style), Text(f"{bits:.3f}", style)]
+        grid.add_row(*cells, *([bar] if out.width >= NARROW else []))
+    prose(f"\n{title}")
+    out.print(grid)
+
+
+def bar(*columns: ProgressColumn | str) -> Progress:
+    """A live bar on standard error that vanishes when done; nothing at all where lines cannot be rewritten."""
+    shown = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *(columns or (TimeRemainingColumn(),)))
+    return Progress(*shown, console=errors, transient=True, disable=not errors.is_interactive)
+
+
+def busy(doing: str) -> AbstractContextManager[object]:
+    """A spinner on standard error for a few seconds of work."""
+    return errors.status(doing) if errors.is_interactive else nullcontext()
+
+
+def size(count: float) -> str:
+    """1234567 bytes as '1.2 MB'."""
+    for unit, name, digits in ((1e9, "GB", 1), (1e6, "MB", 1), (1e3, "KB", 0)):
+        if count >= unit:
+            return f"{count / unit:,.{digits}f} {name}"
+    return f"{count:,.0f} bytes"
 
 
 def millions(count: float) -> str:
     """1234567 as '1.23 M'."""
     return f"{count / 1e6:,.2f} M" if count < 1e8 else f"{count / 1e6:,.0f} M"
+
+
+def counted(count: float, noun: str) -> str:
+    """1 as '1 file', 1234 as '1,234 files'."""
+    number = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    return f"{number} {noun}" if count == 1 else f"{number} {noun}s"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
-from multiscale_transformer.benchmarks.held_out import evaluate_bpb
-from multiscale_transformer.cli.console import byte_bar, megabytes, out
-from multiscale_transformer.training.machine import default_threads
+from multiscale_transformer.cli import console
+from multiscale_transformer.cli.console import counted, out, size
+from multiscale_transformer.cli.options import Checkpoint, Threads, help_text, paths
 
 app = typer.Typer(help="Measure a checkpoint.", no_args_is_help=True)
 
@@ -21,31 +19,55 @@ def _group() -> None:
     """Keep `bpb` a command of its own."""
 
 
-@app.command("bpb")
 def bpb(
-    model: Annotated[Path, typer.Option(help="Checkpoint folder.")],
-    data: Annotated[list[str] | None, typer.Option(help="Text to score instead of the run's own held-out files.")] = None,
-    context: Annotated[int | None, typer.Option(min=16, help="Window in bytes (default: the model's context).")] = None,
-    peers: Annotated[bool, typer.Option("--peers", help="Also xz, PPMd, and PPMd primed with the training files.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model: Checkpoint,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", callback=paths, help="Text to score instead of the run's own held-out files."),
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option(metavar="N", min=16, help="Window in bytes (default: the model's context).")
+    ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", metavar="", help="Also xz, PPMd, and PPMd primed with the training files.")
+    ] = False,
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Bits per byte over every byte of the held-out files (or of --data), with the context a user would have."""
+    """Bits per byte over every byte of the held-out files, with the context a user would have.
+
+    A window takes up to --context bytes, and every byte but the first ones of a file sees at least half of that before it.
+
+        axl eval bpb --model checkpoints/mine --peers
+        axl eval bpb --model checkpoints/mine --data other_project/
+    """
+    import torch
+
+    from multiscale_transformer.benchmarks.held_out import evaluate_bpb
+    from multiscale_transformer.cli.steps import PEERS
+    from multiscale_transformer.training.machine import default_threads
+
     torch.set_num_threads(threads or default_threads())
-    with byte_bar() as bar:
+    with console.bar() as bar:
         task = bar.add_task("reading", total=None)
 
         def advance(done: int, total: int) -> None:
-            bar.update(task, description="scoring", completed=done, total=total)
+            doing = "scoring" if done < total or not peers else "comparing with xz and PPMd"
+            bar.update(task, description=doing, completed=done, total=total)
 
         figures = evaluate_bpb(model, data, context=context, with_peers=peers, on_bytes=advance)
     if as_json:
         out.print(json.dumps(figures), markup=False, soft_wrap=True)
         return
-    out.print(
-        f"[bold]{figures['bits_per_byte']:.4f}[/] bits per byte over {megabytes(figures['bytes'])} "
-        f"in {figures['documents']:,} files ({figures['data']}, context {figures['context']:,} bytes)"
+    title = (
+        f"{figures['bits_per_byte']:.3f} bits per byte on {size(figures['bytes'])} {figures['data']} "
+        f"({counted(figures['documents'], 'file')}, context {figures['context']:,} bytes)"
     )
-    for name, label in (("xz", "xz -9e"), ("ppmd", "PPMd, order 8"), ("ppmd_primed", "PPMd primed with the training files")):
-        if name in figures:
-            out.print(f"{figures[name]:.4f} {label}")
+    if not peers:
+        console.prose(title)
+        return
+    rows = [("this model", figures["bits_per_byte"]), *((PEERS[key], figures[key]) for key in PEERS if key in figures)]
+    console.bits_per_byte(title, rows, "this model")
+
+
+app.command("bpb", help=help_text(bpb))(bpb)

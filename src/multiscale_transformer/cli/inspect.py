@@ -8,66 +8,86 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from multiscale_transformer.benchmarks.report import write_report
-from multiscale_transformer.cli.console import errors, megabytes, millions, out
-from multiscale_transformer.cli.train import read_corpus
-from multiscale_transformer.data.sources import STDLIB
-from multiscale_transformer.model.config import load_recipe, recipe_names
-from multiscale_transformer.training.machine import default_threads, installed_memory
-from multiscale_transformer.training.suggest import suggest as rank_sizes
+from multiscale_transformer.cli import console
+from multiscale_transformer.cli.console import command, copyable, fact, millions, out, size
+from multiscale_transformer.cli.options import Minutes, Threads, above_zero, folder, paths
 
 
 def suggest(
-    minutes: Annotated[float, typer.Option(help="The time you will train for.")] = 3.0,
-    ram: Annotated[float | None, typer.Option(help="Memory in GB (default: what is installed).")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).")] = None,
+    minutes: Minutes = 3.0,
+    ram: Annotated[
+        float | None, typer.Option(metavar="GB", callback=above_zero, help="Memory to use (default: what is installed).")
+    ] = None,
+    threads: Threads = None,
 ) -> None:
-    """Measure this CPU for a moment and propose the size that the budget can really train."""
-    with errors.status("measuring this CPU"):
+    """Measure this CPU for a moment and propose the size that the time can really train."""
+    from multiscale_transformer.training.machine import default_threads, installed_memory
+    from multiscale_transformer.training.suggest import suggest as rank_sizes
+
+    with console.busy("measuring this CPU"):
         rows = rank_sizes(minutes, threads or default_threads(), ram if ram is not None else installed_memory() / 1e9)
-    table = Table(title=f"What {minutes:g} minutes can train here")
-    for heading in ("size", "parameters", "KB/s", "text it would read", "memory", ""):
-        table.add_column(heading, justify="left" if heading in ("size", "") else "right")
+    table = Table(title=f"What {console.counted(minutes, 'minute')} can train here", box=None, title_justify="left")
+    for heading in ("size", "parameters", "KB/s", "reads", "memory", ""):
+        table.add_column(heading, justify="left" if heading in ("size", "") else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.name,
             millions(row.config.parameters()),
             f"{row.bytes_per_second / 1e3:,.1f}",
-            f"{row.megabytes:,.1f} MB",
-            f"{row.memory_gb:.1f} GB",
-            "[bold]best for this budget[/]" if row.best else "",
+            size(row.megabytes * 1e6),
+            size(row.memory_gb * 1e9),
+            "best for this time" if row.best else "",
+            style="bold" if row.best else "",
         )
     out.print(table)
-    out.print(f"Train it: axl train --minutes {minutes:g}   (the published models: axl models)")
+    out.print("\nTrain the best one (axl models lists the published ones):")
+    copyable(command("train", "--minutes", f"{minutes:g}"))
 
 
 def models() -> None:
     """List the shipped models."""
-    table = Table(title="Shipped models: axl train NAME")
-    for heading in ("name", "parameters", "optimizer", "minutes", "for"):
-        table.add_column(heading, justify="right" if heading in ("parameters", "minutes") else "left")
-    for recipe in map(load_recipe, recipe_names()):
+    from multiscale_transformer.model.config import load_recipe, recipe_names
+
+    table = Table(title="Shipped models: axl train NAME", box=None, title_justify="left", expand=out.is_terminal)
+    for heading in ("name", "parameters", "optimizer", "minutes"):
+        table.add_column(heading, justify="right" if heading in ("parameters", "minutes") else "left", no_wrap=True)
+    table.add_column("for", no_wrap=True, ratio=1)
+    recipes = sorted(map(load_recipe, recipe_names()), key=lambda recipe: recipe.model.parameters())
+    for recipe in recipes:
         training = recipe.training
         table.add_row(
             recipe.name, millions(recipe.model.parameters()), training.optimizer, f"{training.minutes:g}", recipe.description
         )
-    out.print(table)
+    out.print(table, width=None if out.is_terminal else 1000)
 
 
 def data(
-    paths: Annotated[list[str] | None, typer.Argument(help="Folders, repositories, files, .jsonl or globs.")] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH", callback=paths, help="Folders, repositories, files, .jsonl or globs."),
+    ] = None,
 ) -> None:
-    """Show what training on PATHS would read: files kept, held out, and left out by reason."""
-    corpus = read_corpus(paths or [STDLIB])
-    for title, documents in (("training", corpus.train), ("held out", corpus.held_out)):
-        sizes = sorted(((len(content), name) for name, content in documents), reverse=True)
-        out.print(f"Largest of {title}: " + ", ".join(f"{name} ({megabytes(size)})" for size, name in sizes[:3]))
+    """Show what training on PATHs would read: files kept, held out, and left out by reason.
+
+    Without a PATH it is the Python library of this interpreter.
+    """
+    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.data.sources import STDLIB
+
+    corpus = read_corpus(sources or [STDLIB])
+    for part, documents in (("to train on", corpus.train), ("held out", corpus.held_out)):
+        largest = sorted(((len(content), name) for name, content in documents), reverse=True)[:3]
+        fact("", f"largest {part}: " + ", ".join(f"{name} ({size(count)})" for count, name in largest))
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders (of axl train).")],
-    folder: Annotated[Path, typer.Option("--out", help="Where the page and the pictures go.")] = Path("report"),
+    runs: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Run folders (of axl train).")],
+    target: Annotated[
+        Path, typer.Option("--out", parser=folder, metavar="FOLDER", help="Where the page and the pictures go.")
+    ] = Path("report"),
 ) -> None:
     """Draw the curves of one or several runs into one self-contained HTML page and PNGs."""
-    for path in write_report(runs, folder):
+    from multiscale_transformer.benchmarks.report import write_report
+
+    for path in write_report(runs, target):
         out.print(str(path), markup=False, soft_wrap=True)

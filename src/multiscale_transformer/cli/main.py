@@ -5,45 +5,82 @@ Wrong input ends with one line that says what is wrong and what to do, and exit 
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
+import multiscale_transformer
 from multiscale_transformer.cli import bench, complete, evaluate, inspect, quickstart, train
-from multiscale_transformer.cli.console import errors
+from multiscale_transformer.cli.console import errors, out
+from multiscale_transformer.cli.options import help_text
 from multiscale_transformer.errors import AxlError
 
-app = typer.Typer(
-    name="axl",
-    help="A lab for code models on ordinary CPUs: train on your own code, know how good it is, complete with it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("quickstart")(quickstart.quickstart)
-app.command("train")(train.train)
-app.command("complete")(complete.complete)
-app.command("suggest")(inspect.suggest)
-app.command("models")(inspect.models)
-app.command("data")(inspect.data)
-app.command("report")(inspect.report)
-app.add_typer(evaluate.app, name="eval")
-app.add_typer(bench.app, name="bench")
+WRONG = 2
+_OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+for panel, name, command in (
+    ("Make a model", "quickstart", quickstart.quickstart),
+    ("Make a model", "train", train.train),
+    ("Make a model", "suggest", inspect.suggest),
+    ("Make a model", "models", inspect.models),
+    ("Make a model", "data", inspect.data),
+    ("Use it", "complete", complete.complete),
+    ("Measure it", "report", inspect.report),
+):
+    app.command(name, help=help_text(command), rich_help_panel=panel)(command)
+app.add_typer(evaluate.app, name="eval", rich_help_panel="Measure it")
+app.add_typer(bench.app, name="bench", rich_help_panel="Measure it")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Entry point of the `axl` script; Typer itself ends with status 2 for options that do not exist or do not fit."""
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"axl {multiscale_transformer.__version__}")
+        raise typer.Exit
+
+
+@app.callback(no_args_is_help=True, epilog="Begin with: axl quickstart")
+def _axl(
+    version: Annotated[
+        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """A lab for code models on ordinary CPUs: train on your own code, know how good it is, complete with it."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of the `axl` script: runs `arguments` (default: the command line's) and returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ━ shows a ?, not a traceback
     try:
-        app(arguments)
+        return app(arguments, prog_name="axl", standalone_mode=False) or 0
     except AxlError as error:
-        _fail(str(error))
+        return _fail(str(error))
     except ValidationError as error:
         first = error.errors()[0]
-        option = "-".join(map(str, first["loc"])).replace("_", "-")
-        _fail(f"--{option}: {first['msg'].removeprefix('Value error, ')}")
+        return _fail(f"--{'-'.join(map(str, first['loc'])).replace('_', '-')}: {first['msg']}, got {first['input']!r}")
+    except typer.TyperException as error:
+        return _fail(_explained(error))
+    except OSError as error:
+        if error.errno not in _OF_THE_SYSTEM:
+            raise
+        return _fail(f"{error.filename or 'a file'}: {error.strerror}; free some space, or choose another place")
 
 
-def _fail(line: str) -> None:
-    errors.print(f"axl: {line}", markup=False, soft_wrap=True)
-    sys.exit(2)
+def _fail(line: str) -> int:
+    if line:
+        errors.print(f"axl: {' '.join(line.split())}", markup=False, soft_wrap=True)
+    return WRONG
+
+
+def _explained(error: typer.TyperException) -> str:
+    """Typer's refusal in a line; nothing where it has printed the help instead."""
+    message = error.format_message().replace("Value error, ", "").rstrip(".")
+    where = getattr(error, "ctx", None)
+    command = where.command_path if where else "axl"
+    return f"{message[:1].lower()}{message[1:]}; see {command} --help" if message else ""

@@ -7,20 +7,40 @@ from typing import Annotated
 
 import typer
 
-from multiscale_transformer.cli.complete import complete
-from multiscale_transformer.cli.console import out
-from multiscale_transformer.cli.train import train
-from multiscale_transformer.training.run import free_folder
+from multiscale_transformer.cli.console import command, counted, prose
+from multiscale_transformer.cli.options import Minutes, Threads, folder
 
 PROMPT = "def read_lines(path):\n"
 
 
 def quickstart(
-    minutes: Annotated[float, typer.Option(help="Time to train for.")] = 3.0,
-    root: Annotated[Path, typer.Option(help="Where checkpoints go.")] = Path("checkpoints"),
+    minutes: Minutes = 3.0,
+    root: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="Where checkpoints go.")] = Path("checkpoints"),
+    threads: Threads = None,
 ) -> None:
-    """Train on the Python library in the size this machine can train in --minutes, measure, and complete a prompt."""
-    folder = free_folder(root, "quickstart")
-    train(minutes=minutes, folder=folder)
-    out.print("\nA completion of its own, as it comes (a model this small knows the look of code, not its meaning):\n")
-    complete(PROMPT, model=folder, max_tokens=240, seed=0)
+    """Train a small model on Python's own library, measure it, and let it write.
+
+    Nothing is downloaded. The size is the one that this machine can train in --minutes.
+    """
+    from multiscale_transformer.cli import steps
+    from multiscale_transformer.cli.complete import stream
+    from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.model.checkpoint import load_model
+    from multiscale_transformer.model.generate import Sampling
+    from multiscale_transformer.training.machine import default_threads
+    from multiscale_transformer.training.run import free_folder
+
+    threads = threads or default_threads()
+    prose(
+        f"From nothing to a code model in {counted(minutes, 'minute')}: it reads Python's own library, is measured on files it "
+        "never read, and writes. Nothing is downloaded; Ctrl-C is safe.\n"
+    )
+    place = free_folder(root, "quickstart")
+    steps.check_place(place)
+    corpus = steps.read_corpus([STDLIB])
+    recipe = steps.best_size(minutes, threads)
+    request = steps.new_request(recipe, corpus, place, minutes=minutes, threads=threads)
+    steps.run(request, corpus)
+    prose("\nIt writes (a model this small knows the look of code, not its meaning):\n")
+    stream(load_model(place), PROMPT.encode(), None, Sampling(max_new_tokens=240, temperature=0.4, top_p=0.95, seed=0))
+    steps.show_next(place, command("train", "--data", "PATH/TO/YOUR/CODE", "--minutes", "20"))

@@ -2,160 +2,138 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-import torch
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-from rich.table import Table
 
-from multiscale_transformer.benchmarks.held_out import measure_run
-from multiscale_transformer.cli.console import byte_bar, errors, megabytes, millions, out
-from multiscale_transformer.data.corpus import Corpus, load_corpus
-from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.cli.options import Data, Threads, above_zero, folder, seed_number
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.config import Recipe, load_recipe
-from multiscale_transformer.training import trainer
-from multiscale_transformer.training.machine import default_threads
-from multiscale_transformer.training.run import RunRequest, check_output, free_folder, resumed_request, train_run
-from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
-from multiscale_transformer.training.suggest import suggest_size
+from multiscale_transformer.model.config import OptimizerName, Recipe, load_recipe
 
-INTERRUPTED = 130  # the shell's status for Ctrl-C
+ROOT = Path("checkpoints")
+MINUTES = 3.0
+
+TRAINING, OUTPUT = "Training", "Output"
 
 
 def train(
-    name: Annotated[str | None, typer.Argument(help="A shipped model (axl models lists them). None: the best size.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file instead of a name.")] = None,
-    data: Annotated[
-        list[str] | None, typer.Option(help="Folder, repository, file, .jsonl or glob; may be given several times.")
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A shipped model (axl models lists them). Left out: the best size.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time to train for (default: the model's own, else 3).")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="muon, adamw, lion, sgd or galore.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate (default: the optimizer's measured best).")] = None,
-    seed: Annotated[int, typer.Option(help="Weights, data order and held-out probes follow it.")] = 0,
-    folder: Annotated[Path | None, typer.Option("--out", help="Checkpoint folder (default: checkpoints/NAME).")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
-    grow: Annotated[bool, typer.Option("--grow", help="Start shallow and deepen while training.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).")] = None,
-    fim_rate: Annotated[float, typer.Option(help="Share of windows rearranged for fill-in-the-middle.")] = 0.1,
-    log: Annotated[str, typer.Option(help="csv or tensorboard.")] = "csv",
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="A YAML file instead of a name.")] = None,
+    data: Data = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="M", callback=above_zero, help="Time to train for (default: the model's own, or 3).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", parser=folder, help="Checkpoint folder (default: checkpoints/NAME).")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", metavar="", help="Go on with an interrupted run.")] = False,
+    optimizer: Annotated[
+        OptimizerName | None, typer.Option(rich_help_panel=TRAINING, help="The update rule (default: the model's own).")
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", callback=above_zero, rich_help_panel=TRAINING, help="Peak learning rate (default: our best for it)."
+        ),
+    ] = None,
+    fim_rate: Annotated[
+        float,
+        typer.Option(
+            metavar="X", min=0.0, max=1.0, rich_help_panel=TRAINING, help="Share of windows that train fill-in-the-middle."
+        ),
+    ] = 0.1,
+    grow: Annotated[
+        bool, typer.Option("--grow", metavar="", rich_help_panel=TRAINING, help="Start shallow and deepen on the way.")
+    ] = False,
+    seed: Annotated[
+        int,
+        typer.Option(metavar="N", callback=seed_number, rich_help_panel=TRAINING, help="Decides weights and data order."),
+    ] = 0,
+    threads: Threads = None,
+    log: Annotated[Literal["csv", "tensorboard"], typer.Option(help="Where the curve is recorded.")] = "csv",
 ) -> None:
-    """Train a model and measure it on files it never read.
+    """Train a model, and measure it on files it never read.
 
-    Without a name the size that this machine can really train in --minutes is chosen. Without --data the Python library of
-    this interpreter is used. Every 20th file is held out, near-copies are removed first. Ctrl-C is safe: add --resume to the
-    same command to go on.
+    Without NAME the size is chosen that this machine can really train in --minutes. Without --data the Python library of this
+    interpreter is read. Near-copies are removed first, then every 20th file is held out.
+
+    Ctrl-C is safe, and so is a crash: --resume goes on with the settings of the interrupted run.
+
+        axl train --data ~/my_project --minutes 10
+        axl train AXL-Micro --out checkpoints/micro
+        axl train --resume --out checkpoints/micro
     """
+    from multiscale_transformer.cli import steps
+    from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.training.machine import default_threads
+    from multiscale_transformer.training.run import check_output, free_folder
+
     threads = threads or default_threads()
     if resume:
-        request = resumed_request(folder or _last_interrupted(name))
-        corpus = read_corpus(list(request.sources))
-    else:
-        recipe = _recipe(name, config, minutes or 3.0, threads)
-        folder = folder or free_folder(Path("checkpoints"), recipe.name.lower())
-        check_output(folder, resume=False)
-        corpus = read_corpus(data or [STDLIB])
-        chosen: dict[str, Any] = {
-            "minutes": minutes if minutes is not None else recipe.training.minutes,
-            "optimizer": optimizer or recipe.training.optimizer,
-            "learning_rate": lr,
-            "seed": seed,
-            "threads": threads,
-            "fim_rate": fim_rate,
-            "grow": grow,
-            "batch_bytes": batch_for(recipe.model),
-            "stages": stages_for(recipe.model, corpus.train.nbytes),
-        }
-        request = RunRequest(
-            recipe.name, recipe.model, TrainSettings.model_validate(chosen), corpus.sources, folder, log_backend=log
-        )
-    _announce(request, corpus)
-    train_with_bar(request, corpus, resume=resume)
-    measure_with_bar(request.out, corpus, threads)
-    out.print(f"\nCheckpoint: [bold]{request.out}[/]\nNext:")
-    out.print(f'  axl complete "def fibonacci(n):" --model {request.out}')
-    out.print(f"  axl report {request.out}", markup=False)
-
-
-def read_corpus(sources: list[str]) -> Corpus:
-    """Load the data with a bar, and say in one line what was kept and what was left out."""
-    with byte_bar() as bar:
-        task = bar.add_task("reading", total=1.0)
-        corpus = load_corpus(sources, on_progress=lambda what, done: bar.update(task, description=what, completed=done))
-    left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(corpus.left_out.items()))
-    out.print(
-        f"Data: {len(corpus.train):,} files ({megabytes(corpus.train.nbytes)}) to train on, {len(corpus.held_out):,} "
-        f"({megabytes(corpus.held_out.nbytes)}) held out" + (f"; left out: {left_out}" if left_out else "")
+        _resume(out or _interrupted(name), threads)
+        return
+    recipe = _named(name, config)
+    if out is not None:
+        check_output(out, resume=False)
+        steps.check_place(out)
+    corpus = steps.read_corpus(data or [STDLIB])
+    recipe = recipe or steps.best_size(minutes or MINUTES, threads)
+    out = out or free_folder(ROOT, recipe.name.lower())
+    steps.check_place(out)
+    request = steps.new_request(
+        recipe,
+        corpus,
+        out,
+        log,
+        minutes=minutes or recipe.training.minutes,
+        optimizer=optimizer or recipe.training.optimizer,
+        learning_rate=lr,
+        seed=seed,
+        threads=threads,
+        fim_rate=fim_rate,
+        grow=grow,
     )
-    if corpus.note:
-        out.print(f"Note: {corpus.note}")
-    return corpus
+    steps.run(request, corpus)
+    steps.show_next(out)
 
 
-def train_with_bar(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
-    """Run the training with a live bar: bits per byte, speed and the time that is left."""
-    columns = (TextColumn("training"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[now]}"))
-    limit = request.settings.minutes * 60
-    with Progress(*columns, console=errors, transient=True) as bar:
-        task = bar.add_task("training", total=limit, now="")
-
-        def show(progress: trainer.Progress) -> None:
-            left = max(0.0, limit - progress.seconds)
-            now = (
-                f"{progress.train_bpb:.3f} bits/byte  {progress.bytes_per_second / 1e3:.1f} KB/s  "
-                f"{megabytes(progress.bytes)} read  {int(left) // 60}:{int(left) % 60:02d} left"
-            )
-            bar.update(task, completed=progress.seconds, now=now)
-
-        try:
-            train_run(request, corpus, resume=resume, callbacks=(show,))
-        except KeyboardInterrupt:
-            bar.stop()
-            out.print(f"Interrupted and saved. Go on with: axl train --resume --out {request.out}")
-            raise typer.Exit(INTERRUPTED) from None
-
-
-def measure_with_bar(folder: Path, corpus: Corpus, threads: int) -> None:
-    """Score the held-out files and print the result beside the compressors."""
-    torch.set_num_threads(threads)
-    with byte_bar() as bar:
-        task = bar.add_task("measuring on the held-out files", total=corpus.held_out.nbytes)
-        facts = measure_run(folder, corpus, on_bytes=lambda count: bar.advance(task, count))
-    held_out = facts["held_out"]
-    table = Table(title=f"Bits per byte on {megabytes(held_out['bytes'])} of files it never read (lower is better)")
-    table.add_column("", style="bold")
-    table.add_column("bits/byte", justify="right")
-    table.add_row(f"{facts['name']} after {facts['seconds'] / 60:.1f} minutes", f"[bold]{held_out['bits_per_byte']:.3f}[/]")
-    table.add_row("xz -9e", f"{held_out['xz']:.3f}")
-    table.add_row("PPMd, order 8", f"{held_out['ppmd']:.3f}")
-    out.print(table)
-
-
-def _recipe(name: str | None, config: Path | None, minutes: float, threads: int) -> Recipe:
+def _named(name: str | None, config: Path | None) -> Recipe | None:
     if name is not None and config is not None:
         raise AxlError("give a model's name or --config, not both")
     if config is not None:
         return load_recipe(config.with_suffix(config.suffix or ".yaml"))
-    if name is not None:
-        return load_recipe(name)
-    with errors.status("measuring this CPU"):
-        return suggest_size(minutes, threads)
+    return load_recipe(name) if name is not None else None
 
 
-def _last_interrupted(name: str | None) -> Path:
-    if name is None:
-        raise AxlError("say which run to resume: axl train --resume --out FOLDER")
-    return Path("checkpoints") / load_recipe(name).name.lower()
+def _resume(folder: Path, threads: int) -> None:
+    """Go on with the run in `folder`, or only measure it where just that is missing."""
+    from multiscale_transformer.benchmarks.held_out import needs_measuring, run_sources
+    from multiscale_transformer.cli import steps
+    from multiscale_transformer.training.resume import FOLDER
+    from multiscale_transformer.training.run import resumed_request
+
+    if needs_measuring(folder):
+        steps.measure(folder, steps.read_corpus(run_sources(folder)), threads)
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)  # the run was killed before it removed its resume points
+    else:
+        request = resumed_request(folder)
+        steps.run(request, steps.read_corpus(list(request.sources)), resume=True)
+    steps.show_next(folder)
 
 
-def _announce(request: RunRequest, corpus: Corpus) -> None:
-    settings, model = request.settings, request.config
-    out.print(
-        f"Model: [bold]{request.name}[/], {millions(model.parameters())} parameters, layers {'/'.join(map(str, model.layers))} "
-        f"at {'/'.join(map(str, model.downsample_factors))} bytes, width {model.d_model}, context {model.max_seq_len:,} bytes"
-    )
-    out.print(
-        f"Training: {settings.minutes:g} minutes on {settings.threads} threads with {settings.optimizer}, seed {settings.seed}"
-    )
+def _interrupted(name: str | None) -> Path:
+    """The only interrupted run below `checkpoints/`, of the model `name` where one is given."""
+    from multiscale_transformer.training.resume import has_resume
+
+    prefix = load_recipe(name).name.lower() if name is not None else ""
+    found = [path for path in sorted(ROOT.glob(f"{prefix}*")) if has_resume(path)]
+    if not found:
+        raise AxlError(f"no interrupted run in {ROOT}; say where it is with --out, or leave out --resume to start one")
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise AxlError(f"several runs were interrupted ({names}); say which one with --out")
+    return found[0]

@@ -14,16 +14,19 @@ from multiscale_transformer.model.vocabulary import EOS
 
 
 def stream_text(model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling) -> Iterator[str]:
-    """Yield the new text piece by piece, without the stop string; bytes that are not UTF-8 become U+FFFD."""
+    """Yield the new text piece by piece, without the stop string; bytes that are not UTF-8 become U+FFFD.
+
+    So does a character that `max_new_tokens` cut short.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     held = b""
     for drawn in stream_ids(model, prompt, sampling):
         if drawn == EOS:
             break
         held += bytes([drawn])
-        stop = next((s for s in sampling.stop if held.endswith(s)), None)
-        if stop is not None:
-            held = held.removesuffix(stop)
+        ended = [stop for stop in sampling.stop if held.endswith(stop)]
+        if ended:
+            held = held.removesuffix(max(ended, key=len))
             break
         ready = len(held) - _possible_stop(held, sampling.stop)
         text = decoder.decode(held[:ready])

@@ -38,10 +38,19 @@ class Score:
 
 @dataclass(frozen=True)
 class _Window:
-    """A piece of a document with BOS before its start; the last `scored` of its bytes count."""
+    """Ids `start` to `end` of a document with BOS before it, that is bytes up to `end`; the last `scored` bytes count."""
 
-    ids: list[int]
+    content: bytes
+    start: int
+    end: int
     scored: int
+
+    def __len__(self) -> int:
+        return self.end - self.start + 1
+
+    def ids(self) -> list[int]:
+        """The ids, one more than are predicted. Made when wanted: as lists a corpus would take many times its size."""
+        return [BOS, *self.content[: self.end]] if self.start == 0 else list(self.content[self.start - 1 : self.end])
 
 
 def score_documents(
@@ -53,11 +62,11 @@ def score_documents(
 ) -> Score:
     """Cost of all bytes of `documents` under `model` with windows of `context` bytes (default: the model's own).
 
-    `on_bytes` is told after each batch how many bytes it scored.
+    The model must be in evaluation mode. `on_bytes` is told after each batch how many bytes it scored.
     """
     context = context or model.config.max_seq_len
     windows = [window for _, content in documents for window in _windows(content, context)]
-    windows.sort(key=lambda window: len(window.ids))
+    windows.sort(key=len)
     bits, count = 0.0, 0
     with torch.inference_mode():
         for batch in _batches(windows):
@@ -70,12 +79,11 @@ def score_documents(
 
 
 def _windows(content: bytes, context: int) -> Iterator[_Window]:
-    ids = [BOS, *content]  # predicting byte t needs ids[: t + 1]
     done = 0
     while done < len(content):
         start = max(0, done - context // 2)
         end = min(len(content), start + context)
-        yield _Window(ids[start : end + 1], end - done)
+        yield _Window(content, start, end, end - done)
         done = end
 
 
@@ -83,7 +91,7 @@ def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
     """Neighbours in length together, about `BATCH_BYTES` at a time."""
     batch: list[_Window] = []
     for window in windows:
-        if batch and (len(batch) + 1) * len(window.ids) > BATCH_BYTES:
+        if batch and (len(batch) + 1) * len(window) > BATCH_BYTES:
             yield batch
             batch = []
         batch.append(window)
@@ -93,12 +101,12 @@ def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
 
 def _cost(model: MultiScaleTransformer, batch: list[_Window]) -> float:
     """Bits of the scored bytes. Rows are padded at their end, which no causal prediction can see."""
-    longest = max(len(window.ids) for window in batch)
+    longest = max(map(len, batch))
     ids_BT = torch.full((len(batch), longest), BOS)
     counts_BT = torch.zeros((len(batch), longest - 1), dtype=torch.bool)
     for row, window in enumerate(batch):
-        length = len(window.ids)
-        ids_BT[row, :length] = torch.tensor(window.ids)
+        length = len(window)
+        ids_BT[row, :length] = torch.tensor(window.ids())
         counts_BT[row, length - 1 - window.scored : length - 1] = True
     nats_BT = _losses(model, ids_BT)
     return float(nats_BT[counts_BT].double().sum()) / math.log(2)

@@ -6,6 +6,8 @@ Weights are safetensors, so loading a stranger's checkpoint runs no code. Whatev
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,8 @@ def load_model(folder: str | Path) -> MultiScaleTransformer:
     Raises AxlError when the folder is no checkpoint, is damaged, or its weights do not fit its config.
     """
     folder = Path(folder)
-    model = MultiScaleTransformer(parse_config(_model_fields(folder), str(folder / CONFIG_FILE)))
-    weights = load_tensors(folder / WEIGHTS_FILE)
+    config = parse_config(_model_fields(folder), str(folder / CONFIG_FILE))
+    model, weights = MultiScaleTransformer(config), load_tensors(folder / WEIGHTS_FILE)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     found = {name: tensor.shape for name, tensor in weights.items()}
     if expected != found:
@@ -50,9 +52,20 @@ def load_model(folder: str | Path) -> MultiScaleTransformer:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors as safetensors, atomically."""
+    """Write tensors as safetensors, atomically. Raises AxlError when the disk is full or the folder cannot be written."""
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    files.write_with(path, lambda temporary: save_file(contiguous, temporary))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(contiguous, temporary)
+        except SafetensorError as error:
+            # Its errors are no OSErrors even when the disk is full; the number of the system's error is in the words.
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+    files.write_with(path, write)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

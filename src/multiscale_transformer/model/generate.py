@@ -13,16 +13,17 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from multiscale_transformer.model.cache import Cache
-from multiscale_transformer.model.vocabulary import BOS, EOS
+from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 
 if TYPE_CHECKING:
     from multiscale_transformer.model.model import MultiScaleTransformer
 
 RECENT = 64  # bytes that the repetition penalty looks at
+NEVER_DRAWN = (BOS, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE)  # marks that a prompt may hold and that are no text
 
 
 class Sampling(BaseModel):
@@ -35,25 +36,35 @@ class Sampling(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_new_tokens: int = Field(256, ge=0)
-    temperature: float = Field(0.8, ge=0.0)
+    temperature: float = Field(0.8, ge=0.0, allow_inf_nan=False)
     top_k: int = Field(0, ge=0)
     top_p: float = Field(1.0, gt=0.0, le=1.0)
-    repetition_penalty: float = Field(1.0, gt=0.0)
-    seed: int | None = None
+    repetition_penalty: float = Field(1.0, ge=0.01, le=100.0)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**64)  # what a torch.Generator takes
     stop: tuple[bytes, ...] = ()
+
+    @field_validator("stop")
+    @classmethod
+    def _stops_are_texts(cls, stop: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        if not all(stop):
+            raise ValueError("a stop text needs at least one character")
+        return stop
 
 
 def probabilities(logits_V: Tensor, sampling: Sampling, recent: Sequence[int] = ()) -> Tensor:
-    """The distribution (V,) that a byte is drawn from; BOS is never drawn. At temperature 0 all mass is on the best."""
-    logits_V = logits_V.double().clone()
-    logits_V[BOS] = -torch.inf
+    """The distribution (V,) that a byte is drawn from, fp64. At temperature 0 all mass is on the best.
+
+    BOS and the marks of fill-in-the-middle are never drawn. Top-k keeps more than k bytes only where they tie.
+    """
+    logits_V = logits_V.to(torch.float64, copy=True)
+    logits_V[list(NEVER_DRAWN)] = -torch.inf
     if sampling.repetition_penalty != 1.0 and recent:
         seen = torch.tensor(sorted(set(recent)))
         kept = logits_V[seen]
         logits_V[seen] = torch.where(kept > 0, kept / sampling.repetition_penalty, kept * sampling.repetition_penalty)
     if sampling.temperature == 0.0:
         return torch.nn.functional.one_hot(logits_V.argmax(), len(logits_V)).double()
-    logits_V = logits_V / sampling.temperature
+    logits_V = (logits_V - logits_V.max()) / sampling.temperature  # the best is at 0, which no temperature can overflow
     if 0 < sampling.top_k < len(logits_V):
         logits_V[logits_V < logits_V.topk(sampling.top_k).values[-1]] = -torch.inf
     chances_V = logits_V.softmax(-1)
@@ -74,9 +85,10 @@ def stream_ids(model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sa
     generator.manual_seed(sampling.seed) if sampling.seed is not None else generator.seed()
     context, written = list(prompt), bytearray()
     recent = deque((i for i in prompt if i < BOS), maxlen=RECENT)
-    cache, logits_V = _prefill(model, context, model.config.max_seq_len)
+    longest = model.config.max_seq_len
+    cache, unread = Cache(model.config), context[-longest:]
     for _ in range(sampling.max_new_tokens):
-        chances_V = probabilities(logits_V, sampling, recent)
+        chances_V = probabilities(_forward(model, unread, cache), sampling, recent)
         drawn = int(torch.multinomial(chances_V, 1, generator=generator)) if sampling.temperature else int(chances_V.argmax())
         yield drawn
         if drawn == EOS:
@@ -86,15 +98,9 @@ def stream_ids(model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sa
         written.append(drawn)
         if any(written.endswith(stop) for stop in sampling.stop):
             return
-        if cache.length >= model.config.max_seq_len:
-            cache, logits_V = _prefill(model, context, model.config.max_seq_len // 2)
-        else:
-            logits_V = _forward(model, [drawn], cache)
-
-
-def _prefill(model: MultiScaleTransformer, context: list[int], keep: int) -> tuple[Cache, Tensor]:
-    cache = Cache(model.config)
-    return cache, _forward(model, context[-keep:], cache)
+        unread = [drawn]
+        if cache.length >= longest:
+            cache, unread = Cache(model.config), context[-(longest // 2) :]
 
 
 @torch.inference_mode()

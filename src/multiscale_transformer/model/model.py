@@ -25,6 +25,8 @@ from multiscale_transformer.model.generate import Sampling, stream_ids
 from multiscale_transformer.model.kernels import rms_norm
 from multiscale_transformer.model.layers import Linear, Rotary
 
+FINE_FIRST = 2.0  # initial logit of the fine scale in the fusion gate: 0.79 of the mixture at three scales
+
 
 @dataclass
 class _Scale:
@@ -52,7 +54,7 @@ class MultiScaleTransformer(nn.Module):
         self.cross = nn.ModuleList(
             nn.ModuleList(CrossBlock(config) for _ in config.pairs) for _ in range(config.n_cross_attn_layers)
         )
-        self.up = nn.ModuleList(Linear(d, s * d, bias=False) for s in factors[1:])
+        self.up = nn.ModuleList(Linear(d, s * d, bias=False, parts=s) for s in factors[1:])
         self.start_E = nn.ParameterList(nn.Parameter(torch.zeros(d)) for _ in factors[1:])
         self.gate = Linear(len(factors) * d, len(factors), bias=True, orthogonal=False) if len(factors) > 1 else None
         self._initialise()
@@ -61,9 +63,13 @@ class MultiScaleTransformer(nn.Module):
         # The table is also the head, and a fresh model's state is the byte's own embedding: rows of unit length would start by
         # betting on repetition (1.89 bits per byte after a short run; 1.83 with these, docs/log.md).
         nn.init.normal_(self.embedding.weight, std=0.02)
+        # The other scales start silent and mostly closed: mixed in at random they cost the fine scale its start.
+        for up in self.up:
+            nn.init.zeros_(cast(Linear, up).weight)
         if self.gate is not None:
             nn.init.zeros_(self.gate.weight)
             nn.init.zeros_(self.gate.bias)
+            self.gate.bias.data[0] = FINE_FIRST
 
     def forward(self, ids_BT: Tensor, cache: Cache | None = None) -> Tensor:
         """Logits (B, T, V) in fp32 of the byte after each of the T new ones; `cache` (if given) takes them in."""
@@ -151,13 +157,13 @@ class MultiScaleTransformer(nn.Module):
         for index, (s, scale) in enumerate(zip(self.config.downsample_factors[1:], scales[1:], strict=True)):
             start = int(scales[0].first)
             before_BsE = self._last_block(index, s, fine_BTE, cache)
-            after = self.up[index](scale.x_BNE).unflatten(-1, (s, -1)).flatten(1, 2)
+            after = self.up[index](rms_norm(scale.x_BNE)).unflatten(-1, (s, -1)).flatten(1, 2)
             # Row 0 is byte s * first - 1: block g, finished at that byte, serves it and the s - 1 bytes that follow.
             offset = start - (s * scale.first - 1)
             candidates.append(torch.cat((before_BsE, after), 1)[:, offset : offset + new])
             if cache is not None and scale.x_BNE.shape[1]:
                 cache.finals_BNE[index].append(scale.x_BNE)
-        weights_BTS: Tensor = self.gate(torch.cat(candidates, -1)).softmax(-1)
+        weights_BTS: Tensor = self.gate(rms_norm(torch.cat(candidates, -1))).softmax(-1)
         mixed_BTE = weights_BTS[..., :1] * fine_BTE
         for scale_index, candidate_BTE in enumerate(candidates[1:], 1):
             mixed_BTE = torch.addcmul(mixed_BTE, weights_BTS[..., scale_index, None], candidate_BTE)
@@ -169,4 +175,4 @@ class MultiScaleTransformer(nn.Module):
         if cache is None or cache.finals_BNE[index].length == 0:
             return cast(Tensor, self.start_E[index]).to(like_BTE.dtype).expand(batch, s, -1)
         last_BE = cache.finals_BNE[index].view()[:, -1]
-        return cast(Tensor, self.up[index](last_BE)).reshape(batch, s, -1)
+        return cast(Tensor, self.up[index](rms_norm(last_BE))).reshape(batch, s, -1)

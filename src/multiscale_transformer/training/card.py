@@ -1,4 +1,8 @@
-"""The model card of a checkpoint, written from `training.json` and from nothing else."""
+"""The model card of a checkpoint, written from `training.json` and from nothing else.
+
+A card is made to be handed on with the weights, so it names the data by the last part of each path and not by where it
+lies on this machine; `training.json` has the whole paths.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,16 @@ CARD_FILE = "README.md"
 
 def write_card(folder: Path, facts: dict[str, Any]) -> None:
     """Write `README.md` into a checkpoint folder from the content of its `training.json`."""
-    files.write_text(folder / CARD_FILE, "\n".join((*_head(facts), *_figures(facts), *_data(facts), *_how(folder, facts))))
+    files.write_text(folder / CARD_FILE, "\n".join((*_head(facts), *_figures(facts), *_data(facts), *_how(facts))))
 
 
 def _head(facts: dict[str, Any]) -> list[str]:
+    machine = facts["machine"]
     return [
         f"# {facts['name']}",
         "",
         f"A byte-level multi-scale transformer for code with {facts['parameters']:,} parameters, trained for "
-        f"{facts['seconds'] / 60:.1f} minutes on {facts['machine']['threads']} threads of {facts['machine']['processor']}.",
+        f"{facts['seconds'] / 60:.1f} minutes on {_counted(machine['threads'], 'thread')} of {machine['processor']}.",
         "",
     ]
 
@@ -44,31 +49,43 @@ def _figures(facts: dict[str, Any]) -> list[str]:
 
 def _data(facts: dict[str, Any]) -> list[str]:
     data = facts["data"]
-    left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(data["left_out"].items())) or "none"
+    left_out = ", ".join(f"{reason} {count:,}" for reason, count in sorted(data["left_out"].items())) or "none"
+    sources = ", ".join(f"`{_source(source, facts)}`" for source in data["sources"])
     return [
         "## Data",
         "",
-        f"Trained on {data['train_documents']:,} files ({data['train_bytes']:,} bytes) from {', '.join(data['sources'])}; "
-        f"{data['held_out_documents']:,} files ({data['held_out_bytes']:,} bytes) were held out. Files left out: {left_out}.",
-        f"SHA-256 of the corpus: `{data['sha256']}`. The licence of the weights' use follows the licences of these files.",
+        f"Trained on {_counted(data['train_documents'], 'file')} ({data['train_bytes']:,} bytes) from {sources}; held out: "
+        f"{_counted(data['held_out_documents'], 'file')} ({data['held_out_bytes']:,} bytes). Files left out: {left_out}.",
+        *([f"Note: {data['note']}."] if data["note"] else []),
+        "",
+        f"SHA-256 of the corpus: `{data['sha256']}`. Whoever hands these weights on should look at the licences of the files.",
         "",
     ]
 
 
-def _how(folder: Path, facts: dict[str, Any]) -> list[str]:
+def _how(facts: dict[str, Any]) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return [
         "## Training",
         "",
-        f"{facts['optimizer']}, {facts['steps']:,} steps, {facts['bytes']:,} bytes read, seed {facts['seed']}; {versions}. "
-        "Every setting is in `training.json`, the curve in `metrics.csv`.",
+        f"{facts['optimizer']}, {_counted(facts['steps'], 'step')}, {facts['bytes']:,} bytes read, seed {facts['seed']}, "
+        f"{facts['compute_dtype']}; {versions}. Every setting is in `training.json`, the curve in `metrics.csv`.",
         "",
         "## Use",
         "",
-        "```",
-        f'axl complete "def fibonacci(n):" --model {folder}',
+        "```sh",
+        'axl complete "def fibonacci(n):" --model .   # in this folder',
         "```",
         "",
         "A model this small knows the look of code, not its meaning: check what it writes.",
         "",
     ]
+
+
+def _source(source: str, facts: dict[str, Any]) -> str:
+    """The last part of a path (what matters of a glob), or which library `stdlib` was."""
+    return f"library of Python {facts['versions']['python']}" if source == "stdlib" else Path(source).name or source
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

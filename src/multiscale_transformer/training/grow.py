@@ -7,6 +7,8 @@ scale and grows while it trains.
 
 from __future__ import annotations
 
+import copy
+
 from torch import nn
 
 from multiscale_transformer.model.blocks import Block
@@ -19,7 +21,7 @@ GROWN_BY = 0.5  # elapsed fraction at which the full depth is reached
 def depth_at(fraction: float, config: ModelConfig) -> tuple[int, ...]:
     """Layers of each scale at an elapsed fraction: one at the start, then one more at even steps up to all."""
     deepest = max(config.layers)
-    grown = min(deepest, 1 + int(fraction / GROWN_BY * deepest))
+    grown = min(deepest, 1 + int(fraction / GROWN_BY * (deepest - 1)))
     return tuple(min(layers, grown) for layers in config.layers)
 
 
@@ -37,8 +39,8 @@ def grow(model: MultiScaleTransformer, layers: tuple[int, ...]) -> None:
     for stack, wanted in zip(model.stacks, layers, strict=True):
         assert isinstance(stack, nn.ModuleList)
         while len(stack) < wanted:
-            block = Block(model.config)
-            block.load_state_dict(stack[-1].state_dict())
+            block = copy.deepcopy(stack[-1])
+            assert isinstance(block, Block)
             nn.init.zeros_(block.attention.out.weight)
             nn.init.zeros_(block.feed_forward.w2.weight)
             for linear in (block.attention.out, block.feed_forward.w2):

@@ -6,12 +6,14 @@ at least one. Weights and optimizer state are safetensors; data order needs only
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
@@ -21,6 +23,17 @@ from multiscale_transformer.training.trainer import Progress, Trainer
 
 EVERY_SECONDS = 30.0  # a kill loses this much work, plus one step
 FOLDER = "resume"
+PROGRESS_FILE, OPTIMIZER_FILE = "progress.json", "optimizer.safetensors"
+
+
+class _Point(BaseModel):
+    """What a resume point holds besides tensors. The dtype is kept: measured again it could come out otherwise."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    progress: Progress
+    request: dict[str, Any]
+    compute_dtype: Literal["float32", "bfloat16"]
 
 
 class ResumeWriter:
@@ -36,15 +49,24 @@ class ResumeWriter:
             self.save()
 
     def save(self) -> None:
-        """Write a point now and remove older ones."""
+        """Write a point now, if there is none of this step, and remove older ones."""
         trainer = self._trainer
-        with files.new_folder(self._root / f"{trainer.progress.step:09d}") as point:
-            save_model(trainer.model, point)
-            save_tensors(point / "optimizer.safetensors", trainer.optimizer.state_tensors())
-            files.write_json(point / "progress.json", {"progress": asdict(trainer.progress), "request": self._request})
+        path = self._root / f"{trainer.progress.step:09d}"
+        if not path.exists():  # replacing the only point would for a moment leave none
+            with files.new_folder(path) as point:
+                save_model(trainer.model, point)
+                save_tensors(point / OPTIMIZER_FILE, trainer.optimizer.state_tensors())
+                files.write_json(point / PROGRESS_FILE, self._facts())
         for older in _points(self._root)[:-1]:
             shutil.rmtree(older, ignore_errors=True)
         self._last = time.monotonic()
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "progress": asdict(self._trainer.progress),
+            "request": self._request,
+            "compute_dtype": str(self._trainer.model.compute_dtype).removeprefix("torch."),
+        }
 
     def remove(self) -> None:
         """Delete all points: the run is finished."""
@@ -53,20 +75,20 @@ class ResumeWriter:
 
 def read_request(folder: Path) -> dict[str, Any]:
     """What the interrupted run in `folder` was asked to do. Raises AxlError when there is none."""
-    return _read(_newest(folder))["request"]  # type: ignore[no-any-return]
+    return _read(_newest(folder)).request
 
 
 def load_resume(folder: Path) -> tuple[MultiScaleTransformer, Progress]:
-    """Model and progress of the newest resume point of `folder`."""
+    """Model (in its compute dtype) and progress of the newest resume point of `folder`. Raises AxlError for a damaged one."""
     point = _newest(folder)
-    fields = _read(point)["progress"]
-    fields["steps_at_window"] = {int(window): steps for window, steps in fields["steps_at_window"].items()}
-    return load_model(point), Progress(**fields)
+    saved, model = _read(point), load_model(point)
+    model.compute_dtype = getattr(torch, saved.compute_dtype)
+    return model, saved.progress
 
 
 def restore_optimizer(folder: Path, trainer: Trainer) -> None:
     """Load the optimizer state that belongs to `load_resume(folder)`."""
-    trainer.optimizer.load_state_tensors(load_tensors(_newest(folder) / "optimizer.safetensors"))
+    trainer.optimizer.load_state_tensors(load_tensors(_newest(folder) / OPTIMIZER_FILE))
 
 
 def has_resume(folder: Path) -> bool:
@@ -85,9 +107,9 @@ def _newest(folder: Path) -> Path:
     return points[-1]
 
 
-def _read(point: Path) -> dict[str, Any]:
-    path = point / "progress.json"
+def _read(point: Path) -> _Point:
+    path = point / PROGRESS_FILE
     try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    except (OSError, ValueError) as error:
-        raise AxlError(f"{path} is damaged ({error}); delete {point.parent} and train again") from error
+        return _Point.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise AxlError(f"{path} is damaged or from another version; delete {point.parent} and train again") from error

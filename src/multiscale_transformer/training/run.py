@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 import multiscale_transformer
 from multiscale_transformer import files
@@ -20,9 +21,10 @@ from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
-from multiscale_transformer.model.checkpoint import WEIGHTS_FILE, save_model
+from multiscale_transformer.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, save_model
 from multiscale_transformer.model.config import ModelConfig, parse_config
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.training.card import CARD_FILE
 from multiscale_transformer.training.grow import depth_at, with_depth
 from multiscale_transformer.training.logger import TrainLogger
 from multiscale_transformer.training.machine import available_memory, compute_dtype, describe_machine
@@ -38,7 +40,7 @@ from multiscale_transformer.training.trainer import Callback, Progress, Trainer
 
 TRAINING_FILE = "training.json"
 PROBES = 8  # held-out measurements along the curve
-PROBE_BYTES = 24_000
+PROBE_FILES, PROBE_BYTES = 8, 24_000
 LOG_EVERY_SECONDS = 1.0
 
 
@@ -67,22 +69,30 @@ class RunRequest:
 def resumed_request(folder: Path) -> RunRequest:
     """The request of the interrupted run in `folder`. Raises AxlError when there is none or it is damaged."""
     fields = read_request(folder)
-    return RunRequest(
-        name=fields["name"],
-        config=parse_config(fields["config"], str(folder)),
-        settings=TrainSettings.model_validate(fields["settings"]),
-        sources=tuple(fields["sources"]),
-        out=folder,
-        log_backend=fields["log_backend"],
-    )
+    try:
+        return RunRequest(
+            name=fields["name"],
+            config=parse_config(fields["config"], str(folder)),
+            settings=TrainSettings.model_validate(fields["settings"]),
+            sources=tuple(fields["sources"]),
+            out=folder,
+            log_backend=fields["log_backend"],
+        )
+    except (KeyError, TypeError, ValidationError) as error:
+        raise AxlError(f"the interrupted run in {folder} is of another version; delete the folder and train again") from error
 
 
 def check_output(out: Path, *, resume: bool) -> None:
-    """Refuse to write over a finished or interrupted run. Raises AxlError."""
-    if (out / WEIGHTS_FILE).exists():
+    """Refuse to write over a finished or interrupted run, or files of something else. Raises AxlError."""
+    interrupted = has_resume(out)
+    # `training.json` comes last: a run that was killed after its weights were written and before it is still interrupted.
+    if (out / TRAINING_FILE).exists() or ((out / WEIGHTS_FILE).exists() and not interrupted):
         raise AxlError(f"{out} already holds a finished checkpoint; choose another --out (or delete it first)")
-    if has_resume(out) and not resume:
+    if interrupted and not resume:
         raise AxlError(f"{out} holds an interrupted run; add --resume to go on with it, or choose another --out")
+    for name in () if interrupted else (CONFIG_FILE, CARD_FILE):
+        if (out / name).exists():
+            raise AxlError(f"{out} holds a {name} of something else, which this run would replace; choose another --out")
 
 
 def free_folder(root: Path, name: str) -> Path:
@@ -94,21 +104,24 @@ def free_folder(root: Path, name: str) -> Path:
 
 
 def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, callbacks: Sequence[Callback] = ()) -> Path:
-    """Train and save; returns the output folder. On KeyboardInterrupt a resume point is written first, then it is raised."""
+    """Train and save; returns the output folder. On KeyboardInterrupt a resume point is written first, then it is raised.
+
+    With `resume` the run in `request.out` goes on; `request` is what `resumed_request` gives. Raises AxlError when the folder
+    is taken, the data changed, the memory or the corpus is too small, the disk is full or the loss stops being a number.
+    """
     check_output(request.out, resume=resume)
     torch.set_num_threads(request.settings.threads)
     trainer = _resumed_trainer(request, corpus) if resume else _new_trainer(request, corpus)
     writer = ResumeWriter(request.out, trainer, {**request.as_json(), "corpus": corpus.sha256})
-    request.out.mkdir(parents=True, exist_ok=True)
     with TrainLogger(request.out, request.log_backend, resume_step=trainer.progress.step) as logger:
-        recorder = _Recorder(logger, trainer.model, corpus.held_out)
+        recorder = _Recorder(logger, trainer, corpus.held_out)
         try:
             trainer.run((recorder, writer, *callbacks))
+            save_model(trainer.model, request.out, name=request.name)
+            files.write_json(request.out / TRAINING_FILE, _facts(request, corpus, trainer))
         except KeyboardInterrupt:
             writer.save()
             raise
-    save_model(trainer.model, request.out, name=request.name)
-    files.write_json(request.out / TRAINING_FILE, _facts(request, corpus, trainer))
     writer.remove()
     return request.out
 
@@ -118,7 +131,9 @@ def _new_trainer(request: RunRequest, corpus: Corpus) -> Trainer:
     start = request.config
     if request.settings.grow:
         start = with_depth(start, depth_at(0.0, start))
-    return _trainer(request, corpus, MultiScaleTransformer(start), None)
+    model = MultiScaleTransformer(start)
+    model.compute_dtype = compute_dtype(request.settings.threads)
+    return _trainer(request, corpus, model, None)
 
 
 def _resumed_trainer(request: RunRequest, corpus: Corpus) -> Trainer:
@@ -134,17 +149,17 @@ def _resumed_trainer(request: RunRequest, corpus: Corpus) -> Trainer:
 
 
 def _trainer(request: RunRequest, corpus: Corpus, model: MultiScaleTransformer, progress: Progress | None) -> Trainer:
-    model.compute_dtype = compute_dtype(request.settings.threads)
     return Trainer(model, request.config, corpus.train, request.settings, available_memory(), progress)
 
 
 class _Recorder:
     """Logs once a second, and the held-out cost of a fixed sample at a few points of the run."""
 
-    def __init__(self, logger: TrainLogger, model: MultiScaleTransformer, held_out: Documents) -> None:
-        self._logger, self._model = logger, model
-        self._sample = [(name, content[: PROBE_BYTES // 8]) for name, content in held_out][:: max(1, len(held_out) // 8)][:8]
-        self._logged = self._probed = 0.0
+    def __init__(self, logger: TrainLogger, trainer: Trainer, held_out: Documents) -> None:
+        self._logger, self._model, self._base_lr = logger, trainer.model, trainer.base_lr
+        chosen = range(0, len(held_out), max(1, len(held_out) // PROBE_FILES))[:PROBE_FILES]
+        self._sample = [(held_out.names[index], held_out[index][: PROBE_BYTES // PROBE_FILES]) for index in chosen]
+        self._logged, self._probed = trainer.progress.seconds, trainer.progress.fraction
 
     def __call__(self, progress: Progress) -> None:
         due = progress.fraction >= 1.0
@@ -154,7 +169,7 @@ class _Recorder:
             "seconds": progress.seconds,
             "bytes": progress.bytes,
             "train_bpb": progress.train_bpb,
-            "lr": progress.multiplier,
+            "lr": progress.multiplier * self._base_lr,
             "bytes_per_second": progress.bytes_per_second,
         }
         if due or progress.fraction - self._probed >= 1 / PROBES:

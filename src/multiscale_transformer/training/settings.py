@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from multiscale_transformer.model.config import ModelConfig, OptimizerName
 
-FIRST_WINDOW = 512
-LAST_STAGE = 0.75  # elapsed fraction at which training goes over to the whole context
+FIRST_WINDOW = 256
+LAST_STAGE = 0.85  # elapsed fraction at which training goes over to the whole context
 
 
 class TrainSettings(BaseModel):
@@ -19,10 +19,10 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    minutes: float = Field(3.0, gt=0)
+    minutes: float = Field(3.0, gt=0, allow_inf_nan=False)
     optimizer: OptimizerName = "muon"
     learning_rate: float | None = Field(None, gt=0)
-    seed: int = 0
+    seed: int = Field(0, ge=-(2**63), lt=2**64)  # what torch.manual_seed takes
     threads: int = Field(1, ge=1)
     batch_bytes: int = Field(8192, ge=16)
     stages: tuple[tuple[float, int], ...] = ((0.0, 512),)
@@ -33,16 +33,18 @@ class TrainSettings(BaseModel):
     @field_validator("stages")
     @classmethod
     def _stages_begin_at_zero(cls, stages: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
-        if not stages or stages[0][0] != 0.0 or list(stages) != sorted(stages):
-            raise ValueError("stages must begin at fraction 0 and ascend")
+        if not stages or stages[0][0] != 0.0 or list(stages) != sorted(stages) or min(window for _, window in stages) < 1:
+            raise ValueError("stages must begin at fraction 0 and ascend, with windows of at least one byte")
         return stages
 
 
 def stages_for(config: ModelConfig, train_bytes: int) -> tuple[tuple[float, int], ...]:
     """The default stages: short windows for most of the run, then the whole context (docs/log.md, window lengths)."""
     longest = min(config.max_seq_len, train_bytes // 2)
+    if longest <= FIRST_WINDOW:
+        return ((0.0, max(1, longest)),)
     stages = ((0.0, FIRST_WINDOW), (LAST_STAGE, config.max_seq_len))
-    return tuple(stage for stage in stages if stage[1] <= longest) or ((0.0, max(1, longest)),)
+    return tuple(stage for stage in stages if stage[1] <= longest)
 
 
 def batch_for(config: ModelConfig) -> int:

@@ -1,24 +1,32 @@
 """The size that a budget can really train, on this machine, found by measuring it.
 
-Compute-optimal training says that the compute of a run should be split evenly between a larger model and more text
-(Hoffmann et al. 2022, arXiv 2203.15556): the best cost per byte grows with the square root of the budget. The constant is our
-own, fitted to sweeps of three minutes on two cores (docs/log.md); the machine's speed is measured here in a few seconds.
+A few seconds of real training steps say what this machine does. Compute-optimal training says that the compute of a run
+should be split evenly between a larger model and more text (Hoffmann et al. 2022, arXiv 2203.15556): the best cost per byte
+grows with the square root of the budget. The constant is our own, from sweeps of three minutes on two cores (docs/log.md).
 """
 
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig, Recipe, RecipeTraining
-from multiscale_transformer.training.machine import compute_dtype, matmul_rate
+from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.training.machine import available_memory, compute_dtype
 from multiscale_transformer.training.model_builder import training_memory
 from multiscale_transformer.training.settings import FIRST_WINDOW
 
-UTILISATION = 0.45  # share of the matrix-product rate that training reaches at these sizes
-BEST_COST, AT_BUDGET = 5e6, 3.5e13  # training FLOPs per byte that won at a budget of this many FLOPs (docs/log.md)
-WIDTHS = (64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024)
+BEST_COST, AT_BUDGET = 4.2e6, 2.9e13  # training FLOPs per byte that won at a budget of this many FLOPs (docs/log.md)
+MEASURED_SECONDS = 2.0
+SIZES = (  # width, layers
+    *((64, 2), (96, 2), (128, 2), (128, 3), (160, 3), (192, 3), (192, 4), (256, 4), (256, 6)),
+    *((320, 6), (384, 6), (512, 8), (640, 10), (768, 12), (1024, 16)),
+)
 
 
 @dataclass(frozen=True)
@@ -33,13 +41,11 @@ class Suggestion:
     best: bool
 
 
-def shape(width: int) -> ModelConfig:
-    """The small three-scale model of a width: the shape that won our sweeps at three minutes (docs/log.md)."""
-    heads = max(1, width // 64)
-    heads = next(h for h in range(heads, 0, -1) if width % h == 0 and (width // h) % 2 == 0)
-    return ModelConfig(
-        d_model=width, n_heads=heads, d_ff=round(8 * width / 3 / 32) * 32, n_layers_per_scale=(2, 1, 1), cross_d_ff=0
-    )
+def shape(width: int, layers: int) -> ModelConfig:
+    """A flat byte transformer: the fine scale alone, which is what pays in minutes (docs/adr/0005)."""
+    heads = next(h for h in range(max(1, width // 64), 0, -1) if width % h == 0 and (width // h) % 2 == 0)
+    d_ff = round(8 * width / 3 / 32) * 32
+    return ModelConfig(d_model=width, n_heads=heads, d_ff=d_ff, n_layers_per_scale=layers, downsample_factors=(1,))
 
 
 def suggest(minutes: float, threads: int, ram_gb: float = math.inf) -> list[Suggestion]:
@@ -47,12 +53,13 @@ def suggest(minutes: float, threads: int, ram_gb: float = math.inf) -> list[Sugg
 
     Raises AxlError when nothing fits or the budget is not positive.
     """
-    if not minutes > 0 or not ram_gb > 0:
+    if not 0 < minutes < math.inf or not ram_gb > 0:
         raise AxlError("minutes and memory must be positive; try axl suggest --minutes 3 --ram 8")
-    rate = UTILISATION * matmul_rate(compute_dtype(threads), threads)
-    fitting = [config for config in map(shape, WIDTHS) if training_memory(config, "muon") / 1e9 <= ram_gb]
+    sizes = [shape(width, layers) for width, layers in SIZES]
+    fitting = [config for config in sizes if _memory_gb(config) <= ram_gb]
     if not fitting:
-        raise AxlError(f"no size trains in {ram_gb:g} GB of memory; the smallest needs {_memory_gb(shape(WIDTHS[0])):.1f} GB")
+        raise AxlError(f"no size trains in {ram_gb:g} GB of memory; the smallest needs {_memory_gb(sizes[0]):.1f} GB")
+    rate = training_rate(threads)
     budget = rate * minutes * 60
     wanted = BEST_COST * math.sqrt(budget / AT_BUDGET)
     best = min(fitting, key=lambda config: abs(math.log(_cost(config) / wanted)))
@@ -70,15 +77,37 @@ def suggest(minutes: float, threads: int, ram_gb: float = math.inf) -> list[Sugg
 
 
 def suggest_size(minutes: float, threads: int) -> Recipe:
-    """The best size for `minutes` on this machine as a recipe."""
-    best = next(row for row in suggest(minutes, threads) if row.best)
+    """The best size for `minutes` on this machine, in the memory that is free, as a recipe."""
+    best = next(row for row in suggest(minutes, threads, available_memory() / 1e9) if row.best)
     return Recipe(name=best.name, model=best.config, training=RecipeTraining(optimizer="muon", minutes=minutes))
+
+
+def training_rate(threads: int) -> float:
+    """FLOP/s of forward and backward passes of a small model on this machine, the median of about two seconds."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        config = shape(128, 3)
+        model = MultiScaleTransformer(config).train()
+        model.compute_dtype = compute_dtype(threads)
+        ids_BT = torch.randint(0, 256, (4096 // FIRST_WINDOW, FIRST_WINDOW + 1))
+        flops = config.flops_per_byte(FIRST_WINDOW, training=True) * ids_BT[:, 1:].numel()
+        seconds: list[float] = []
+        end = time.perf_counter() + MEASURED_SECONDS
+        while time.perf_counter() < end or len(seconds) < 3:
+            start = time.perf_counter()
+            logits = model(ids_BT[:, :-1]).flatten(0, 1)
+            torch.autograd.backward(F.cross_entropy(logits, ids_BT[:, 1:].flatten()))
+            seconds.append(time.perf_counter() - start)
+        return flops / sorted(seconds)[len(seconds) // 2]
+    finally:
+        torch.set_num_threads(before)
 
 
 def size_name(config: ModelConfig) -> str:
     """Parameters as people say them: 566464 as '570K', 12716306 as '12.7M'."""
     count = config.parameters()
-    return f"{round(count / 1e4) * 10}K" if count < 1e6 else f"{count / 1e6:.1f}M"
+    return f"{round(count / 1e4) * 10}K" if count < 995_000 else f"{count / 1e6:.1f}M"
 
 
 def _cost(config: ModelConfig) -> float:

@@ -9,8 +9,11 @@ What else happens while training (progress bar, metrics file, held-out probes, r
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -23,8 +26,8 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.grow import depth_at, grow
-from multiscale_transformer.training.memory_plan import plan_memory
-from multiscale_transformer.training.optimizers import OptimizerSet, build_optimizer
+from multiscale_transformer.training.memory_plan import MemoryPlan, plan_memory
+from multiscale_transformer.training.optimizers import LEARNING_RATES, OptimizerSet, build_optimizer
 from multiscale_transformer.training.schedule import rate_multiplier, window_at
 from multiscale_transformer.training.settings import TrainSettings
 
@@ -70,8 +73,13 @@ class Trainer:
         self._streams: dict[int, WindowStream] = {}
         self._last_read = 0
         self.optimizer = self._new_optimizer()
-        for _, window in settings.stages:  # a corpus too small for any stage must fail now, not minutes later
-            self._stream(window)
+        for _, window in settings.stages:  # too small a corpus or memory for any stage must fail now, not minutes later
+            self._plan(target, self._stream(window))
+
+    @property
+    def base_lr(self) -> float:
+        """Peak learning rate of the matrices between states."""
+        return self.settings.learning_rate or LEARNING_RATES[self.settings.optimizer]
 
     def _new_optimizer(self) -> OptimizerSet:
         return build_optimizer(self.model, self.settings.optimizer, self.settings.learning_rate, self.model.compute_dtype)
@@ -83,19 +91,27 @@ class Trainer:
             self._streams[window] = WindowStream(self._documents, window, rows, seed, self.settings.fim_rate)
         return self._streams[window]
 
+    def _plan(self, config: ModelConfig, stream: WindowStream) -> MemoryPlan:
+        return plan_memory(config, stream.window, stream.batch, self.model.compute_dtype.itemsize, self._available)
+
     def run(self, callbacks: Sequence[Callback] = ()) -> None:
-        """Train until the time box is full. Raises AxlError when the loss stops being a number."""
+        """Train until the time box is full. Raises AxlError when the loss stops being a number.
+
+        An interrupt (Ctrl-C) comes between two steps, never within one, so what it leaves can be saved and gone on with.
+        """
         limit = self.settings.minutes * 60
         begin = time.perf_counter() - self.progress.seconds
         self.model.train()
         while self.progress.fraction < 1.0:
-            before = time.perf_counter()
-            self.step()
-            self.progress.seconds = time.perf_counter() - begin
-            self.progress.fraction = self.progress.seconds / limit
-            self._smooth_speed(time.perf_counter() - before)
+            with _uninterrupted():
+                before = time.perf_counter()
+                self.step()
+                self.progress.seconds = time.perf_counter() - begin
+                self.progress.fraction = self.progress.seconds / limit
+                self._smooth_speed(time.perf_counter() - before)
             for callback in callbacks:
                 callback(self.progress)
+        self._grow()  # few, long steps may have left out the last additions
         self.model.eval()
 
     def step(self) -> None:
@@ -104,8 +120,11 @@ class Trainer:
         self._grow()
         window = window_at(progress.fraction, settings.stages)
         index = progress.steps_at_window.get(window, 0)
-        ids_BT = torch.from_numpy(self._stream(window).batch_at(index))
-        loss = self._backward(ids_BT)
+        stream = self._stream(window)
+        ids_BT = torch.from_numpy(stream.batch_at(index))
+        if self.model.config.dropout:  # what is dropped is a function of seed and step, as the data are
+            torch.manual_seed((settings.seed * 1_000_003 + progress.step) % 2**64)
+        loss = self._backward(ids_BT, self._plan(self.model.config, stream))
         if not math.isfinite(loss):
             raise AxlError(f"the loss is no longer a number at step {progress.step}: lower --lr or choose another --optimizer")
         progress.multiplier = rate_multiplier(progress.fraction)
@@ -118,11 +137,9 @@ class Trainer:
         self._smooth_loss(loss / math.log(2))
         self._last_read = read
 
-    def _backward(self, ids_BT: Tensor) -> float:
+    def _backward(self, ids_BT: Tensor, plan: MemoryPlan) -> float:
         """Accumulate gradients over micro-batches; returns the mean loss in nats per byte (without the exit's)."""
-        rows, window = ids_BT.shape[0], ids_BT.shape[1] - 1
-        dtype_bytes = self.model.compute_dtype.itemsize
-        plan = plan_memory(self.model.config, window, rows, dtype_bytes, self._available)
+        rows = ids_BT.shape[0]
         self.model.recompute = plan.checkpoint
         total = 0.0
         for part_BT in torch.split(ids_BT, plan.rows):
@@ -157,3 +174,20 @@ class Trainer:
         rate, old = self._last_read / seconds, self.progress.bytes_per_second
         keep = math.exp(-seconds / SMOOTHING_SECONDS)
         self.progress.bytes_per_second = keep * old + (1 - keep) * rate if old else rate
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is None or threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is ever interrupted, and only by a handler that Python installed
+        return
+    held: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if held:
+        signal.raise_signal(signal.SIGINT)

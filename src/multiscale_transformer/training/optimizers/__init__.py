@@ -20,7 +20,7 @@ from multiscale_transformer.training.optimizers.muon import Muon
 __all__ = ["LEARNING_RATES", "GaLore", "Lion", "Muon", "OptimizerSet", "build_optimizer"]
 
 LEARNING_RATES = {"adamw": 3e-3, "galore": 1e-2, "lion": 5e-4, "muon": 2e-2, "sgd": 0.3}
-BESIDE_LR = 5e-3  # AdamW beside Muon and GaLore, for what is not a matrix between states
+BESIDE_LR = 1.5e-2  # AdamW beside Muon and GaLore, for what is not a matrix between states
 ADAM_BETAS = (0.9, 0.99)  # a long second-moment memory: batches of some KB are noisy
 
 
@@ -55,11 +55,11 @@ class OptimizerSet:
         }
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `state_tensors` gave; parameters without saved state (newly grown ones) start afresh."""
+        """Restore copies of what `state_tensors` gave; parameters without saved state (newly grown ones) start afresh."""
         saved: dict[str, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             name, _, what = key.rpartition("/")
-            saved.setdefault(name, {})[what] = value
+            saved.setdefault(name, {})[what] = value.clone()  # loaded tensors may lie in a file, and askew in memory
         for member in self.members:
             for group in member.param_groups:
                 for parameter in group["params"]:

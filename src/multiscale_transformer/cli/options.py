@@ -1,0 +1,72 @@
+"""What commands share towards the one who types: options that are named, explained and refused alike, and their help.
+
+This module, like the head of every module in `cli`, imports nothing that imports torch: `axl --help` and a mistyped option
+answer at once, and the two seconds for torch are paid by what needs it, inside the commands.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+LARGEST_SEED = 2**63 - 1
+MOST_THREADS = 1024  # OpenMP dies of many more, without a word
+
+
+def help_text(command: Callable[..., None]) -> str:
+    """The docstring of a command for Typer, which wraps lines but does not join them; indented ones are examples to type."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(_examples(text) if text.startswith(" ") else text.replace("\n", " ") for text in paragraphs)
+
+
+def above_zero(value: float | None) -> float | None:
+    """Refuse what is not a finite number above zero."""
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"it must be a number above 0, got {value:g}")
+    return value
+
+
+def seed_number(value: int | None) -> int | None:
+    """Refuse a seed that the random number generators do not take."""
+    if value is not None and not 0 <= value <= LARGEST_SEED:
+        raise typer.BadParameter(f"it must be a whole number from 0 to {LARGEST_SEED}, got {value}")
+    return value
+
+
+def thread_count(value: int | None) -> int | None:
+    """Refuse a number of threads that no machine has."""
+    if value is not None and not 1 <= value <= MOST_THREADS:
+        raise typer.BadParameter(f"it must be a whole number from 1 to {MOST_THREADS}, got {value}")
+    return value
+
+
+def paths(values: list[str] | None) -> list[str] | None:
+    """Refuse an empty path, which would read as the current folder (an unset shell variable, most likely)."""
+    if any(not value.strip() for value in values or ()):
+        raise typer.BadParameter("the path is empty (. is the current folder)")
+    return values
+
+
+def folder(value: str | Path) -> Path:
+    """A folder by its path (or a default, as it is), which must not be empty."""
+    if not str(value).strip():
+        raise typer.BadParameter("the path is empty (. is the current folder)")
+    return Path(value).expanduser()
+
+
+Minutes = Annotated[float, typer.Option(metavar="M", callback=above_zero, help="Time to train for.")]
+Threads = Annotated[int | None, typer.Option(metavar="N", callback=thread_count, help="CPU threads (default: all cores).")]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATH", callback=paths, help="Folder, repository, file, .jsonl or glob; may be given several times."),
+]
+Checkpoint = Annotated[Path, typer.Option("--model", parser=folder, metavar="FOLDER", help="Checkpoint folder.")]
+
+
+def _examples(text: str) -> str:
+    return "\n".join(f"$ {line.strip()}" for line in text.splitlines())

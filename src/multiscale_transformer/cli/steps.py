@@ -1,0 +1,211 @@
+"""A run as a person sees it: what is read, what is trained, the live bar, the result, and what to type next."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+from rich.progress import TextColumn
+
+from multiscale_transformer.benchmarks.held_out import measure_run
+from multiscale_transformer.benchmarks.report.words import duration
+from multiscale_transformer.cli import console
+from multiscale_transformer.cli.console import command, counted, errors, fact, millions, out, size
+from multiscale_transformer.data.corpus import Corpus, load_corpus
+from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.config import ModelConfig, Recipe
+from multiscale_transformer.training.resume import has_resume
+from multiscale_transformer.training.run import RunRequest, train_run
+from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
+from multiscale_transformer.training.suggest import suggest_size
+from multiscale_transformer.training.trainer import Callback, Progress
+
+INTERRUPTED = 130  # the shell's status for Ctrl-C
+LINES = 10  # of progress, where there is no live bar
+BYTES_PER_PARAMETER = 28  # on disk: two resume points of weights and two moments, and the weights of the checkpoint
+PEERS = {"xz": "xz -9e", "ppmd": "PPMd, order 8", "ppmd_primed": "PPMd primed with the training files"}
+
+
+def read_corpus(sources: list[str]) -> Corpus:
+    """Load the data with a bar, and say what was kept and what was left out.
+
+    Paths become absolute, so that the run can be resumed and measured from any folder.
+    """
+    absolute = [path if path == STDLIB else str(Path(path).expanduser().absolute()) for path in sources]
+    with console.bar() as bar:
+        task = bar.add_task("reading", total=1.0)
+        corpus = load_corpus(absolute, on_progress=lambda what, done: bar.update(task, description=what, completed=done))
+    fact(
+        "Data",
+        f"{counted(len(corpus.train), 'file')} ({size(corpus.train.nbytes)}) to train on, "
+        f"{counted(len(corpus.held_out), 'file')} ({size(corpus.held_out.nbytes)}) held out",
+    )
+    if corpus.left_out:
+        by_count = sorted(corpus.left_out.items(), key=lambda item: (-item[1], item[0]))
+        fact("", "left out: " + ", ".join(f"{reason} {count:,}" for reason, count in by_count))
+    if corpus.note:
+        fact("", f"note: {corpus.note}")
+    return corpus
+
+
+def best_size(minutes: float, threads: int) -> Recipe:
+    """The size that this machine can really train in `minutes`."""
+    with console.busy("measuring this CPU"):
+        return suggest_size(minutes, threads)
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written: now, not when the run ends."""
+    place = _nearest(folder)
+    if not place.is_dir():
+        raise AxlError(f"{place} is a file, not a folder; choose another --out")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise AxlError(f"cannot write into {place}; choose another --out")
+
+
+def new_request(recipe: Recipe, corpus: Corpus, folder: Path, log: str = "csv", **chosen: Any) -> RunRequest:
+    """A run of `recipe` on `corpus` into `folder`; `chosen` are fields of TrainSettings.
+
+    Raises AxlError for a corpus smaller than the context, or a disk with too little room.
+    """
+    config = recipe.model
+    if corpus.train.nbytes < config.max_seq_len:
+        raise AxlError(
+            f"the corpus holds {corpus.train.nbytes:,} bytes to train on but the context is {config.max_seq_len:,}; "
+            "add files, or name a --config with a smaller max_seq_len"
+        )
+    _check_room(folder, config)
+    derived = {"batch_bytes": batch_for(config), "stages": stages_for(config, corpus.train.nbytes)}
+    return RunRequest(recipe.name, config, TrainSettings(**{**derived, **chosen}), corpus.sources, folder, log)
+
+
+def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
+    """Train, measure and show the result."""
+    _announce(request)
+    _train(request, corpus, resume)
+    measure(request.out, corpus, request.settings.threads)
+
+
+def measure(folder: Path, corpus: Corpus, threads: int) -> None:
+    """Score the held-out files and show the result beside the compressors."""
+    torch.set_num_threads(threads)
+    with console.bar() as bar:
+        task = bar.add_task("measuring on the held-out files", total=corpus.held_out.nbytes)
+
+        def advance(count: int) -> None:
+            bar.advance(task, count)
+            if bar.finished:
+                bar.update(task, description="comparing with xz and PPMd")
+
+        try:
+            facts = measure_run(folder, corpus, on_bytes=advance)
+        except KeyboardInterrupt:
+            bar.stop()
+            _interrupted("the checkpoint is whole, its figure is not measured yet", folder)
+    fact("Trained", f"{counted(facts['steps'], 'step')}, {size(facts['bytes'])} read in {duration(facts['seconds'])}")
+    held_out, ours = facts["held_out"], facts["name"]
+    rows = [(ours, held_out["bits_per_byte"]), *((PEERS[key], held_out[key]) for key in PEERS if key in held_out)]
+    title = f"Bits per byte on {size(held_out['bytes'])} of files it never read (lower is better)"
+    console.bits_per_byte(title, rows, ours)
+
+
+def show_next(folder: Path, *more: str) -> None:
+    """Say where the checkpoint is and what to type next; `more` are commands beside the usual ones."""
+    out.print()
+    fact("Checkpoint", str(folder))
+    out.print("\nNext:")
+    commands = [command("complete", "def fibonacci(n):", "--model", folder), *more]
+    if find_spec("matplotlib"):
+        commands.append(command("report", folder))
+    for line in commands:
+        console.copyable(line)
+
+
+def _announce(request: RunRequest) -> None:
+    settings, model = request.settings, request.config
+    layers, scales = ("/".join(map(str, numbers)) for numbers in (model.layers, model.downsample_factors))
+    fact(
+        "Model",
+        f"{request.name}: {millions(model.parameters())} parameters, width {model.d_model}, "
+        f"{layers} layers at scales {scales}, context {model.max_seq_len:,} bytes",
+    )
+    fact(
+        "Training",
+        f"{counted(settings.minutes, 'minute')} with {settings.optimizer} on {counted(settings.threads, 'thread')}, "
+        f"seed {settings.seed}",
+    )
+
+
+def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
+    """Run the training under a live bar; a run that fails before its first resume point leaves nothing behind."""
+    existed = request.out.exists()
+    with console.bar(TextColumn("{task.fields[now]}")) as bar:
+        task = bar.add_task("training", total=request.settings.minutes * 60, now="")
+
+        def show(progress: Progress) -> None:
+            now = _now(progress, request.settings.minutes, brief=errors.width < console.NARROW)
+            bar.update(task, completed=progress.seconds, now=now)
+
+        try:
+            train_run(request, corpus, resume=resume, callbacks=(show if errors.is_interactive else _lines(request),))
+        except KeyboardInterrupt:
+            bar.stop()
+            _interrupted("the run is saved", request.out)
+        except (AxlError, OSError):
+            if not existed and not has_resume(request.out):
+                shutil.rmtree(request.out, ignore_errors=True)
+            raise
+
+
+def _now(progress: Progress, minutes: float, *, brief: bool = False) -> str:
+    left = max(0, round(minutes * 60 - progress.seconds))
+    speed = f"{progress.bytes_per_second / 1e3:.1f} KB/s"
+    parts = (f"{progress.train_bpb:.3f} bits/byte", speed, f"{size(progress.bytes)} read", f"{_clock(left)} left")
+    return "  ".join(parts[::3] if brief else parts)
+
+
+def _clock(seconds: int) -> str:
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _lines(request: RunRequest) -> Callback:
+    """Progress for a log file: a few lines instead of a bar."""
+    shown = 0
+
+    def show(progress: Progress) -> None:
+        nonlocal shown
+        if int(progress.fraction * LINES) > shown:
+            shown = int(progress.fraction * LINES)
+            now = _now(progress, request.settings.minutes)
+            errors.print(f"training {min(1.0, progress.fraction):4.0%}  {now}", markup=False, soft_wrap=True)
+
+    return show
+
+
+def _interrupted(state: str, folder: Path) -> None:
+    errors.print(f"Interrupted; {state}. To go on:", markup=False, soft_wrap=True)
+    errors.print(f"  {command('train', '--resume', '--out', folder)}", markup=False, soft_wrap=True)
+    raise typer.Exit(INTERRUPTED) from None
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def _check_room(folder: Path, config: ModelConfig) -> None:
+    place, needed = _nearest(folder), BYTES_PER_PARAMETER * config.parameters()
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise AxlError(
+            f"the disk is full: {place} has {size(free)} free and this run needs {size(needed)}; "
+            "free some space, or choose another --out"
+        )

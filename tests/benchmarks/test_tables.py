@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from multiscale_transformer.benchmarks.tables import filled, write_tables
+from multiscale_transformer.errors import AxlError
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = {
+    "minutes": 3.0,
+    "threads": 2,
+    "parameters": 1000,
+    "optimizer_state_bytes": 4000,
+    "steps": 10,
+    "steps_to_mark": None,
+    "bytes_read": 2e6,
+    "flops_per_second": 1.0,
+    "matmul_flops_per_second": 2.0,
+    "learning_rate": 0.1,
+    "when": "2026-11-24 20:00",
+}
+
+
+def contest(tmp_path: Path, name: str = "bench-train") -> Path:
+    runs = [
+        RUN | {"name": who, "seed": seed, "bits_per_byte": bits + seed / 100}
+        for who, bits in (("a", 1.5), ("flat", 1.7))
+        for seed in range(3)
+    ]
+    content = {"held_out_bytes": 1000, "runs": runs, "peers": {"xz": 1.3}}
+    (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_a_marked_place_is_filled_and_the_rest_is_kept(tmp_path: Path) -> None:
+    text = filled("before\n<!-- figures: bench-train -->\nold\n<!-- end -->\nafter\n", contest(tmp_path))
+    assert text.startswith("before\n<!-- figures: bench-train -->\n| |")
+    assert text.endswith("<!-- end -->\nafter\n")
+    assert "old" not in text
+    assert "| a | 1.510 ± 0.006 (n=3) | 1,000 | 2.0 | 10 | 50% |" in text
+    assert "| xz -9e | 1.300 |" in text
+    assert "A is lower than flat by 0.200" in text
+    assert filled(text, tmp_path) == text
+
+
+def test_optimizers_show_their_state_and_what_they_never_reach(tmp_path: Path) -> None:
+    text = filled("<!-- figures: bench-optimizers -->\n<!-- end -->", contest(tmp_path, "bench-optimizers"))
+    assert "| a | 1.510 ± 0.006 (n=3) | 0.1 | 10 | never | 4.0 |" in text
+
+
+def test_a_missing_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AxlError, match="bench-train"):
+        filled("<!-- figures: bench-train -->\n<!-- end -->", tmp_path)
+
+
+def test_only_documents_that_change_are_written(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text("<!-- figures: bench-train -->\n<!-- end -->")
+    contest(tmp_path)
+    assert write_tables([document], tmp_path) == [document]
+    assert write_tables([document], tmp_path) == []
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+def test_the_documents_say_what_the_runs_say(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert filled(text, ROOT / "runs") == text, "run: axl bench tables"

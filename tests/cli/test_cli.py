@@ -1,0 +1,234 @@
+"""The command from end to end on a corpus of a few files: what it writes, and what it says when it is used as it should be."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from calling import QUICK, Trained, call
+
+import multiscale_transformer
+from multiscale_transformer.cli import console, steps
+from multiscale_transformer.data import sources
+from multiscale_transformer.training.resume import has_resume
+from multiscale_transformer.training.trainer import Trainer
+
+
+def test_train_says_what_it_reads_and_trains_and_how_good_the_result_is(trained: Trained, project: Path) -> None:
+    answer, facts = trained.answer, json.loads((trained.folder / "training.json").read_text())
+    assert answer.status == 0, answer
+    assert re.search(r"^Data +7 files \(\d+ KB\) to train on, 1 file \(\d+ KB\) held out$", answer.out, re.MULTILINE)
+    assert re.search(r"^Model +tiny: 0\.0\d M parameters, width 16, 1/1/1 layers at scales 1/2/4", answer.out, re.MULTILINE)
+    assert re.search(r"^Training +0\.01 minutes with muon on 1 thread, seed 0$", answer.out, re.MULTILINE)
+    for key, label in (("bits_per_byte", "tiny"), ("xz", "xz -9e"), ("ppmd", "PPMd, order 8")):
+        assert re.search(rf"^  {label} +{facts['held_out'][key]:.3f} ", answer.out, re.MULTILINE)
+    figures = [float(figure) for figure in re.findall(r"^  .* (\d\.\d{3}) ", answer.out, re.MULTILINE)]
+    assert figures == sorted(figures)
+    assert len(figures) == 3
+    assert answer.out.endswith(f"axl report {trained.folder}\n")
+    assert f'  axl complete "def fibonacci(n):" --model {trained.folder}\n' in answer.out
+    assert facts["data"]["sources"] == [str(project)]
+
+
+def test_a_checkpoint_folder_is_complete(trained: Trained, project: Path) -> None:
+    assert {path.name for path in trained.folder.iterdir()} == {
+        "README.md",
+        "config.json",
+        "metrics.csv",
+        "model.safetensors",
+        "training.json",
+    }
+    card = (trained.folder / "README.md").read_text()
+    assert project.name in card
+    assert str(project.parent) not in card  # the card is made to be handed on
+
+
+def test_progress_where_no_bar_can_live_is_a_few_lines_on_standard_error(trained: Trained) -> None:
+    lines = trained.answer.err.splitlines()
+    assert 1 <= len(lines) <= 10
+    assert all(re.fullmatch(r"training +\d+%  \d+\.\d{3} bits/byte  .* KB/s  .* read  0:0\d left", line) for line in lines)
+    assert lines[-1].startswith("training 100%")
+
+
+def test_eval_gives_the_figure_of_the_run_again(trained: Trained) -> None:
+    facts = json.loads((trained.folder / "training.json").read_text())
+    answer = call("eval", "bpb", "--model", trained.folder, "--threads", "1", "--json", "--peers")
+    figures = json.loads(answer.out)
+    assert figures["bits_per_byte"] == pytest.approx(facts["held_out"]["bits_per_byte"], rel=1e-3)
+    assert figures["bytes"] == facts["held_out"]["bytes"]
+    assert {"xz", "ppmd", "ppmd_primed"} < figures.keys()
+    shown = call("eval", "bpb", "--model", trained.folder, "--threads", "1", "--peers").out
+    assert f"{figures['bits_per_byte']:.3f} bits per byte on " in shown
+    assert re.search(rf"^  PPMd primed with the training files +{figures['ppmd_primed']:.3f} ", shown, re.MULTILINE)
+
+
+def test_eval_of_other_text_needs_no_data_of_the_run(trained: Trained, work: Path) -> None:
+    (work / "a.py").write_text("x = 1\n" * 30)
+    answer = call("eval", "bpb", "--model", trained.folder, "--data", "a.py", "--context", "32", "--json", "--threads", "1")
+    assert json.loads(answer.out) | {"bits_per_byte": 0} == {
+        "bits_per_byte": 0,
+        "bytes": 180,
+        "documents": 1,
+        "data": "of a.py",
+        "context": 32,
+    }
+
+
+def test_complete_writes_the_prompt_and_what_follows_it(trained: Trained) -> None:
+    words = (
+        "complete",
+        "def f(x):\n\treturn",
+        "--model",
+        trained.folder,
+        "--seed",
+        "1",
+        "--max-tokens",
+        "20",
+        "--threads",
+        "1",
+    )
+    answer = call(*words)
+    assert answer.status == 0, answer
+    assert answer.err == ""
+    assert answer.out.startswith("def f(x):\n\treturn")
+    assert answer.out.endswith("\n")
+    assert len(answer.out) > len("def f(x):\n\treturn")
+    assert "\x1b" not in answer.out
+    assert call(*words) == answer
+
+
+def test_complete_fills_a_gap(trained: Trained) -> None:
+    options = ("--model", trained.folder, "--seed", "1", "--max-tokens", "5", "--threads", "1")
+    answer = call("complete", "def f(", "--suffix", "): :smile: [bold]\n", *options)
+    assert answer.out.startswith("def f(")
+    assert answer.out.endswith("): :smile: [bold]\n")
+    nothing = call("complete", "def f(", "--suffix", "", *options[:4], "--max-tokens", "0")
+    assert nothing.out == "def f(\n"
+
+
+@pytest.mark.parametrize("suffix", [(), ("--suffix", "b" * 500)])
+def test_a_text_longer_than_the_context_is_cut_and_said(trained: Trained, suffix: tuple[str, ...]) -> None:
+    answer = call("complete", "a" * 500, *suffix, "--model", trained.folder, "--max-tokens", "3", "--threads", "1")
+    assert answer.status == 0, answer
+    assert answer.err.startswith(f"note: the text is {500 * (1 + bool(suffix)):,} bytes; the model reads the 124 nearest")
+    assert answer.out.startswith("a" * 500)
+
+
+def test_report_writes_a_page(trained: Trained, work: Path) -> None:
+    pytest.importorskip("matplotlib")
+    answer = call("report", trained.folder, "--out", "page")
+    assert answer.status == 0, answer
+    assert "page/report.html" in answer.out.splitlines()
+    assert "bits per byte" in (work / "page" / "report.html").read_text().lower()
+
+
+def test_resume_measures_a_run_that_only_lacks_its_figure(
+    project: Path, config: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "measure_run", interrupt)
+        answer = call("train", "--config", config, "--data", project, "--out", "run", *QUICK)
+    assert answer.status == 130
+    assert answer.err.splitlines()[-1] == "  axl train --resume --out run"
+    assert "held_out" not in json.loads((work / "run" / "training.json").read_text())
+    assert call("train", "--resume", "--out", "run", "--threads", "1").status == 0
+    assert "held_out" in json.loads((work / "run" / "training.json").read_text())
+    assert (work / "run" / "README.md").exists()
+
+
+def test_an_interrupted_run_goes_on_where_it_stood(
+    project: Path, config: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.step
+
+    def step_and_interrupt(trainer: Trainer) -> None:
+        step(trainer)
+        if trainer.progress.step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", step_and_interrupt)
+        answer = call("train", "--config", config, "--data", project, *QUICK)
+    assert answer.status == 130
+    assert answer.err.splitlines()[-2:] == [
+        "Interrupted; the run is saved. To go on:",
+        "  axl train --resume --out checkpoints/tiny",
+    ]
+    again = call("train", "--resume", "--threads", "1")  # there is only one to resume
+    assert again.status == 0, again
+    assert json.loads((work / "checkpoints" / "tiny" / "training.json").read_text())["steps"] > 3
+    assert not has_resume(work / "checkpoints" / "tiny")
+
+
+def test_a_second_run_takes_a_folder_of_its_own(trained: Trained, config: Path, project: Path, work: Path) -> None:
+    for _ in range(2):
+        assert call("train", "--config", config, "--data", project, *QUICK).status == 0
+    assert {path.name for path in (work / "checkpoints").iterdir()} == {"tiny", "tiny-2"}
+
+
+def test_quickstart_tells_one_story_and_says_once_what_to_type_next(
+    project: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "sysconfig", SimpleNamespace(get_paths=lambda: {"stdlib": str(project)}))
+    answer = call("quickstart", *QUICK)
+    assert answer.status == 0, answer
+    story = (
+        "From nothing to a code model|\nData|\nModel|\nTraining|\nTrained|\nBits per byte|\nIt writes|def read_lines(path):|"
+        "\nCheckpoint|\nNext:|axl complete|axl train --data"
+    )
+    places = [answer.out.index(part) for part in story.split("|")]
+    assert places == sorted(places)
+    assert answer.out.count("Next:") == answer.out.count("Checkpoint") == 1
+    assert (work / "checkpoints" / "quickstart" / "model.safetensors").exists()
+
+
+def test_suggest_models_and_data_answer(project: Path, work: Path) -> None:
+    suggested = call("suggest", "--minutes", "5", "--threads", "1").out
+    assert suggested.count("best for this time") == 1
+    assert suggested.splitlines()[-1] == "  axl train --minutes 5"
+    listed = call("models").out
+    assert "AXL-Micro-Lion" in listed
+    assert len(listed.splitlines()) == 27
+    data = call("data", project).out
+    assert re.search(r"largest held out: f\d.py \(\d+ KB\)$", data, re.MULTILINE)
+
+
+def test_version_and_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("--version").out == f"axl {multiscale_transformer.__version__}\n"
+    for words in ([], ["train"], ["complete"], ["suggest"], ["models"], ["data"], ["report"], ["quickstart"], ["eval", "bpb"]):
+        answer = call(*words, "--help")
+        assert answer.status == 0
+        assert "Usage: axl" in answer.out
+    assert "$ axl train --data ~/my_project --minutes 10" in call("train", "--help").out
+
+
+def test_help_and_refusals_do_not_wait_for_torch() -> None:
+    code = "import sys, multiscale_transformer.cli.main as m; m.main(['train', '--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_commands_to_type_next_are_those_of_the_shell_it_was_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "bin" / "axl"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert console.command("report", "a b", 'x"y') == f'{script} report "a b" \'x"y\''
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert console.command("report", Path("c/d")) == "axl report c/d"
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert [console.size(count) for count in (7, 1_234, 5_678_901, 2e9)] == ["7 bytes", "1 KB", "5.7 MB", "2.0 GB"]
+    assert [console.counted(count, "file") for count in (0, 1, 1234)] == ["0 files", "1 file", "1,234 files"]
+    assert [console.counted(minutes, "minute") for minutes in (0.5, 1.0, 3.0)] == ["0.5 minutes", "1 minute", "3 minutes"]
+    assert [console.millions(count) for count in (566_464, 12_716_306, 318e6)] == ["0.57 M", "12.72 M", "318 M"]

@@ -1,0 +1,23 @@
+"""Shared by all tests: one thread for torch, which is faster for tiny models and the same everywhere, and no deadlines.
+
+Because this file is here, pytest puts `tests/` on the path: `tiny` holds what several test files build on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("axl", deadline=None)  # a busy machine is no defect
+settings.load_profile("axl")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

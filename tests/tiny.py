@@ -1,0 +1,108 @@
+"""Small things that several test files need: a tiny model and corpus, a clock that a test moves, a model with a script."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+
+from multiscale_transformer.data.corpus import Corpus
+from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.model.cache import Cache
+from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.vocabulary import VOCAB_SIZE
+from multiscale_transformer.training import trainer as trainer_module
+from multiscale_transformer.training.settings import TrainSettings
+from multiscale_transformer.training.trainer import Trainer
+
+TINY = ModelConfig(d_model=16, n_heads=2, d_ff=32, n_layers_per_scale=(2, 1, 1), cross_d_ff=0, max_seq_len=64)
+RATES = {"adamw": 1e-2, "galore": 1e-2, "lion": 3e-3, "muon": 2e-2, "sgd": 0.1}  # for models as tiny as these
+PLENTY = 1 << 34  # bytes of memory, so that nothing is split
+
+
+def model_of(config: ModelConfig = TINY, seed: int = 0) -> MultiScaleTransformer:
+    torch.manual_seed(seed)
+    return MultiScaleTransformer(config)
+
+
+def words(count: int, seed: int = 0) -> bytes:
+    """Lines of a few words in random order: text with something to learn in it."""
+    rng = random.Random(seed)
+    lines = (b"return %s", b"if %s is None:", b"    %s = 0", b"def f(%s):")
+    return b"\n".join(rng.choice(lines) % rng.choice((b"width", b"height", b"name")) for _ in range(count))
+
+
+def documents(count: int = 4, seed: int = 0) -> Documents:
+    return Documents.from_items((f"{index}.py", words(60, seed * 100 + index)) for index in range(count))
+
+
+def corpus(sha256: str = "0" * 64) -> Corpus:
+    return Corpus(documents(), documents(2, seed=1), {"binary": 3}, ("somewhere",), sha256)
+
+
+def settings_of(**changes: object) -> TrainSettings:
+    """One minute with a clock that moves a second a step is 60 steps."""
+    values = {"minutes": 1.0, "batch_bytes": 128, "stages": ((0.0, 32),), "fim_rate": 0.1, **changes}
+    return TrainSettings.model_validate(values)
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def clock_that_ticks_per_step(monkeypatch: pytest.MonkeyPatch, seconds: float = 1.0) -> Clock:
+    """Give the trainer a clock on which each step takes `seconds`."""
+    clock, step = Clock(), Trainer.step
+
+    def ticking(trainer: Trainer) -> None:
+        step(trainer)
+        clock.now += seconds
+
+    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(Trainer, "step", ticking)
+    return clock
+
+
+def weights_of(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same_weights(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def names_in(folder: Path) -> set[str]:
+    """Everything that is in a folder, hidden files too."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+class Scripted:
+    """Stands in for a model: whatever the prompt, the ids that follow it are those of a script."""
+
+    def __init__(self, script: Sequence[int], prompt_length: int, config: ModelConfig = TINY) -> None:
+        self.config = config
+        self.calls: list[int] = []  # how many ids each call read
+        self.reached: list[int] = []  # how many ids the cache then held
+        self._script, self._prompt_length = script, prompt_length
+
+    def states(self, ids_BT: Tensor, cache: Cache) -> tuple[Tensor, None]:
+        cache.length += ids_BT.shape[1]
+        self.calls.append(ids_BT.shape[1])
+        self.reached.append(cache.length)
+        return torch.zeros(1, ids_BT.shape[1], 1), None
+
+    def head(self, h_BTE: Tensor) -> Tensor:
+        wanted = self._script[(len(self.calls) - 1) % len(self._script)]
+        return torch.nn.functional.one_hot(torch.tensor(wanted), VOCAB_SIZE).float().expand(1, h_BTE.shape[1], -1) * 99.0
