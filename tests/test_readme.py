@@ -32,7 +32,7 @@ from multiscale_transformer.cli.main import main
 from multiscale_transformer.data import sources
 sources.sysconfig = types.SimpleNamespace(get_paths=lambda: {{"stdlib": {library!r}}})
 words = sys.argv[1:]
-trains = words[0] in ("train", "quickstart") and "--resume" not in words and "--help" not in words
+trains = words[0] in ("train", "quickstart", "bench") and "--resume" not in words and "--help" not in words
 if trains and "--minutes" not in words:
     words += ["--minutes", "3"]
 sys.exit(main([("0.03" if words[i - 1] == "--minutes" and trains else word) for i, word in enumerate(words)]))

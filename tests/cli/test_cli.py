@@ -9,10 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 from calling import QUICK, Trained, call
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 import multiscale_transformer
 from multiscale_transformer.cli import console, steps
 from multiscale_transformer.data import sources
+from multiscale_transformer.inference import completion
+from multiscale_transformer.model.vocabulary import BOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.trainer import Trainer
 
@@ -109,6 +113,29 @@ def test_complete_fills_a_gap(trained: Trained) -> None:
     assert nothing.out == "def f(\n"
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@example(before="a" * 300, after="c" * 300)
+@example(before="a" * 300, after="c" * 7)
+@example(before="a" * 7, after="c" * 300)
+@given(before=st.text("ab\n", max_size=300), after=st.text("cd\n", max_size=300))
+def test_a_text_longer_than_the_context_keeps_its_marks_and_what_is_nearest_to_the_gap(
+    trained: Trained, before: str, after: str
+) -> None:
+    asked: list[list[int]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(completion, "stream_text", lambda network, ids, sampling: asked.append(ids) or iter(()))
+        call("complete", "--model", trained.folder, "--suffix", after, "--threads", "1", "--", before)
+    (ids,) = asked
+    assert len(ids) <= 128
+    prefix, suffix = bytes(ids[2:-1]).split(bytes([FIM_SUFFIX]))
+    assert (ids[:2], ids[-1]) == ([BOS, FIM_PREFIX], FIM_MIDDLE)
+    assert before.encode().endswith(prefix)
+    assert after.encode().startswith(suffix)
+    if len(before) + len(after) > 124:
+        assert len(ids) == 128  # no room is wasted
+        assert len(suffix) >= min(len(after), 41)
+
+
 @pytest.mark.parametrize("suffix", [(), ("--suffix", "b" * 500)])
 def test_a_text_longer_than_the_context_is_cut_and_said(trained: Trained, suffix: tuple[str, ...]) -> None:
     answer = call("complete", "a" * 500, *suffix, "--model", trained.folder, "--max-tokens", "3", "--threads", "1")
@@ -145,31 +172,43 @@ def test_resume_measures_a_run_that_only_lacks_its_figure(
 def test_an_interrupted_run_goes_on_where_it_stood(
     project: Path, config: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = Trainer.step
+    step, words = Trainer.step, ("train", "--config", config, "--data", project, *QUICK)
+    assert call(*words).status == 0  # a finished one beside it
 
     def step_and_interrupt(trainer: Trainer) -> None:
         step(trainer)
-        if trainer.progress.step == 3:
+        if trainer.progress.step == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", step_and_interrupt)
-        answer = call("train", "--config", config, "--data", project, *QUICK)
+        answer = call(*words)
     assert answer.status == 130
     assert answer.err.splitlines()[-2:] == [
         "Interrupted; the run is saved. To go on:",
-        "  axl train --resume --out checkpoints/tiny",
+        "  axl train --resume --out checkpoints/tiny-2",
     ]
     again = call("train", "--resume", "--threads", "1")  # there is only one to resume
     assert again.status == 0, again
-    assert json.loads((work / "checkpoints" / "tiny" / "training.json").read_text())["steps"] > 3
-    assert not has_resume(work / "checkpoints" / "tiny")
+    assert json.loads((work / "checkpoints" / "tiny-2" / "training.json").read_text())["steps"] > 1
+    assert not has_resume(work / "checkpoints" / "tiny-2")
 
 
-def test_a_second_run_takes_a_folder_of_its_own(trained: Trained, config: Path, project: Path, work: Path) -> None:
+def test_a_second_run_takes_a_folder_of_its_own(config: Path, project: Path, work: Path) -> None:
     for _ in range(2):
         assert call("train", "--config", config, "--data", project, *QUICK).status == 0
     assert {path.name for path in (work / "checkpoints").iterdir()} == {"tiny", "tiny-2"}
+
+
+def test_a_run_can_be_measured_from_any_folder(
+    config: Path, project: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.parent)
+    monkeypatch.setattr(steps, "FEW_STEPS", 1_000_000)
+    answer = call("train", "--config", config, "--data", project.name, "--out", work / "run", *QUICK)
+    assert "note: that is little; axl suggest proposes a size" in answer.out
+    monkeypatch.chdir(work)
+    assert call("eval", "bpb", "--model", "run", "--threads", "1").status == 0
 
 
 def test_quickstart_tells_one_story_and_says_once_what_to_type_next(
@@ -185,7 +224,7 @@ def test_quickstart_tells_one_story_and_says_once_what_to_type_next(
     places = [answer.out.index(part) for part in story.split("|")]
     assert places == sorted(places)
     assert answer.out.count("Next:") == answer.out.count("Checkpoint") == 1
-    assert (work / "checkpoints" / "quickstart" / "model.safetensors").exists()
+    assert "from `library of Python 3." in (work / "checkpoints" / "quickstart" / "README.md").read_text()
 
 
 def test_suggest_models_and_data_answer(project: Path, work: Path) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from multiscale_transformer import files
 from multiscale_transformer.benchmarks.stats import summary, verdict
 from multiscale_transformer.benchmarks.tables import write_tables
-from multiscale_transformer.cli.console import busy, errors, out
+from multiscale_transformer.cli.console import busy, errors, out, show_table
 from multiscale_transformer.cli.options import Minutes, Threads, paths
 from multiscale_transformer.model.config import ModelConfig, load_recipe
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
@@ -172,4 +172,4 @@ def _print(title: str, rows: list[dict[str, Any]]) -> None:
             f"{sum(row['steps'] for row in mine) / len(mine):,.0f}",
             f"{share:.0%}",
         )
-    out.print(table)
+    show_table(table)

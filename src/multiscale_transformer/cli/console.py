@@ -25,6 +25,7 @@ errors = Console(stderr=True, highlight=False, emoji=False)
 
 LABEL_WIDTH = 10
 BAR_WIDTH = 30
+PIPE_WIDTH = 1000
 NARROW = 72  # columns below which a figure says more than the rest
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -85,6 +86,11 @@ def write(text: str, *, dim: bool = False) -> None:
     sys.stdout.flush()
 
 
+def show_table(table: Table) -> None:
+    """A table: cut to the width of a terminal, whole in a pipe."""
+    (out if out.is_terminal else Console(file=sys.stdout, width=PIPE_WIDTH, height=1, emoji=False)).print(table)
+
+
 def bits_per_byte(title: str, rows: Sequence[tuple[str, float]], ours: str) -> None:
     """Figures by name with a bar each, the best first; the row named `ours` stands out."""
     longest = max(bits for _, bits in rows)
@@ -96,7 +102,7 @@ def bits_per_byte(title: str, rows: Sequence[tuple[str, float]], ours: str) -> N
         bar = ProgressBar(total=1, completed=1, width=max(1, round(BAR_WIDTH * bits / longest)), finished_style=colour)
         cells = [Text(f"  {name}", style), Text(f"{bits:.3f}", style)]
         grid.add_row(*cells, *([bar] if out.width >= NARROW else []))
-    prose(f"\n{title}")
+    prose(title)
     out.print(grid)
 
 

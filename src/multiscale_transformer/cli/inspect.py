@@ -39,7 +39,7 @@ def suggest(
             "best for this time" if row.best else "",
             style="bold" if row.best else "",
         )
-    out.print(table)
+    console.show_table(table)
     out.print("\nTrain the best one (axl models lists the published ones):")
     copyable(command("train", "--minutes", f"{minutes:g}"))
 
@@ -58,7 +58,7 @@ def models() -> None:
         table.add_row(
             recipe.name, millions(recipe.model.parameters()), training.optimizer, f"{training.minutes:g}", recipe.description
         )
-    out.print(table, width=None if out.is_terminal else 1000)
+    console.show_table(table)
 
 
 def data(

@@ -12,7 +12,7 @@ import torch
 import typer
 from rich.progress import TextColumn
 
-from multiscale_transformer.benchmarks.held_out import measure_run
+from multiscale_transformer.benchmarks.held_out import measure_run, read_training
 from multiscale_transformer.benchmarks.report.words import duration
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import command, counted, errors, fact, millions, out, size
@@ -27,6 +27,7 @@ from multiscale_transformer.training.suggest import suggest_size
 from multiscale_transformer.training.trainer import Callback, Progress
 
 INTERRUPTED = 130  # the shell's status for Ctrl-C
+FEW_STEPS = 50
 LINES = 10  # of progress, where there is no live bar
 BYTES_PER_PARAMETER = 28  # on disk: two resume points of weights and two moments, and the weights of the checkpoint
 PEERS = {"xz": "xz -9e", "ppmd": "PPMd, order 8", "ppmd_primed": "PPMd primed with the training files"}
@@ -95,6 +96,10 @@ def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
 def measure(folder: Path, corpus: Corpus, threads: int) -> None:
     """Score the held-out files and show the result beside the compressors."""
     torch.set_num_threads(threads)
+    facts = read_training(folder)
+    fact("Trained", f"{counted(facts['steps'], 'step')}, {size(facts['bytes'])} read in {duration(facts['seconds'])}")
+    if facts["steps"] < FEW_STEPS:
+        fact("", f"note: that is little; {command('suggest')} proposes a size that learns more in this time")
     with console.bar() as bar:
         task = bar.add_task("measuring on the held-out files", total=corpus.held_out.nbytes)
 
@@ -108,10 +113,10 @@ def measure(folder: Path, corpus: Corpus, threads: int) -> None:
         except KeyboardInterrupt:
             bar.stop()
             _interrupted("the checkpoint is whole, its figure is not measured yet", folder)
-    fact("Trained", f"{counted(facts['steps'], 'step')}, {size(facts['bytes'])} read in {duration(facts['seconds'])}")
     held_out, ours = facts["held_out"], facts["name"]
     rows = [(ours, held_out["bits_per_byte"]), *((PEERS[key], held_out[key]) for key in PEERS if key in held_out)]
     title = f"Bits per byte on {size(held_out['bytes'])} of files it never read (lower is better)"
+    out.print()
     console.bits_per_byte(title, rows, ours)
 
 
@@ -146,7 +151,7 @@ def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
     """Run the training under a live bar; a run that fails before its first resume point leaves nothing behind."""
     existed = request.out.exists()
     with console.bar(TextColumn("{task.fields[now]}")) as bar:
-        task = bar.add_task("training", total=request.settings.minutes * 60, now="")
+        task = bar.add_task("training", total=request.settings.minutes * 60, now="starting")
 
         def show(progress: Progress) -> None:
             now = _now(progress, request.settings.minutes, brief=errors.width < console.NARROW)

@@ -41,14 +41,20 @@ def plan_memory(config: ModelConfig, window: int, rows: int, dtype_bytes: int, a
 
     Raises AxlError when weights, gradients and optimizer state leave no room for a single row.
     """
-    room = available - 16 * config.parameters()
+    beside = _beside_activations(config, dtype_bytes)
+    room = available - beside
     most = max(1, min(rows, FASTEST_BYTES // window))
     for checkpoint in (False, True):
         fit = int(room // activation_bytes(config, window, dtype_bytes, checkpoint=checkpoint))
         if fit >= 1:
             return MemoryPlan(min(most, fit), checkpoint)
-    needed = 16 * config.parameters() + activation_bytes(config, window, dtype_bytes, checkpoint=True)
+    needed = beside + activation_bytes(config, window, dtype_bytes, checkpoint=True)
     raise AxlError(
         f"training needs about {needed / 1e9:.1f} GB of memory but {available / 1e9:.1f} GB are free; "
         "close other programs, or choose a smaller model (axl suggest lists what fits)"
     )
+
+
+def _beside_activations(config: ModelConfig, dtype_bytes: int) -> int:
+    """Bytes of fp32 weights, their gradients, at most two states each, and the copies of the weights in a narrower dtype."""
+    return (16 + (dtype_bytes if dtype_bytes < 4 else 0)) * config.parameters()
