@@ -74,8 +74,12 @@ def contest(
 def _load(results: Path, corpus: Corpus, held_out: Documents) -> dict[str, Any]:
     if not results.exists():
         return {"corpus": corpus.sha256, "held_out_bytes": held_out.nbytes, "runs": []}
-    content: dict[str, Any] = json.loads(results.read_text(encoding="utf-8"))
-    if content["corpus"] != corpus.sha256:
+    try:
+        content: dict[str, Any] = json.loads(results.read_text(encoding="utf-8"))
+        known = content["corpus"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AxlError(f"{results} is damaged ({error!r}); move it away to start afresh") from error
+    if known != corpus.sha256:
         raise AxlError(f"{results} was measured on other data; move it away to start afresh")
     return content
 

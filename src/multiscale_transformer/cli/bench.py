@@ -83,7 +83,7 @@ def bench_optimizers(
     base = _settings(config, minutes, threads, corpus.train.nbytes)
     contenders = [
         Contender(
-            f"{name} at {lr * factor:g}" if sweep else name,
+            f"{name} at {lr * factor:.2g}" if sweep else name,
             config,
             base.model_copy(update={"optimizer": name, "learning_rate": lr * factor}),
         )
@@ -91,7 +91,7 @@ def bench_optimizers(
         for factor in ((1 / 3, 1.0, 3.0) if sweep else (1.0,))
     ]
     runs = range(1 if sweep else seeds)
-    _print("Optimizers", contest(contenders, corpus, runs, results, score_every=8 if sweep else 1, callbacks=_show))
+    _print("Optimizers", contest(contenders, corpus, runs, results, score_every=8, callbacks=_show))
 
 
 @app.command("utilisation")

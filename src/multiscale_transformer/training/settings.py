@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from multiscale_transformer.model.config import ModelConfig, OptimizerName
 
 FIRST_WINDOW = 256
-LAST_STAGE = 0.6  # elapsed fraction at which training goes over to the whole context
+LAST_STAGE = 0.75  # elapsed fraction at which training goes over to the whole context
 
 
 class TrainSettings(BaseModel):
