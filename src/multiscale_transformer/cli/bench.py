@@ -72,14 +72,14 @@ def bench_optimizers(
     results: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the figures go (default: in runs/).")] = None,
 ) -> None:
     """Muon, AdamW, Lion, GaLore and SGD on the same model, each at its own best learning rate."""
-    from multiscale_transformer.benchmarks.contenders import FLAT
+    from multiscale_transformer.benchmarks.contenders import THREE_SCALES
     from multiscale_transformer.benchmarks.contest import Contender, contest
     from multiscale_transformer.cli.steps import read_corpus
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.training.optimizers import LEARNING_RATES
 
     results = results or Path("runs/bench-optimizers-sweep.json" if sweep else "runs/bench-optimizers.json")
-    corpus, config = read_corpus(data or [STDLIB]), FLAT
+    corpus, config = read_corpus(data or [STDLIB]), THREE_SCALES
     base = _settings(config, minutes, threads, corpus.train.nbytes)
     contenders = [
         Contender(

@@ -5,7 +5,7 @@ earlier than the first byte it scores, so a byte always sees at least half a con
 Nothing is thrown away: the sum runs over every byte (the end mark, which is no byte of the file, is not scored).
 """
 
-# Shape suffixes: B windows, T bytes of a window.
+# Shape suffixes: B windows, T bytes of a window, N scored bytes, E model width, V vocabulary.
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from multiscale_transformer.model.model import MultiScaleTransformer
@@ -108,11 +107,7 @@ def _cost(model: MultiScaleTransformer, batch: list[_Window]) -> float:
         length = len(window)
         ids_BT[row, :length] = torch.tensor(window.ids())
         counts_BT[row, length - 1 - window.scored : length - 1] = True
-    nats_BT = _losses(model, ids_BT)
-    return float(nats_BT[counts_BT].double().sum()) / math.log(2)
-
-
-def _losses(model: MultiScaleTransformer, ids_BT: Tensor) -> Tensor:
-    """Negative log-likelihood (B, T-1) of each next byte, in nats."""
-    logits_BTV = model(ids_BT[:, :-1])
-    return F.cross_entropy(logits_BTV.transpose(1, 2), ids_BT[:, 1:], reduction="none")
+    states_BTE, _ = model.states(ids_BT[:, :-1])
+    logits_NV = model.head(states_BTE[counts_BT])  # only where a byte is scored: half of most windows
+    nats_N = F.cross_entropy(logits_NV, ids_BT[:, 1:][counts_BT], reduction="none")
+    return float(nats_N.double().sum()) / math.log(2)

@@ -25,11 +25,12 @@ def activation_bytes(config: ModelConfig, window: int, dtype_bytes: int, *, chec
     with checkpointing it keeps its input, and one block at a time keeps all.
     """
     d, kept, largest = config.d_model, 0.0, 0.0
-    readers = [(s, s, layers) for s, layers in zip(config.downsample_factors, config.layers, strict=True)]
-    readers += [(a, b, config.n_cross_attn_layers) for a, b in config.pairs]
-    for reads, read, count in readers:
+    scales = zip(config.downsample_factors, config.layers, strict=True)
+    readers = [(s, s, config.d_ff, layers) for s, layers in scales]
+    readers += [(a, b, config.cross_ff, config.n_cross_attn_layers) for a, b in config.pairs]
+    for reads, read, d_ff, count in readers:
         rows = window / reads
-        block = rows * (12 * d + 5 * config.d_ff) + config.n_heads * rows * (window / read) / 2
+        block = rows * (12 * d + 5 * d_ff) + config.n_heads * rows * (window / read) / 2
         largest = max(largest, block)
         kept += count * (rows * d if checkpoint else block)
     head = window * config.vocab_size * 12  # logits and their gradient, fp32 and bf16
