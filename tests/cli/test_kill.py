@@ -18,9 +18,16 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no such signals"),
 ]
 
-# The command as it is, but with a resume point every fifth of a second.
-OFTEN = "import sys; from multiscale_transformer.training import resume; resume.EVERY_SECONDS = 0.2; "
-OFTEN += "from multiscale_transformer.cli.main import main; sys.exit(main())"
+# The command as it is, but with a resume point every fifth of a second, and open to Ctrl-C also when the tests run in the
+# background of a shell, whose children ignore it.
+OFTEN = """
+import signal, sys
+from multiscale_transformer.cli.main import main
+from multiscale_transformer.training import resume
+signal.signal(signal.SIGINT, signal.default_int_handler)
+resume.EVERY_SECONDS = 0.2
+sys.exit(main())
+"""
 
 
 def start(work: Path, *words: str | Path) -> subprocess.Popen[str]:

@@ -21,16 +21,20 @@ from tiny import TINY, words
 
 
 class Fake:
-    """Stands in for a model: logits are a function of the ids (B, T), and what was asked for is counted."""
+    """Stands in for a model: logits are a function of the ids (B, T), and the largest call is noted."""
 
     def __init__(self, logits: Callable[[Tensor], Tensor]) -> None:
         self.config = TINY
         self.largest = 0
         self._logits = logits
 
-    def __call__(self, ids_BT: Tensor) -> Tensor:
+    def states(self, ids_BT: Tensor) -> tuple[Tensor, Tensor]:
         self.largest = max(self.largest, ids_BT.numel())
-        return self._logits(ids_BT)
+        logits = self._logits(ids_BT)
+        return logits, logits
+
+    def head(self, logits: Tensor) -> Tensor:
+        return logits
 
 
 def uniform(ids_BT: Tensor) -> Tensor:

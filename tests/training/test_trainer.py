@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -299,6 +300,15 @@ def test_a_corpus_or_a_memory_too_small_for_a_later_stage_fails_before_the_first
         trainer_of(DEEP, memory=enough_for_shallow, grow=True)
 
 
+@pytest.fixture
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """Python's own handler, also when the tests run in the background of a shell, where Ctrl-C is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_interrupts")
 def test_ctrl_c_within_a_step_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     update, told = OptimizerSet.step, []
 
