@@ -19,7 +19,7 @@ from multiscale_transformer.training.optimizers.muon import Muon
 
 __all__ = ["LEARNING_RATES", "GaLore", "Lion", "Muon", "OptimizerSet", "build_optimizer"]
 
-LEARNING_RATES = {"adamw": 3e-3, "galore": 1e-2, "lion": 5e-4, "muon": 2e-2, "sgd": 0.1}
+LEARNING_RATES = {"adamw": 3e-3, "galore": 3e-2, "lion": 5e-4, "muon": 2e-2, "sgd": 3e-2}
 BESIDE_LR = 1.5e-2  # AdamW beside Muon and GaLore, for what is not a matrix between states
 ADAM_BETAS = (0.9, 0.99)  # a long second-moment memory: batches of some KB are noisy
 
