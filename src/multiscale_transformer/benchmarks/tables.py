@@ -131,7 +131,7 @@ _CONTEST_COLUMNS: dict[str, Callable[[Rows], str]] = {
 }
 _OPTIMIZER_COLUMNS: dict[str, Callable[[Rows], str]] = {
     "held-out bits per byte": _bits,
-    "learning rate": lambda rows: f"{rows[0]['learning_rate']:g}",
+    "learning rate": lambda rows: f"{rows[0]['learning_rate']:.2g}",
     "steps": lambda rows: f"{_mean(rows, 'steps'):,.0f}",
     "steps to 2.5 bits in training": _to_mark,
     "state, bytes a parameter": lambda rows: f"{rows[0]['optimizer_state_bytes'] / rows[0]['parameters']:.1f}",
