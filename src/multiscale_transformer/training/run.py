@@ -56,7 +56,7 @@ class RunRequest:
     log_backend: str = "csv"
 
     def as_json(self) -> dict[str, Any]:
-        """For the resume point; `from_json` reads it back."""
+        """For the resume point; `resumed_request` reads it back."""
         return {
             "name": self.name,
             "config": self.config.model_dump(mode="json"),
