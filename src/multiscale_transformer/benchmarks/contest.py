@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from multiscale_transformer import files
-from multiscale_transformer.benchmarks.held_out import read_training
+from multiscale_transformer.benchmarks.held_out import read_training, run_memory
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
@@ -94,9 +94,9 @@ def _run(
         folder = Path(scratch) / "run"
         train_run(RunRequest(contender.name, contender.config, settings, corpus.sources, folder), corpus, callbacks=callbacks)
         model, facts, metrics = load_model(folder), read_training(folder), read_metrics(folder / "metrics.csv")
-    model.compute_dtype = dtype
-    torch.set_num_threads(settings.threads)
-    score = score_documents(model, held_out)
+        model.compute_dtype = dtype
+        torch.set_num_threads(settings.threads)
+        score = score_documents(model, held_out, memory=run_memory(folder, model))
     reached = [step for step, loss in zip(metrics["step"], metrics["train_bpb"], strict=True) if loss <= LOSS_MARK]
     return {
         "bits_per_byte": score.bits_per_byte,

@@ -19,11 +19,12 @@ from multiscale_transformer.data.corpus import Corpus, load_corpus, load_documen
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import Score, score_documents
+from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.card import write_card
 from multiscale_transformer.training.machine import compute_dtype
-from multiscale_transformer.training.run import TRAINING_FILE
+from multiscale_transformer.training.run import MEMORY_FOLDER, TRAINING_FILE
 
 
 def measure_run(
@@ -36,7 +37,8 @@ def measure_run(
     """
     facts = read_training(folder)
     _check_same(folder, facts, corpus)
-    score = _score(load_model(folder), corpus.held_out, None, on_bytes)
+    model = load_model(folder)
+    score = _score(model, corpus.held_out, None, run_memory(folder, model), on_bytes)
     facts["held_out"] = {
         "bits_per_byte": score.bits_per_byte,
         "bytes": score.bytes,
@@ -52,12 +54,14 @@ def evaluate_bpb(
     data: Sequence[str] | None,
     *,
     context: int | None = None,
+    memory: Sequence[Path] | None = None,
     with_peers: bool = False,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Bits per byte of the checkpoint on `data`, or on its own held-out files; figures by name.
 
-    `on_bytes` is told after each batch how many bytes are scored, and of how many.
+    It looks up in the indexes of `memory`, in none if that is empty, or in its own if it is None. `on_bytes` is told after each
+    batch how many bytes are scored, and of how many.
     Raises AxlError when the run's data changed since.
     """
     model, train = load_model(folder), None
@@ -75,7 +79,10 @@ def evaluate_bpb(
         if on_bytes is not None:
             on_bytes(done, documents.nbytes)
 
-    score = _score(model, documents, context, advance)
+    if memory and not model.config.memory:
+        raise AxlError(f"the model in {folder} was trained without a memory, so it cannot use one; train it anew")
+    known = run_memory(folder, model) if memory is None else _opened(memory)
+    score = _score(model, documents, context, known, advance)
     return {
         "bits_per_byte": score.bits_per_byte,
         "bytes": score.bytes,
@@ -84,6 +91,15 @@ def evaluate_bpb(
         "context": context or model.config.max_seq_len,
         **(peers(train, documents) if with_peers else {}),
     }
+
+
+def run_memory(folder: Path, model: MultiScaleTransformer) -> CorpusMemory | None:
+    """The memory that the checkpoint in `folder` was trained with, if any. Raises AxlError when it is missing or damaged."""
+    return _opened([folder / MEMORY_FOLDER]) if model.config.memory else None
+
+
+def _opened(folders: Sequence[Path]) -> CorpusMemory | None:
+    return open_memory(folders, threads=torch.get_num_threads()) if folders else None
 
 
 def needs_measuring(folder: Path) -> bool:
@@ -117,7 +133,11 @@ def _check_same(folder: Path, facts: dict[str, Any], corpus: Corpus) -> None:
 
 
 def _score(
-    model: MultiScaleTransformer, documents: Documents, context: int | None, on_bytes: Callable[[int], None] | None
+    model: MultiScaleTransformer,
+    documents: Documents,
+    context: int | None,
+    memory: CorpusMemory | None,
+    on_bytes: Callable[[int], None] | None,
 ) -> Score:
     model.compute_dtype = compute_dtype(torch.get_num_threads())
-    return score_documents(model, documents, context=context, on_bytes=on_bytes)
+    return score_documents(model, documents, context=context, memory=memory, on_bytes=on_bytes)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from multiscale_transformer.cli.console import errors, note, write
-from multiscale_transformer.cli.options import Checkpoint, Threads, seed_number
+from multiscale_transformer.cli.options import NO_MEMORY, Checkpoint, MemoryFolders, Threads, seed_number
 from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
+    from multiscale_transformer.memory.lookup import CorpusMemory
     from multiscale_transformer.model.generate import Sampling
     from multiscale_transformer.model.model import MultiScaleTransformer
 
 SAMPLING = "Sampling"
+SHOWN = 60  # characters of a passage that is named as standing in a file
 
 
 def complete(
@@ -27,6 +30,10 @@ def complete(
     stop: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="Stop before this text; may be given several times.")
     ] = None,
+    memory: MemoryFolders = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", metavar="", help="Say afterwards which indexed files the text stands in.")
+    ] = False,
     threads: Threads = None,
     temperature: Annotated[
         float, typer.Option(metavar="X", min=0.0, rich_help_panel=SAMPLING, help="0 always takes the likeliest byte.")
@@ -48,9 +55,11 @@ def complete(
 ) -> None:
     """Complete PROMPT, byte by byte, with the model in --model.
 
-    Prompt and completion go to standard output as plain text.
+    Prompt and completion go to standard output as plain text. The model looks up what it wrote in its memory: the files it was
+    trained on, or the indexes given with --memory.
 
         axl complete "def fibonacci(n):" --model checkpoints/mine
+        axl complete "def main(" --model checkpoints/mine --memory my_index --explain
         axl complete "def area(r): return " --suffix " * r ** 2" --model checkpoints/mine
         head -n 20 app.py | axl complete - --model checkpoints/mine
     """
@@ -73,12 +82,41 @@ def complete(
     )
     torch.set_num_threads(threads or default_threads())
     network = load_model(model)
+    known = memory_for(network, model, memory)
     before = _standard_input() if prompt == "-" else os.fsencode(prompt)
-    stream(network, before, None if suffix is None else os.fsencode(suffix), sampling)
+    written = stream(network, before, None if suffix is None else os.fsencode(suffix), sampling, known)
+    if known is not None:
+        _explain(known, before, written.encode(), whole=explain)
 
 
-def stream(network: MultiScaleTransformer, before: bytes, after: bytes | None, sampling: Sampling) -> None:
-    """Write `before`, what `network` puts behind it as it comes, and `after`."""
+def memory_for(network: MultiScaleTransformer, checkpoint: Path, folders: list[str] | None) -> CorpusMemory | None:
+    """The indexes in `folders`, or the checkpoint's own; none where the model has no use for them or its own is damaged."""
+    from multiscale_transformer.memory.lookup import open_memory
+    from multiscale_transformer.training.run import MEMORY_FOLDER
+
+    if not network.config.memory:
+        if folders and folders != [NO_MEMORY]:
+            raise AxlError(f"the model in {checkpoint} was trained without a memory, so it cannot use one; train it anew")
+        return None
+    if folders == [NO_MEMORY]:
+        return None
+    if folders:
+        return open_memory([Path(folder).expanduser() for folder in folders])
+    try:
+        return open_memory([checkpoint / MEMORY_FOLDER])
+    except AxlError as error:
+        note(f"{error}; the model goes on without its memory")
+        return None
+
+
+def stream(
+    network: MultiScaleTransformer,
+    before: bytes,
+    after: bytes | None,
+    sampling: Sampling,
+    memory: CorpusMemory | None = None,
+) -> str:
+    """Write `before`, what `network` puts behind it as it comes, and `after`; returns what is new."""
     from multiscale_transformer.data.fim import fim_ids
     from multiscale_transformer.inference.completion import stream_text
     from multiscale_transformer.model.vocabulary import ByteTokenizer
@@ -89,15 +127,34 @@ def stream(network: MultiScaleTransformer, before: bytes, after: bytes | None, s
         note(f"the text is {given:,} bytes; the model reads the {room:,} nearest to the gap")
     ids = ByteTokenizer().encode(before, add_bos=True) if after is None else fim_ids(*_fitting(before, after, room))
     write(before.decode("utf-8", "replace"), dim=True)
-    last = before[-1:].decode("ascii", "replace")
-    for piece in stream_text(network, ids, sampling):
+    last, written = before[-1:].decode("ascii", "replace"), ""
+    for piece in stream_text(network, ids, sampling, memory):
         write(piece)
         last = piece
+        written += piece
     if after:
         last = after.decode("utf-8", "replace")
         write(last, dim=True)
     if not last.endswith("\n"):
         write("\n")
+    return written
+
+
+def _explain(memory: CorpusMemory, before: bytes, written: bytes, *, whole: bool) -> None:
+    """Name the files that the text stands in: all with `whole`, else only those that it is a copy of."""
+    from multiscale_transformer.memory.explain import sources
+
+    found = [source for source in sources(memory, before, written) if whole or source.copied]
+    for source in found:
+        text = written[source.begin : source.end].decode("utf-8", "replace")
+        shown = " ".join(text.split())
+        shown = shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 1]}…"
+        verdict = ""
+        if source.copied:
+            verdict = f"; a copy of {source.end - source.begin} bytes" + (f" ({source.licence})" if source.licence else "")
+        note(f"{source.name}:{source.line}: {shown!r} ({source.length} bytes match{verdict})")
+    if whole and not found:
+        note("no part of the text stands in an indexed file")
 
 
 def _fitting(before: bytes, after: bytes, room: int) -> tuple[bytes, bytes]:

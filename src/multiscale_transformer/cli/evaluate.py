@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import counted, out, size
-from multiscale_transformer.cli.options import Checkpoint, Threads, help_text, paths
+from multiscale_transformer.cli.options import NO_MEMORY, Checkpoint, MemoryFolders, Threads, help_text, paths
 
 app = typer.Typer(help="Measure a checkpoint.", no_args_is_help=True)
 
@@ -28,6 +29,7 @@ def bpb(
     context: Annotated[
         int | None, typer.Option(metavar="N", min=16, help="Window in bytes (default: the model's context).")
     ] = None,
+    memory: MemoryFolders = None,
     peers: Annotated[
         bool, typer.Option("--peers", metavar="", help="Also xz, PPMd, and PPMd primed with the training files.")
     ] = False,
@@ -40,6 +42,7 @@ def bpb(
 
         axl eval bpb --model checkpoints/mine --peers
         axl eval bpb --model checkpoints/mine --data other_project/
+        axl eval bpb --model checkpoints/mine --memory none
     """
     import torch
 
@@ -55,7 +58,8 @@ def bpb(
             doing = "scoring" if done < total or not peers else "comparing with xz and PPMd"
             bar.update(task, description=doing, completed=done, total=total)
 
-        figures = evaluate_bpb(model, data, context=context, with_peers=peers, on_bytes=advance)
+        folders = None if memory is None else [Path(folder).expanduser() for folder in memory if folder != NO_MEMORY]
+        figures = evaluate_bpb(model, data, context=context, memory=folders, with_peers=peers, on_bytes=advance)
     if as_json:
         out.print(json.dumps(figures), markup=False, soft_wrap=True)
         return

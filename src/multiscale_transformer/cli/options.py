@@ -59,6 +59,16 @@ def folder(value: str | Path) -> Path:
     return Path(value).expanduser()
 
 
+NO_MEMORY = "none"
+MemoryFolders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--memory",
+        metavar="INDEX",
+        callback=paths,
+        help="Index folders to look up in instead of the checkpoint's own; none is without. May be given several times.",
+    ),
+]
 Minutes = Annotated[float, typer.Option(metavar="M", callback=above_zero, help="Time to train for.")]
 Threads = Annotated[int | None, typer.Option(metavar="N", callback=thread_count, help="CPU threads (default: all cores).")]
 Data = Annotated[

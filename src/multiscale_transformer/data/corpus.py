@@ -61,6 +61,20 @@ def load_corpus(
     if not paths:
         raise AxlError(f"no path to read; name a folder, a file, or {STDLIB}")
     report = on_progress or (lambda doing, done: None)
+    documents, left_out = load_originals(paths, on_progress=report)
+    report("splitting", 0.9)
+    train, held_out, note = _split(documents, hold_out_every)
+    sha256 = hashlib.sha256(f"{train.sha256()} {held_out.sha256()}".encode()).hexdigest()
+    report("ready", 1.0)
+    return Corpus(train, held_out, left_out, tuple(map(str, paths)), sha256, note)
+
+
+def load_originals(paths: Sequence[str | Path], *, on_progress: OnProgress | None = None) -> tuple[Documents, dict[str, int]]:
+    """All usable documents behind `paths` without near-copies, and what was left out by reason: text to index.
+
+    Raises AxlError when a path is wrong or nothing usable is left.
+    """
+    report = on_progress or (lambda doing, done: None)
     items, left_out = _read(paths, report)
     documents = Documents.from_items(items)
     report("removing near-copies", 0.3)
@@ -68,11 +82,7 @@ def load_corpus(
     if copies:
         left_out[NEAR_COPY] = len(copies)
         documents = documents.subset(sorted(set(range(len(documents))) - set(copies)))
-    report("splitting", 0.9)
-    train, held_out, note = _split(documents, hold_out_every)
-    sha256 = hashlib.sha256(f"{train.sha256()} {held_out.sha256()}".encode()).hexdigest()
-    report("ready", 1.0)
-    return Corpus(train, held_out, dict(left_out), tuple(map(str, paths)), sha256, note)
+    return documents, dict(left_out)
 
 
 def load_documents(paths: Sequence[str | Path]) -> Documents:

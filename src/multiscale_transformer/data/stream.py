@@ -63,6 +63,19 @@ class WindowStream:
                 ids_BT[chosen] = fill_in_the_middle(ids_BT[chosen], rng)
         return ids_BT
 
+    def origins_at(self, step: int) -> list[tuple[int, int]]:
+        """Where the windows of one step begin: the document, and how many of its bytes stand before the window.
+
+        A window that begins with BOS begins in the document that follows it, one with EOS in the one that ends there.
+        """
+        origins = []
+        for number in range(step * self.batch, (step + 1) * self.batch):
+            epoch, rank = divmod(number, self._windows)
+            begin = int(self._begins(epoch)[rank])
+            document = int(np.searchsorted(self._starts, begin, "right")) - 1
+            origins.append((document, max(0, begin - int(self._starts[document]) - 1)))
+        return origins
+
     def _begins(self, epoch: int) -> Ids:
         """Where the windows of `epoch` begin, in the order of visiting; the newest epoch is kept."""
         if self._epoch is None or self._epoch[0] != epoch:

@@ -8,19 +8,24 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Sequence
 
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.memory.reader import MemoryReader
 from multiscale_transformer.model.generate import Sampling, stream_ids
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.vocabulary import EOS
 
 
-def stream_text(model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling) -> Iterator[str]:
+def stream_text(
+    model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling, memory: CorpusMemory | None = None
+) -> Iterator[str]:
     """Yield the new text piece by piece, without the stop string; bytes that are not UTF-8 become U+FFFD.
 
     So does a character that `max_new_tokens` cut short.
     """
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     held = b""
-    for drawn in stream_ids(model, prompt, sampling):
+    reader = None if memory is None else MemoryReader(memory)
+    for drawn in stream_ids(model, prompt, sampling, reader):
         if drawn == EOS:
             break
         held += bytes([drawn])

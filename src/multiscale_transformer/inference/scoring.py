@@ -13,9 +13,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
+from multiscale_transformer.memory import lookup as memory_lookup
+from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.vocabulary import BOS
 
@@ -51,12 +54,18 @@ class _Window:
         """The ids, one more than are predicted. Made when wanted: as lists a corpus would take many times its size."""
         return [BOS, *self.content[: self.end]] if self.start == 0 else list(self.content[self.start - 1 : self.end])
 
+    def to_read(self) -> memory_lookup.Window:
+        """For the memories: the ids that something follows, and all of the document before them."""
+        history = np.frombuffer(self.content[: max(0, self.start - 1)], np.uint8)
+        return memory_lookup.Window(np.array(self.ids()[:-1]), history)
+
 
 def score_documents(
     model: MultiScaleTransformer,
     documents: Iterable[tuple[str, bytes]],
     *,
     context: int | None = None,
+    memory: CorpusMemory | None = None,
     on_bytes: Callable[[int], None] | None = None,
 ) -> Score:
     """Cost of all bytes of `documents` under `model` with windows of `context` bytes (default: the model's own).
@@ -69,7 +78,7 @@ def score_documents(
     bits, count = 0.0, 0
     with torch.inference_mode():
         for batch in _batches(windows):
-            bits += _cost(model, batch)
+            bits += _cost(model, batch, memory)
             scored = sum(window.scored for window in batch)
             count += scored
             if on_bytes is not None:
@@ -98,7 +107,7 @@ def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
         yield batch
 
 
-def _cost(model: MultiScaleTransformer, batch: list[_Window]) -> float:
+def _cost(model: MultiScaleTransformer, batch: list[_Window], memory: CorpusMemory | None) -> float:
     """Bits of the scored bytes. Rows are padded at their end, which no causal prediction can see."""
     longest = max(map(len, batch))
     ids_BT = torch.full((len(batch), longest), BOS)
@@ -107,7 +116,9 @@ def _cost(model: MultiScaleTransformer, batch: list[_Window]) -> float:
         length = len(window)
         ids_BT[row, :length] = torch.tensor(window.ids())
         counts_BT[row, length - 1 - window.scored : length - 1] = True
-    states_BTE, _ = model.states(ids_BT[:, :-1])
-    logits_NV = model.head(states_BTE[counts_BT])  # only where a byte is scored: half of most windows
+    recall = None if memory is None else memory.recall([window.to_read() for window in batch])
+    states_BTE, _ = model.states(ids_BT[:, :-1], recall=recall)
+    known = None if recall is None else recall[counts_BT]
+    logits_NV = model.head(states_BTE[counts_BT], known)  # only where a byte is scored: half of most windows
     nats_N = F.cross_entropy(logits_NV, ids_BT[:, 1:][counts_BT], reduction="none")
     return float(nats_N.double().sum()) / math.log(2)

@@ -77,7 +77,7 @@ class Cache:
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
         self.length = 0
-        self.ids_BT = Rows(1)
+        self.ids_BT, self.hints_BT3 = Rows(1), Rows(1)
         self.stacks = [[KeyValues() for _ in range(count)] for count in config.layers]
         self.pairs = [[KeyValues() for _ in config.pairs] for _ in range(config.n_cross_attn_layers)]
         self.finals_BNE = [Rows(1) for _ in config.downsample_factors[1:]]
@@ -89,6 +89,7 @@ class Cache:
         scales = self.config.downsample_factors
         self.length = length
         self.ids_BT.truncate(length)
+        self.hints_BT3.truncate(length)
         for scale, layers in zip(scales, self.stacks, strict=True):
             for layer in layers:
                 layer.truncate(length // scale)
@@ -103,4 +104,4 @@ class Cache:
         """Bytes in use, comparable with `ModelConfig.cache_bytes`."""
         keyed = [layer for layers in (*self.stacks, *self.pairs) for layer in layers]
         held = [rows for layer in keyed for rows in (layer.keys, layer.values)]
-        return sum(rows.nbytes for rows in (*held, *self.finals_BNE, self.ids_BT))
+        return sum(rows.nbytes for rows in (*held, *self.finals_BNE, self.ids_BT, self.hints_BT3))

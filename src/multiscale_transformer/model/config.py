@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from multiscale_transformer.errors import AxlError, unknown_name
+from multiscale_transformer.model import sources
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
 
 T = TypeVar("T", bound=BaseModel)
@@ -44,6 +45,7 @@ class ModelConfig(BaseModel):
     bias: bool = False
     rope_theta: float = Field(10000.0, gt=1.0, allow_inf_nan=False)
     downsample_factors: tuple[int, ...] = (1, 2, 4)
+    memory: bool = False
 
     @field_validator("downsample_factors")
     @classmethod
@@ -105,7 +107,15 @@ class ModelConfig(BaseModel):
         cross = self.n_cross_attn_layers * len(self.pairs) * pair
         resample = sum(2 * s * d * d + d for s in scales[1:])  # down, up and the start state
         fusion = len(scales) * (len(scales) * d + 1) if len(scales) > 1 else 0
-        return self.vocab_size * d + stacks + cross + resample + fusion
+        return self.vocab_size * d + stacks + cross + resample + fusion + (self._memory() if self.memory else 0)
+
+    def _memory(self) -> int:
+        """Parameters of memory fusion and hint."""
+        d, count, hidden, values = self.d_model, sources.SOURCES, sources.HIDDEN, sources.VALUES
+        depths = sources.CORPUS_DEPTHS + sources.CONTEXT_DEPTHS
+        gates = count * (d + 1 + depths)
+        mixer = (values * count + 1) * hidden + 2 * hidden * (d + 1) + hidden
+        return count * sources.STATES * values + gates + mixer + (self.vocab_size + 1 + depths) * d
 
     def flops_per_byte(self, context: int | None = None, *, training: bool = False) -> float:
         """Matrix-product FLOPs per byte (a multiply-add counts 2), averaged over the positions of `context` bytes.

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from multiscale_transformer.model.cache import Cache
+from multiscale_transformer.model.recall import Recall, RecallReader, joined
 from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 
 if TYPE_CHECKING:
@@ -74,10 +75,13 @@ def probabilities(logits_V: Tensor, sampling: Sampling, recent: Sequence[int] = 
     return chances_V / chances_V.sum()
 
 
-def stream_ids(model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling) -> Iterator[int]:
+def stream_ids(
+    model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling, memory: RecallReader | None = None
+) -> Iterator[int]:
     """Yield new ids until EOS, a stop string or `max_new_tokens`. The bytes of a stop string are yielded too.
 
-    The same seed gives the same ids. Raises ValueError for an empty prompt (begin with BOS).
+    `memory`, which has read nothing yet, reads the whole prompt, also where the context is shorter. The same seed gives the
+    same ids. Raises ValueError for an empty prompt (begin with BOS).
     """
     if not prompt:
         raise ValueError("the prompt is empty; begin with BOS")
@@ -87,8 +91,9 @@ def stream_ids(model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sa
     recent = deque((i for i in prompt if i < BOS), maxlen=RECENT)
     longest = model.config.max_seq_len
     cache, unread = Cache(model.config), context[-longest:]
+    recalls = [] if memory is None else [memory.read(context)]
     for _ in range(sampling.max_new_tokens):
-        chances_V = probabilities(_forward(model, unread, cache), sampling, recent)
+        chances_V = probabilities(_forward(model, unread, cache, recalls), sampling, recent)
         drawn = int(torch.multinomial(chances_V, 1, generator=generator)) if sampling.temperature else int(chances_V.argmax())
         yield drawn
         if drawn == EOS:
@@ -99,12 +104,20 @@ def stream_ids(model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sa
         if any(written.endswith(stop) for stop in sampling.stop):
             return
         unread = [drawn]
+        if memory is not None:
+            recalls.append(memory.read(unread))
         if cache.length >= longest:
             cache, unread = Cache(model.config), context[-(longest // 2) :]
 
 
 @torch.inference_mode()
-def _forward(model: MultiScaleTransformer, ids: list[int], cache: Cache) -> Tensor:
-    """Logits (V,) after the last of `ids`."""
-    states_1TE, _ = model.states(torch.tensor([ids]), cache)
-    return model.head(states_1TE[:, -1:])[0, -1]
+def _forward(model: MultiScaleTransformer, ids: list[int], cache: Cache, recalls: list[Recall]) -> Tensor:
+    """Logits (V,) after the last of `ids`; `recalls` end with theirs and are joined to one."""
+    recall = None
+    if recalls:
+        recall = recalls[-1] if len(ids) == 1 else joined(recalls)
+        if len(ids) > 1:
+            recalls[:] = [recall]
+            recall = recall[:, -len(ids) :]
+    states_1TE, _ = model.states(torch.tensor([ids]), cache, recall)
+    return model.head(states_1TE[:, -1:], None if recall is None else recall[:, -1:])[0, -1]

@@ -21,9 +21,11 @@ from torch.utils.checkpoint import checkpoint
 from multiscale_transformer.model.blocks import Angles, Block, CrossBlock, visible
 from multiscale_transformer.model.cache import Cache
 from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.fusion import MemoryFusion, MemoryHint
 from multiscale_transformer.model.generate import Sampling, stream_ids
 from multiscale_transformer.model.kernels import rms_norm
 from multiscale_transformer.model.layers import Linear, Rotary
+from multiscale_transformer.model.recall import Recall, nothing
 
 FINE_FIRST = 2.0  # initial logit of the fine scale in the fusion gate: 0.79 of the mixture at three scales
 
@@ -57,6 +59,8 @@ class MultiScaleTransformer(nn.Module):
         self.up = nn.ModuleList(Linear(d, s * d, bias=False, parts=s) for s in factors[1:])
         self.start_E = nn.ParameterList(nn.Parameter(torch.zeros(d)) for _ in factors[1:])
         self.gate = Linear(len(factors) * d, len(factors), bias=True, orthogonal=False) if len(factors) > 1 else None
+        self.fusion = MemoryFusion(config) if config.memory else None
+        self.hint = MemoryHint(config) if config.memory else None
         self._initialise()
 
     def _initialise(self) -> None:
@@ -71,13 +75,17 @@ class MultiScaleTransformer(nn.Module):
             nn.init.zeros_(self.gate.bias)
             self.gate.bias.data[0] = FINE_FIRST
 
-    def forward(self, ids_BT: Tensor, cache: Cache | None = None) -> Tensor:
-        """Logits (B, T, V) in fp32 of the byte after each of the T new ones; `cache` (if given) takes them in."""
-        return self.head(self.states(ids_BT, cache)[0])
+    def forward(self, ids_BT: Tensor, cache: Cache | None = None, recall: Recall | None = None) -> Tensor:
+        """Logits (B, T, V) in fp32 of the byte after each of the T new ones; `cache` (if given) takes them in.
 
-    def head(self, h_BTE: Tensor) -> Tensor:
+        `recall` is what the memories say after each of them; without it (or without fusion) the net speaks alone.
+        """
+        return self.head(self.states(ids_BT, cache, recall)[0], recall)
+
+    def head(self, h_BTE: Tensor, recall: Recall | None = None) -> Tensor:
         """Logits (B, T, V) in fp32 from states; the table is the embedding's."""
-        return F.linear(rms_norm(h_BTE), self.embedding.weight.to(h_BTE.dtype)).float()
+        logits_BTV = F.linear(rms_norm(h_BTE), self.embedding.weight.to(h_BTE.dtype)).float()
+        return logits_BTV if recall is None or self.fusion is None else self.fusion(h_BTE, logits_BTV, recall)
 
     def generate(self, ids: Sequence[int] | Tensor, **sampling: Any) -> list[int]:
         """The prompt followed by new ids; keyword arguments are the fields of `generate.Sampling` (the published call).
@@ -87,14 +95,14 @@ class MultiScaleTransformer(nn.Module):
         prompt = ids.flatten().tolist() if isinstance(ids, Tensor) else list(ids)
         return [*prompt, *stream_ids(self, prompt, Sampling(**sampling))]
 
-    def states(self, ids_BT: Tensor, cache: Cache | None = None) -> tuple[Tensor, Tensor]:
+    def states(self, ids_BT: Tensor, cache: Cache | None = None, recall: Recall | None = None) -> tuple[Tensor, Tensor]:
         """Fused states and the fine stack's own exit, each (B, T, E); `head` turns either into logits.
 
         Raises ValueError for an empty chunk or a cache of another batch size.
         """
         if ids_BT.shape[1] == 0:
             raise ValueError("a chunk needs at least one byte")
-        scales = self._embed(ids_BT, cache)
+        scales = self._embed(ids_BT, cache, recall)
         for index, scale in enumerate(scales):
             if scale.x_BNE.shape[1]:
                 stack = cast(nn.ModuleList, self.stacks[index])
@@ -114,7 +122,7 @@ class MultiScaleTransformer(nn.Module):
             return checkpoint(block, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
         return block(*inputs)  # type: ignore[no-any-return]
 
-    def _embed(self, ids_BT: Tensor, cache: Cache | None) -> list[_Scale]:
+    def _embed(self, ids_BT: Tensor, cache: Cache | None, recall: Recall | None) -> list[_Scale]:
         """Rows that these bytes complete at every scale, embedded and down-sampled."""
         old, end = 0, ids_BT.shape[1]
         if cache is not None:
@@ -123,6 +131,11 @@ class MultiScaleTransformer(nn.Module):
         widest = self.config.downsample_factors[-1]
         base = old // widest * widest  # the oldest byte that an unfinished block still needs
         e_BTE = rms_norm(F.embedding(ids_BT[:, base:], self.embedding.weight).to(self.compute_dtype))
+        if self.hint is not None:
+            hints_BT3 = (recall or nothing(ids_BT.shape[0], end - old)).hints()
+            if cache is not None:
+                hints_BT3 = cache.hints_BT3.append(hints_BT3)
+            e_BTE = e_BTE + self.hint(hints_BT3[:, base:]).to(self.compute_dtype)
         scales = []
         for index, s in enumerate(self.config.downsample_factors):
             first, last = old // s, end // s

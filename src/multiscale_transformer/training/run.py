@@ -7,6 +7,8 @@ output folder and removes its resume points when the checkpoint is whole.
 from __future__ import annotations
 
 import platform
+import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.memory.index import build_index, load_index
+from multiscale_transformer.memory.lookup import CorpusMemory, warm_up
 from multiscale_transformer.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, save_model
 from multiscale_transformer.model.config import ModelConfig, parse_config
 from multiscale_transformer.model.model import MultiScaleTransformer
@@ -39,6 +43,7 @@ from multiscale_transformer.training.settings import TrainSettings
 from multiscale_transformer.training.trainer import Callback, Progress, Trainer
 
 TRAINING_FILE = "training.json"
+MEMORY_FOLDER = "memory"
 PROBES = 8  # held-out measurements along the curve
 PROBE_FILES, PROBE_BYTES = 8, 24_000
 LOG_EVERY_SECONDS = 1.0
@@ -111,10 +116,12 @@ def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, call
     """
     check_output(request.out, resume=resume)
     torch.set_num_threads(request.settings.threads)
-    trainer = _resumed_trainer(request, corpus) if resume else _new_trainer(request, corpus)
+    memory, seconds = _memory(request, corpus, resume)
+    trainer = _resumed_trainer(request, corpus, memory) if resume else _new_trainer(request, corpus, memory)
+    trainer.progress.seconds = max(trainer.progress.seconds, seconds)  # building the memory is a part of the training
     writer = ResumeWriter(request.out, trainer, {**request.as_json(), "corpus": corpus.sha256})
     with TrainLogger(request.out, request.log_backend, resume_step=trainer.progress.step) as logger:
-        recorder = _Recorder(logger, trainer, corpus.held_out)
+        recorder = _Recorder(logger, trainer, corpus.held_out, memory)
         try:
             trainer.run((recorder, writer, *callbacks))
             save_model(trainer.model, request.out, name=request.name)
@@ -126,36 +133,56 @@ def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, call
     return request.out
 
 
-def _new_trainer(request: RunRequest, corpus: Corpus) -> Trainer:
+def _memory(request: RunRequest, corpus: Corpus, resume: bool) -> tuple[CorpusMemory | None, float]:
+    """The corpus memory of a run, built from its training files into the checkpoint, and the seconds that took."""
+    if not request.config.memory:
+        return None, 0.0
+    folder, threads = request.out / MEMORY_FOLDER, request.settings.threads
+    warm_up()
+    begin = time.perf_counter()
+    if not resume or not folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before its first resume point
+        build_index(folder, corpus.train, corpus.sources)
+    return CorpusMemory(load_index(folder).shards, leave_out=True, threads=threads), time.perf_counter() - begin
+
+
+def _new_trainer(request: RunRequest, corpus: Corpus, memory: CorpusMemory | None) -> Trainer:
     torch.manual_seed(request.settings.seed)
     start = request.config
     if request.settings.grow:
         start = with_depth(start, depth_at(0.0, start))
     model = MultiScaleTransformer(start)
     model.compute_dtype = compute_dtype(request.settings.threads)
-    return _trainer(request, corpus, model, None)
+    return _trainer(request, corpus, model, None, memory)
 
 
-def _resumed_trainer(request: RunRequest, corpus: Corpus) -> Trainer:
+def _resumed_trainer(request: RunRequest, corpus: Corpus, memory: CorpusMemory | None) -> Trainer:
     known = read_request(request.out)["corpus"]
     if known != corpus.sha256:
         raise AxlError(
             f"the data changed since {request.out} was interrupted; restore it, or start a new run with another --out"
         )
     model, progress = load_resume(request.out)
-    trainer = _trainer(request, corpus, model, progress)
+    trainer = _trainer(request, corpus, model, progress, memory)
     restore_optimizer(request.out, trainer)
     return trainer
 
 
-def _trainer(request: RunRequest, corpus: Corpus, model: MultiScaleTransformer, progress: Progress | None) -> Trainer:
-    return Trainer(model, request.config, corpus.train, request.settings, available_memory(), progress)
+def _trainer(
+    request: RunRequest,
+    corpus: Corpus,
+    model: MultiScaleTransformer,
+    progress: Progress | None,
+    memory: CorpusMemory | None,
+) -> Trainer:
+    return Trainer(model, request.config, corpus.train, request.settings, available_memory(), progress, memory)
 
 
 class _Recorder:
     """Logs once a second, and the held-out cost of a fixed sample at a few points of the run."""
 
-    def __init__(self, logger: TrainLogger, trainer: Trainer, held_out: Documents) -> None:
+    def __init__(self, logger: TrainLogger, trainer: Trainer, held_out: Documents, memory: CorpusMemory | None) -> None:
+        self._memory = memory
         self._logger, self._model, self._base_lr = logger, trainer.model, trainer.base_lr
         chosen = range(0, len(held_out), max(1, len(held_out) // PROBE_FILES))[:PROBE_FILES]
         self._sample = [(held_out.names[index], held_out[index][: PROBE_BYTES // PROBE_FILES]) for index in chosen]
@@ -174,7 +201,7 @@ class _Recorder:
         }
         if due or progress.fraction - self._probed >= 1 / PROBES:
             self._model.eval()
-            values["held_out_bpb"] = score_documents(self._model, self._sample).bits_per_byte
+            values["held_out_bpb"] = score_documents(self._model, self._sample, memory=self._memory).bits_per_byte
             self._model.train()
             self._probed = progress.fraction
         self._logger.log(progress.step, **values)
@@ -192,7 +219,11 @@ def _facts(request: RunRequest, corpus: Corpus, trainer: Trainer) -> dict[str, A
         "batch": settings.batch_bytes,
         "window": settings.stages[-1][1],
         "settings": settings.model_dump(mode="json"),
-        **{key: value for key, value in asdict(progress).items() if key in ("seconds", "bytes", "flops", "train_bpb")},
+        **{
+            key: value
+            for key, value in asdict(progress).items()
+            if key in ("seconds", "lookup_seconds", "bytes", "flops", "train_bpb")
+        },
         "steps": progress.step,
         "optimizer_state_bytes": trainer.optimizer.state_bytes,
         "data": {

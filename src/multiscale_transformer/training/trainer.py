@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,8 +24,12 @@ from torch.nn import functional as F
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.stream import WindowStream
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.context import HISTORY
+from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.recall import Recall
+from multiscale_transformer.model.sources import NO_CANDIDATE
 from multiscale_transformer.training.grow import depth_at, grow
 from multiscale_transformer.training.memory_plan import MemoryPlan, plan_memory
 from multiscale_transformer.training.optimizers import LEARNING_RATES, OptimizerSet, build_optimizer
@@ -46,6 +51,7 @@ class Progress:
     multiplier: float = 0.0
     bytes_per_second: float = 0.0
     flops: float = 0.0
+    lookup_seconds: float = 0.0
     steps_at_window: dict[int, int] = field(default_factory=dict)
 
 
@@ -66,8 +72,10 @@ class Trainer:
         settings: TrainSettings,
         available_memory: int,
         progress: Progress | None = None,
+        memory: CorpusMemory | None = None,
     ) -> None:
         self.model, self.settings, self.progress = model, settings, progress or Progress()
+        self._memory = memory
         self._target = target
         self._documents, self._available = documents, available_memory
         self._streams: dict[int, WindowStream] = {}
@@ -124,7 +132,8 @@ class Trainer:
         ids_BT = torch.from_numpy(stream.batch_at(index))
         if self.model.config.dropout:  # what is dropped is a function of seed and step, as the data are
             torch.manual_seed((settings.seed * 1_000_003 + progress.step) % 2**64)
-        loss = self._backward(ids_BT, self._plan(self.model.config, stream))
+        recall = None if self._memory is None else self._recall(self._memory, ids_BT, stream, index)
+        loss = self._backward(ids_BT, self._plan(self.model.config, stream), recall)
         if not math.isfinite(loss):
             raise AxlError(f"the loss is no longer a number at step {progress.step}: lower --lr or choose another --optimizer")
         progress.multiplier = rate_multiplier(progress.fraction)
@@ -137,16 +146,35 @@ class Trainer:
         self._smooth_loss(loss / math.log(2))
         self._last_read = read
 
-    def _backward(self, ids_BT: Tensor, plan: MemoryPlan) -> float:
+    def _recall(self, memory: CorpusMemory, ids_BT: Tensor, stream: WindowStream, index: int) -> Recall:
+        """What the memories say in the windows of a step, in some of them nothing: the net must also stand alone."""
+        before = time.perf_counter()
+        windows = []
+        for ids, (document, offset) in zip(ids_BT[:, :-1].numpy(), stream.origins_at(index), strict=True):
+            begin = int(self._documents.offsets[document])
+            history = self._documents.data[max(begin, begin + offset - HISTORY) : begin + offset]
+            windows.append(Window(ids, history, offset <= HISTORY, document))
+        recall = memory.recall(windows)
+        rng = np.random.default_rng((self.settings.seed % 2**64, 2, stream.window, index))
+        alone_B = torch.from_numpy(rng.random(len(windows)) < self.settings.memory_dropout)
+        recall.symbols_BTM[alone_B] = NO_CANDIDATE
+        recall.states_BTMJ[alone_B] = 0
+        recall.depths_BT2[alone_B] = 0
+        self.progress.lookup_seconds += time.perf_counter() - before
+        return recall
+
+    def _backward(self, ids_BT: Tensor, plan: MemoryPlan, recall: Recall | None) -> float:
         """Accumulate gradients over micro-batches; returns the mean loss in nats per byte (without the exit's)."""
         rows = ids_BT.shape[0]
         self.model.recompute = plan.checkpoint
         total = 0.0
-        for part_BT in torch.split(ids_BT, plan.rows):
+        for first in range(0, rows, plan.rows):
+            part_BT = ids_BT[first : first + plan.rows]
+            known = None if recall is None else recall[first : first + plan.rows]
             share = part_BT.shape[0] / rows
-            fused_BTE, exit_BTE = self.model.states(part_BT[:, :-1])
+            fused_BTE, exit_BTE = self.model.states(part_BT[:, :-1], recall=known)
             targets = part_BT[:, 1:].flatten()
-            loss = F.cross_entropy(self.model.head(fused_BTE).flatten(0, 1), targets)
+            loss = F.cross_entropy(self.model.head(fused_BTE, known).flatten(0, 1), targets)
             total += loss.item() * share
             if self.settings.exit_weight and self.model.gate is not None:
                 exit_loss = F.cross_entropy(self.model.head(exit_BTE).flatten(0, 1), targets)

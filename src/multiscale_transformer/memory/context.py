@@ -1,0 +1,91 @@
+"""Context memory: where the last bytes of the open document occurred before in it, newest first.
+
+Two hash chains over the text so far (as in LZ77 compressors), one on its last 3 bytes for the low orders and one on its last 6
+for the high ones, so that runs of spaces do not crowd out the long matches.
+"""
+
+# Shape suffixes: T bytes of text, H hash slots, J orders.
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from multiscale_transformer.memory.search import DEPTH
+from multiscale_transformer.memory.shard import SEPARATOR
+
+HISTORY = 32_768  # bytes that are looked back
+SHORT, LONG = 3, 6  # bytes that a chain is hashed on
+CANDIDATES = 24  # occurrences of each chain that are looked at
+HASH_BITS = 16
+
+Int32s = npt.NDArray[np.int32]
+
+
+class Chains(NamedTuple):
+    """Text with, for each place, the one before that has the same hash (or -1), for both chains."""
+
+    text_T: npt.NDArray[np.uint8]
+    short_heads_H: Int32s
+    short_before_T: Int32s
+    long_heads_H: Int32s
+    long_before_T: Int32s
+
+
+def new_chains(capacity: int) -> Chains:
+    """Empty chains for a text of up to `capacity` bytes."""
+    heads, before = (lambda: np.full(1 << HASH_BITS, -1, np.int32)), (lambda: np.empty(capacity + 1, np.int32))
+    return Chains(np.zeros(capacity, np.uint8), heads(), before(), heads(), before())
+
+
+@njit(cache=True, nogil=True)
+def clear(chains):
+    """Forget every place."""
+    chains.short_heads_H[:] = -1
+    chains.long_heads_H[:] = -1
+
+
+@njit(cache=True, nogil=True)
+def slot(text_T, end, length):
+    """Hash of the `length` bytes before `end`."""
+    value = np.uint64(0)
+    for at in range(end - length, end):
+        value = (value << np.uint64(8)) | np.uint64(text_T[at])
+    return np.int64((value * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - HASH_BITS))
+
+
+@njit(cache=True, nogil=True)
+def remember(chains, end):
+    """Enter the place `end` (the byte that will be written there comes next) under the bytes before it."""
+    if end >= SHORT:
+        at = slot(chains.text_T, end, SHORT)
+        chains.short_before_T[end] = chains.short_heads_H[at]
+        chains.short_heads_H[at] = end
+    if end >= LONG:
+        at = slot(chains.text_T, end, LONG)
+        chains.long_before_T[end] = chains.long_heads_H[at]
+        chains.long_heads_H[at] = end
+
+
+@njit(cache=True, nogil=True)
+def forget_last(chains, end):
+    """Undo `remember(chains, end)`, which must be the newest place."""
+    if end >= LONG:
+        chains.long_heads_H[slot(chains.text_T, end, LONG)] = chains.long_before_T[end]
+    if end >= SHORT:
+        chains.short_heads_H[slot(chains.text_T, end, SHORT)] = chains.short_before_T[end]
+
+
+@njit(cache=True, nogil=True)
+def common(text_T, place, end):
+    """How many bytes before `place` and `end` agree, up to DEPTH; a separator agrees with nothing."""
+    length = 0
+    while length < DEPTH:
+        byte = text_T[end - 1 - length]
+        if byte == SEPARATOR or text_T[place - 1 - length] != byte:
+            break
+        length += 1
+    return length

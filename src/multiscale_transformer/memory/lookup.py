@@ -1,0 +1,101 @@
+"""Looking up for whole windows at once, on all cores: what training and scoring need."""
+
+# Shape suffixes: B rows, T positions.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from multiscale_transformer.memory.context import HISTORY, Chains, clear, new_chains
+from multiscale_transformer.memory.index import load_index
+from multiscale_transformer.memory.recall import END, FLOOR, OWN, PART, Scratch, new_reader, new_scratch, read, read_history
+from multiscale_transformer.memory.search import Rows, rows_of
+from multiscale_transformer.memory.shard import Shard, build_shard
+from multiscale_transformer.model.recall import Recall, nothing
+
+Ids = npt.NDArray[np.int64]
+NO_HISTORY = np.frombuffer(b"", np.uint8)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Ids to read, and what stands before them in their document.
+
+    `history` are bytes, of which the last HISTORY count; `from_start` says that the document begins with it. `document` is the
+    number of the document that the window begins in, when the memory leaves documents out, or -1.
+    """
+
+    ids: Ids
+    history: npt.NDArray[np.uint8] = field(default_factory=lambda: NO_HISTORY)
+    from_start: bool = True
+    document: int = -1
+
+
+class CorpusMemory:
+    """The shards of one or several indexes as one memory.
+
+    With `leave_out` a window never sees the document it stands in: its number is that of the document over all shards, and
+    BOS counts on to the next one.
+    """
+
+    def __init__(
+        self, shards: Sequence[Shard], removed: Sequence[Sequence[int]] = (), *, leave_out: bool = False, threads: int = 1
+    ) -> None:
+        self.shards, self.threads = list(shards), threads
+        self.rows: Rows = rows_of(self.shards, removed, with_documents=leave_out)
+        self._documents = sum(map(len, self.shards)) if leave_out else 0
+        self._workers: list[tuple[Chains, Scratch]] = []
+
+    def recall(self, windows: Sequence[Window]) -> Recall:
+        """What the memories say after each id of each window, padded at the end to the longest."""
+        longest = max(len(window.ids) for window in windows)
+        recall = nothing(len(windows), longest)
+        threads = min(self.threads, len(windows))
+        self._make_workers(threads, HISTORY + 2 * longest + 8)
+        if threads == 1:
+            self._read(windows, recall, 0, 1)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(lambda worker: self._read(windows, recall, worker, threads), range(threads)))
+        return recall
+
+    def _make_workers(self, count: int, capacity: int) -> None:
+        if self._workers and len(self._workers[0][0].text_T) < capacity:
+            self._workers.clear()
+        while len(self._workers) < count:
+            self._workers.append((new_chains(capacity), new_scratch()))
+
+    def _read(self, windows: Sequence[Window], recall: Recall, worker: int, stride: int) -> None:
+        chains, scratch = self._workers[worker]
+        reader = new_reader(len(self.shards))
+        for row in range(worker, len(windows), stride):
+            window = windows[row]
+            clear(chains)
+            reader.where[END] = reader.where[PART] = reader.where[FLOOR] = 0
+            reader.where[OWN] = window.document
+            history = window.history[-HISTORY:]
+            read_history(self.rows, chains, reader, history, window.from_start and len(history) == len(window.history))
+            length = len(window.ids)
+            out = (recall.symbols_BTM, recall.states_BTMJ, recall.depths_BT2)
+            read(self.rows, chains, reader, scratch, window.ids, self._documents, *(part[row, :length].numpy() for part in out))
+
+
+def warm_up() -> None:
+    """Compile the kernels, or load them where an earlier run has compiled them: seconds that should not count as work."""
+    shard, _ = build_shard([("", b"a")])
+    for leave_out in (False, True):
+        CorpusMemory([shard], leave_out=leave_out).recall([Window(np.array([0]))])
+
+
+def open_memory(folders: Sequence[Path], *, threads: int = 1) -> CorpusMemory:
+    """The indexes in `folders` as one memory. Raises AxlError when one is missing, damaged or of another version."""
+    indexes = [load_index(folder) for folder in folders]
+    shards = [shard for index in indexes for shard in index.shards]
+    removed = [sorted(gone) for index in indexes for gone in index.removed]
+    return CorpusMemory(shards, removed, threads=threads)

@@ -1,0 +1,157 @@
+"""Backward search: for every order at once, the rows of a corpus memory that share the last bytes with a context.
+
+Appending one byte to a context maps the rows of order k to those of order k + 1 (Ferragina & Manzini 2000), so following a text
+costs two counts for each order whose rows differ from those of the next lower one. Counts start from a checkpoint every few
+hundred rows and finish with a short scan. Several shards lie behind one another in the same arrays.
+"""
+
+# Shape suffixes: N rows, C checkpoints, S shards, K orders (0 to DEPTH).
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from multiscale_transformer.memory.shard import NOTHING, SEPARATOR, Shard
+
+DEPTH = 32  # the longest context that is looked up, in bytes
+CHECKPOINT_BITS = 9  # a checkpoint every 512 rows: 2 bytes of RAM for each byte of corpus
+REMOVED = -2  # stands in `documents_N` for rows of removed documents
+
+
+class Rows(NamedTuple):
+    """What the kernels read, for all shards together.
+
+    `documents_N` says which document each row belongs to, counted over all shards; it is empty when neither a document is
+    removed nor one has to be left out, so that nobody pays for it.
+    """
+
+    next_N: npt.NDArray[np.uint8]
+    checkpoints_C256: npt.NDArray[np.uint32]
+    first_rows: npt.NDArray[np.int64]  # S + 1
+    first_checkpoints: npt.NDArray[np.int64]  # S
+    starts_S257: npt.NDArray[np.int64]  # rows of contexts that end in a smaller byte
+    documents_N: npt.NDArray[np.int32]
+
+
+def rows_of(shards: Sequence[Shard], removed: Sequence[Sequence[int]] = (), *, with_documents: bool = False) -> Rows:
+    """Lay the shards behind one another; one shard alone is not copied. `removed` lists documents for each shard.
+
+    Rows know their document when something is removed or `with_documents` asks for it, which takes 4 bytes of RAM a row.
+    """
+    removed = removed or [()] * len(shards)
+    next_N = shards[0].next_N if len(shards) == 1 else np.concatenate([np.empty(0, np.uint8), *(s.next_N for s in shards)])
+    tables = [_checkpoints(np.asarray(shard.next_N), CHECKPOINT_BITS) for shard in shards]
+    documents = [np.empty(0, np.int32)]
+    if with_documents or any(map(len, removed)):
+        first = 0
+        for shard, gone in zip(shards, removed, strict=True):
+            names = np.arange(first, first + len(shard), dtype=np.int32)
+            names[list(gone)] = REMOVED
+            documents.append(names[shard.document_of_row()])
+            first += len(shard)
+    next_N = np.asarray(next_N).view()
+    next_N.flags.writeable = False  # as a mapped file is: the kernels are compiled once, for one type
+    return Rows(
+        next_N,
+        np.concatenate([np.empty((0, 256), np.uint32), *tables]),
+        np.cumsum([0, *(len(shard.next_N) for shard in shards)], dtype=np.int64),
+        np.cumsum([0, *(len(table) for table in tables)], dtype=np.int64)[:-1],
+        np.stack([_starts(table) for table in tables]) if tables else np.empty((0, 257), np.int64),
+        np.concatenate(documents),
+    )
+
+
+def _starts(checkpoints_C256: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+    counts = checkpoints_C256[-1].astype(np.int64)
+    counts[SEPARATOR] += 1  # the first byte of the text comes after nothing, so no row has it as its next byte;
+    counts[NOTHING] -= 1  # that row has NOTHING instead
+    return np.concatenate(([0], np.cumsum(counts)))
+
+
+@njit(cache=True, nogil=True)
+def _checkpoints(next_N, bits):
+    """How often each byte comes next in the rows before each checkpoint; the last one counts all rows."""
+    count = (len(next_N) >> bits) + 2
+    table = np.empty((count, 256), np.uint32)
+    running = np.zeros(256, np.uint32)
+    for checkpoint in range(count):
+        table[checkpoint] = running
+        for row in range(checkpoint << bits, min((checkpoint + 1) << bits, len(next_N))):
+            running[next_N[row]] += 1
+    return table
+
+
+@njit(cache=True, nogil=True)
+def _count_before(rows, shard, symbol, row):
+    """How many of the first `row` rows of a shard have `symbol` next."""
+    nearest = (row + (1 << (CHECKPOINT_BITS - 1))) >> CHECKPOINT_BITS
+    first = rows.first_rows[shard]
+    edge = min(nearest << CHECKPOINT_BITS, rows.first_rows[shard + 1] - first)
+    counted = np.int64(rows.checkpoints_C256[rows.first_checkpoints[shard] + nearest, symbol])
+    between = 0
+    if edge <= row:
+        for at in range(first + edge, first + row):
+            between += rows.next_N[at] == symbol
+        return counted + between
+    for at in range(first + row, first + edge):
+        between += rows.next_N[at] == symbol
+    return counted - between
+
+
+@njit(cache=True, nogil=True)
+def restart(rows, ranges_SK2, depths_S):
+    """Make `ranges_SK2` those of the beginning of a document: the rows that follow a separator."""
+    for shard in range(len(depths_S)):
+        ranges_SK2[shard, 0, 0] = 0
+        ranges_SK2[shard, 0, 1] = rows.first_rows[shard + 1] - rows.first_rows[shard]
+        ranges_SK2[shard, 1, 0] = 0
+        ranges_SK2[shard, 1, 1] = rows.starts_S257[shard, SEPARATOR + 1]
+        depths_S[shard] = 1
+
+
+@njit(cache=True, nogil=True)
+def forget(rows, ranges_SK2, depths_S):
+    """Make `ranges_SK2` those of an unknown context: all rows."""
+    restart(rows, ranges_SK2, depths_S)
+    depths_S[:] = 0
+
+
+@njit(cache=True, nogil=True)
+def extend(rows, ranges_SK2, depths_S, symbol):
+    """Append a byte to the context: `ranges_SK2[s, k]` become the rows (from, to) of its last k bytes, up to `depths_S[s]`."""
+    for shard in range(len(depths_S)):
+        first = rows.first_rows[shard]
+        start = rows.starts_S257[shard, symbol]
+        low, high = ranges_SK2[shard, 0]
+        new_low, new_high = start, rows.starts_S257[shard, symbol + 1]
+        depth = 0
+        while new_low < new_high:
+            depth += 1
+            next_low, next_high = ranges_SK2[shard, depth]
+            ranges_SK2[shard, depth, 0] = new_low
+            ranges_SK2[shard, depth, 1] = new_high
+            if depth > depths_S[shard] or depth == DEPTH:
+                break
+            if next_low != low or next_high != high:  # else the same rows lead to the same rows
+                low, high = next_low, next_high
+                new_low, new_high = _step(rows, shard, first, start, low, high, symbol)
+            # Order 0 always differs from order 1 unless the corpus is one byte repeated; both are right then.
+        depths_S[shard] = depth
+
+
+@njit(cache=True, nogil=True)
+def _step(rows, shard, first, start, low, high, symbol):
+    if high - low <= 1 << (CHECKPOINT_BITS - 3):  # few rows: see whether there is anything to count at all
+        among = 0
+        for at in range(first + low, first + high):
+            among += rows.next_N[at] == symbol
+        if among == 0:
+            return start, start
+        begin = start + _count_before(rows, shard, symbol, low)
+        return begin, begin + among
+    return start + _count_before(rows, shard, symbol, low), start + _count_before(rows, shard, symbol, high)
