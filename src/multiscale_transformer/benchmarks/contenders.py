@@ -13,4 +13,11 @@ from multiscale_transformer.training.suggest import shape
 THREE_SCALES = shape(128, 3)
 FLAT = ModelConfig(d_model=128, n_heads=2, d_ff=352, n_layers_per_scale=3, downsample_factors=(1,))
 
+FLAT_WITH_MEMORY = FLAT.model_copy(update={"n_layers_per_scale": 2, "memory": True})  # the memory leaves less for a net to do
+
 CONTENDERS = {"three scales": THREE_SCALES, "flat": FLAT}
+MEMORY_CONTENDERS = {
+    "three scales with memory": THREE_SCALES.model_copy(update={"memory": True}),
+    "flat with memory": FLAT_WITH_MEMORY,
+    "flat alone": FLAT,
+}

@@ -22,8 +22,10 @@ from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.logger import read_metrics
 from multiscale_transformer.training.machine import compute_dtype, matmul_rate
 from multiscale_transformer.training.run import RunRequest, train_run
@@ -31,6 +33,8 @@ from multiscale_transformer.training.settings import TrainSettings
 from multiscale_transformer.training.trainer import Callback
 
 LOSS_MARK = 2.5  # bits per byte of smoothed training loss: "steps to a loss" counts the steps until this
+
+Measure = Callable[[MultiScaleTransformer, CorpusMemory | None], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,12 @@ def contest(
     *,
     score_every: int = 1,
     callbacks: Callable[[str, int], Sequence[Callback]] = lambda name, seed: (),
+    measure: Measure = lambda model, memory: {},
 ) -> list[dict[str, Any]]:
     """Run what is missing in `results` (JSON), seed by seed, all contenders in turn; returns all rows.
 
-    `score_every` n scores every n-th held-out file only: enough to choose by, not to quote.
+    `score_every` n scores every n-th held-out file only: enough to choose by, not to quote. What `measure` finds out about a
+    trained model is added to its row.
 
     Raises AxlError when `results` was made from other data.
     """
@@ -65,7 +71,7 @@ def contest(
             key = {"name": contender.name, "seed": seed, "minutes": settings.minutes, "learning_rate": settings.learning_rate}
             if any(all(row.get(k) == v for k, v in key.items()) for row in content["runs"]):
                 continue
-            row = _run(contender, settings, corpus, held_out, callbacks(contender.name, seed))
+            row = _run(contender, settings, corpus, held_out, callbacks(contender.name, seed), measure)
             content["runs"].append({**key, **row})
             files.write_json(results, content)
     return content["runs"]  # type: ignore[no-any-return]
@@ -85,7 +91,12 @@ def _load(results: Path, corpus: Corpus, held_out: Documents) -> dict[str, Any]:
 
 
 def _run(
-    contender: Contender, settings: TrainSettings, corpus: Corpus, held_out: Documents, callbacks: Sequence[Callback]
+    contender: Contender,
+    settings: TrainSettings,
+    corpus: Corpus,
+    held_out: Documents,
+    callbacks: Sequence[Callback],
+    measure: Measure,
 ) -> dict[str, Any]:
     dtype = compute_dtype(settings.threads)
     matmul_rate.cache_clear()
@@ -96,10 +107,13 @@ def _run(
         model, facts, metrics = load_model(folder), read_training(folder), read_metrics(folder / "metrics.csv")
         model.compute_dtype = dtype
         torch.set_num_threads(settings.threads)
-        score = score_documents(model, held_out, memory=run_memory(folder, model))
+        memory = run_memory(folder, model)
+        score = score_documents(model, held_out, memory=memory)
+        found = measure(model, memory)
     reached = [step for step, loss in zip(metrics["step"], metrics["train_bpb"], strict=True) if loss <= LOSS_MARK]
     return {
         "bits_per_byte": score.bits_per_byte,
+        **found,
         "parameters": contender.config.parameters(),
         "optimizer": settings.optimizer,
         "optimizer_state_bytes": facts["optimizer_state_bytes"],
@@ -107,6 +121,7 @@ def _run(
         "steps_to_mark": int(reached[0]) if reached else None,
         "bytes_read": facts["bytes"],
         "seconds": facts["seconds"],
+        "lookup_share": facts["lookup_seconds"] / facts["seconds"],
         "flops_per_second": facts["flops"] / facts["seconds"],
         "matmul_flops_per_second": rate,
         "threads": settings.threads,

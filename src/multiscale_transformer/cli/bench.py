@@ -60,6 +60,43 @@ def bench_train(
         out.print(verdict(name, _bits(rows, name), "flat", _bits(rows, "flat")))
 
 
+@app.command("memory")
+def bench_memory(
+    minutes: Minutes = 3.0,
+    seeds: Seeds = 3,
+    data: Data = None,
+    threads: Threads = None,
+    results: Results = Path("runs/bench-memory.json"),
+) -> None:
+    """With memory and without: bits per byte, unseen packages, line completion, and what looking up costs."""
+    from multiscale_transformer.benchmarks.contenders import MEMORY_CONTENDERS
+    from multiscale_transformer.benchmarks.contest import Contender, contest
+    from multiscale_transformer.benchmarks.memory import measure_with, time_memory, unseen_packages, unseen_peers
+    from multiscale_transformer.benchmarks.peers import peers
+    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.data.sources import STDLIB
+
+    corpus, packages = read_corpus(data or [STDLIB]), unseen_packages()
+    contenders = [
+        Contender(name, config, _settings(config, minutes, threads, corpus.train.nbytes))
+        for name, config in MEMORY_CONTENDERS.items()
+    ]
+    measure = measure_with(corpus.held_out, packages)
+    rows = contest(contenders, corpus, range(seeds), results, callbacks=_show, measure=measure)
+    content = json.loads(results.read_text(encoding="utf-8"))
+    if "memory" not in content:
+        with busy("comparing with xz and PPMd"):
+            content["peers"] = peers(corpus.train, corpus.held_out)
+            content["unseen_peers"] = unseen_peers(corpus.train, packages)
+            content["memory"] = time_memory(corpus.train, corpus.held_out)
+        files.write_json(results, content)
+    _print("Held-out bits per byte", rows)
+    primed = content["peers"]["ppmd_primed"]
+    for name in MEMORY_CONTENDERS:
+        mean = sum(_bits(rows, name)) / len(_bits(rows, name))
+        out.print(f"{name}: {mean / primed:.2f} x PPMd primed with the training files ({primed:.3f})")
+
+
 @app.command("optimizers")
 def bench_optimizers(
     minutes: Minutes = 3.0,
@@ -137,6 +174,7 @@ def _settings(config: ModelConfig, minutes: float, threads: int | None, train_by
         stages=stages_for(config, train_bytes),
         fim_rate=0.0,
         exit_weight=0.0,
+        memory_dropout=0.0,
     )
 
 

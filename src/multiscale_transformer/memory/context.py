@@ -49,34 +49,28 @@ def clear(chains):
 
 
 @njit(cache=True, nogil=True)
-def slot(text_T, end, length):
-    """Hash of the `length` bytes before `end`."""
-    value = np.uint64(0)
-    for at in range(end - length, end):
-        value = (value << np.uint64(8)) | np.uint64(text_T[at])
+def _slot(value):
     return np.int64((value * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - HASH_BITS))
 
 
 @njit(cache=True, nogil=True)
-def remember(chains, end):
-    """Enter the place `end` (the byte that will be written there comes next) under the bytes before it."""
-    if end >= SHORT:
-        at = slot(chains.text_T, end, SHORT)
-        chains.short_before_T[end] = chains.short_heads_H[at]
-        chains.short_heads_H[at] = end
-    if end >= LONG:
-        at = slot(chains.text_T, end, LONG)
-        chains.long_before_T[end] = chains.long_heads_H[at]
-        chains.long_heads_H[at] = end
+def roll(text_T, end):
+    """The last LONG bytes before `end` as one number."""
+    value = np.uint64(0)
+    for at in range(max(0, end - LONG), end):
+        value = (value << np.uint64(8)) | np.uint64(text_T[at])
+    return value
 
 
 @njit(cache=True, nogil=True)
-def forget_last(chains, end):
-    """Undo `remember(chains, end)`, which must be the newest place."""
-    if end >= LONG:
-        chains.long_heads_H[slot(chains.text_T, end, LONG)] = chains.long_before_T[end]
-    if end >= SHORT:
-        chains.short_heads_H[slot(chains.text_T, end, SHORT)] = chains.short_before_T[end]
+def remember(chains, end, recent):
+    """Enter the place `end` (the byte that will be written there comes next) under the bytes before it, `roll` of them."""
+    at = _slot(recent & np.uint64((1 << (8 * SHORT)) - 1))
+    chains.short_before_T[end] = chains.short_heads_H[at]
+    chains.short_heads_H[at] = end
+    at = _slot(recent & np.uint64((1 << (8 * LONG)) - 1))
+    chains.long_before_T[end] = chains.long_heads_H[at]
+    chains.long_heads_H[at] = end
 
 
 @njit(cache=True, nogil=True)

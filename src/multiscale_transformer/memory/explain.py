@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.memory.recall import new_reader
-from multiscale_transformer.memory.search import DEPTH, REMOVED, extend, restart
+from multiscale_transformer.memory.search import DEPTH, REMOVED, extend, new_search, restart
 
 LEAST = 12  # bytes that a match must have to be worth naming: shorter ones are everywhere
 COPY = 100  # bytes of a completion, all as in one file, that make it a copy
@@ -62,17 +61,17 @@ def sources(memory: CorpusMemory, prompt: bytes, completion: bytes) -> list[Sour
 
 def _matches(memory: CorpusMemory, text: bytes, first: int) -> list[tuple[int, int, Sequence[int]]]:
     """For each place of the completion: the depth of the longest match that ends there, its shard, and some of its rows."""
-    rows, reader = memory.rows, new_reader(len(memory.shards))
-    restart(rows, reader.ranges_SK2, reader.depths_S)
+    rows, search = memory.rows, new_search(len(memory.shards))
+    restart(rows, search)
     begin = max(0, first - DEPTH - 1)
     matches: list[tuple[int, int, Sequence[int]]] = []
     for at in range(begin, len(text)):
-        extend(rows, reader.ranges_SK2, reader.depths_S, text[at])
+        extend(rows, search, text[at])
         if at < first:
             continue
-        shard = int(np.argmax(reader.depths_S)) if len(reader.depths_S) else 0
-        depth = int(reader.depths_S[shard]) if len(reader.depths_S) else 0
-        low, high = map(int, reader.ranges_SK2[shard, depth]) if depth else (0, 0)
+        shard = int(np.argmax(search.depths_S)) if len(search.depths_S) else 0
+        depth = int(search.depths_S[shard]) if len(search.depths_S) else 0
+        low, high = map(int, search.ranges_SK2[shard, depth]) if depth else (0, 0)
         matches.append((depth, shard, range(low, high, max(1, (high - low) // PLACES))))
     return matches
 

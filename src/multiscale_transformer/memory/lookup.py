@@ -14,7 +14,18 @@ import numpy.typing as npt
 
 from multiscale_transformer.memory.context import HISTORY, Chains, clear, new_chains
 from multiscale_transformer.memory.index import load_index
-from multiscale_transformer.memory.recall import END, FLOOR, OWN, PART, Scratch, new_reader, new_scratch, read, read_history
+from multiscale_transformer.memory.recall import (
+    END,
+    FLOOR,
+    OWN,
+    PART,
+    Reader,
+    Scratch,
+    new_reader,
+    new_scratch,
+    read,
+    read_history,
+)
 from multiscale_transformer.memory.search import Rows, rows_of
 from multiscale_transformer.memory.shard import Shard, build_shard
 from multiscale_transformer.model.recall import Recall, nothing
@@ -50,7 +61,7 @@ class CorpusMemory:
         self.shards, self.threads = list(shards), threads
         self.rows: Rows = rows_of(self.shards, removed, with_documents=leave_out)
         self._documents = sum(map(len, self.shards)) if leave_out else 0
-        self._workers: list[tuple[Chains, Scratch]] = []
+        self._workers: list[tuple[Chains, Reader, Scratch]] = []
 
     def recall(self, windows: Sequence[Window]) -> Recall:
         """What the memories say after each id of each window, padded at the end to the longest."""
@@ -69,11 +80,10 @@ class CorpusMemory:
         if self._workers and len(self._workers[0][0].text_T) < capacity:
             self._workers.clear()
         while len(self._workers) < count:
-            self._workers.append((new_chains(capacity), new_scratch()))
+            self._workers.append((new_chains(capacity), new_reader(len(self.shards)), new_scratch()))
 
     def _read(self, windows: Sequence[Window], recall: Recall, worker: int, stride: int) -> None:
-        chains, scratch = self._workers[worker]
-        reader = new_reader(len(self.shards))
+        chains, reader, scratch = self._workers[worker]
         for row in range(worker, len(windows), stride):
             window = windows[row]
             clear(chains)

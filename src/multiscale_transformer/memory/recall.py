@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from multiscale_transformer.memory.context import CANDIDATES, HISTORY, LONG, SHORT, common, remember
-from multiscale_transformer.memory.search import DEPTH, REMOVED, extend, forget, restart
+from multiscale_transformer.memory.context import CANDIDATES, HISTORY, LONG, SHORT, common, remember, roll
+from multiscale_transformer.memory.search import DEPTH, REMOVED, Search, extend, forget, new_search, restart
 from multiscale_transformer.memory.shard import NOTHING, SEPARATOR
 from multiscale_transformer.model.sources import (
     CANDIDATE_COUNT,
@@ -29,7 +29,8 @@ from multiscale_transformer.model.sources import (
 )
 from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 
-SAMPLES = 64  # occurrences of an order that are looked at, evenly spread over all
+SAMPLES = 64  # occurrences of an order that are looked at, evenly spread over all ...
+FEW_SAMPLES, FEW_BELOW = 16, 5  # ... and of the orders below this one, which say little and miss the caches
 TRUST = 1.6  # how much more a source of the next higher order weighs when candidates are chosen
 
 _CORPUS = np.array(CORPUS_ORDERS, np.int64)
@@ -58,10 +59,9 @@ class Scratch(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """State of reading one text: the rows of its last bytes and where it stands (END to OWN)."""
+    """State of reading one text: the rows of its last bytes, and where it stands (END to OWN)."""
 
-    ranges_SK2: npt.NDArray[np.int64]
-    depths_S: npt.NDArray[np.int64]
+    search: Search
     where: npt.NDArray[np.int64]
 
 
@@ -79,7 +79,7 @@ def new_scratch() -> Scratch:
 
 def new_reader(shards: int) -> Reader:
     """A reader that has read nothing."""
-    reader = Reader(np.zeros((shards, DEPTH + 1, 2), np.int64), np.zeros(shards, np.int64), np.zeros(6, np.int64))
+    reader = Reader(new_search(shards), np.zeros(6, np.int64))
     reader.where[OWN] = -1
     return reader
 
@@ -98,17 +98,17 @@ def _count_corpus(rows, reader, scratch):
     """Count what came next after the same last bytes in the corpus, leaving out the document that is read."""
     own = reader.where[OWN]
     known = len(rows.documents_N) > 0
-    for shard in range(len(reader.depths_S)):
+    for shard in range(len(reader.search.depths_S)):
         first = rows.first_rows[shard]
         for source in range(_JC):
             order = _CORPUS[source]
-            if order > reader.depths_S[shard]:
+            if order > reader.search.depths_S[shard]:
                 break
-            low, high = reader.ranges_SK2[shard, order]
+            low, high = reader.search.ranges_SK2[shard, order]
             size = high - low
-            looked_at = min(size, SAMPLES)
-            for sample in range(looked_at):
-                row = first + low + (sample if size <= SAMPLES else (2 * sample + 1) * size // (2 * SAMPLES))
+            most = SAMPLES if order >= FEW_BELOW else FEW_SAMPLES
+            for sample in range(min(size, most)):
+                row = first + low + (sample if size <= most else (2 * sample + 1) * size // (2 * most))
                 symbol = rows.next_N[row]
                 if symbol == NOTHING:
                     continue
@@ -153,23 +153,30 @@ def _choose(scratch, symbols_M):
     """The candidates: bytes that high orders say, and say often, first."""
     touched = 0
     for source in range(_J):
+        if scratch.totals_J[source] == 0:
+            continue
+        worth = _WEIGHT[source] / np.float32(scratch.totals_J[source])
         for index in range(scratch.distinct_J[source]):
             symbol = scratch.seen_J256[source, index]
             if scratch.scores_256[symbol] == 0.0:
                 scratch.touched_256[touched] = symbol
                 touched += 1
-            share = np.float32(scratch.counts_J256[source, symbol]) / np.float32(scratch.totals_J[source])
-            scratch.scores_256[symbol] += _WEIGHT[source] * share
-    for candidate in range(_M):
-        best, best_score = -1, np.float32(0.0)
-        for index in range(touched):
-            symbol = scratch.touched_256[index]
-            if scratch.scores_256[symbol] > best_score:
-                best, best_score = int(symbol), scratch.scores_256[symbol]
-        if best < 0:
-            break
-        symbols_M[candidate] = best
-        scratch.scores_256[best] = 0.0
+            scratch.scores_256[symbol] += worth * np.float32(scratch.counts_J256[source, symbol])
+    chosen = 0
+    for index in range(touched):
+        symbol = np.int64(scratch.touched_256[index])
+        score = scratch.scores_256[symbol]
+        place = chosen
+        while place > 0:  # insert among the best so far, equal scores by their byte
+            other = symbols_M[place - 1]
+            if scratch.scores_256[other] > score or (scratch.scores_256[other] == score and other < symbol):
+                break
+            if place < _M:
+                symbols_M[place] = other
+            place -= 1
+        if place < _M:
+            symbols_M[place] = symbol
+            chosen = min(chosen + 1, _M)
     for index in range(touched):
         scratch.scores_256[scratch.touched_256[index]] = 0.0
 
@@ -209,11 +216,11 @@ def _write(rows, chains, reader, symbol, search):
     end = reader.where[END]
     chains.text_T[end] = symbol
     reader.where[END] = end + 1
-    remember(chains, end + 1)
+    remember(chains, end + 1, roll(chains.text_T, end + 1))
     if search and symbol == SEPARATOR:
-        restart(rows, reader.ranges_SK2, reader.depths_S)
+        restart(rows, reader.search)
     elif search:
-        extend(rows, reader.ranges_SK2, reader.depths_S, symbol)
+        extend(rows, reader.search, symbol)
 
 
 @njit(cache=True, nogil=True)
@@ -222,9 +229,18 @@ def read_history(rows, chains, reader, history_T, from_start):
     _write(rows, chains, reader, SEPARATOR, True)
     reader.where[FLOOR] = reader.where[END]
     if not from_start:
-        forget(rows, reader.ranges_SK2, reader.depths_S)
-    for at in range(len(history_T)):
-        _write(rows, chains, reader, history_T[at], at >= len(history_T) - DEPTH - 1)
+        forget(rows, reader.search)
+    searched = max(0, len(history_T) - DEPTH - 1)
+    end = reader.where[END]
+    recent = np.uint64(0)
+    for at in range(searched):
+        chains.text_T[end] = history_T[at]
+        end += 1
+        recent = (recent << np.uint64(8)) | np.uint64(history_T[at])
+        remember(chains, end, recent)
+    reader.where[END] = end
+    for at in range(searched, len(history_T)):
+        _write(rows, chains, reader, history_T[at], True)
     # The search began in the middle of the history when that is long: the same rows, for they depend on DEPTH bytes only.
 
 

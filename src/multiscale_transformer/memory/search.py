@@ -20,7 +20,34 @@ from multiscale_transformer.memory.shard import NOTHING, SEPARATOR, Shard
 
 DEPTH = 32  # the longest context that is looked up, in bytes
 CHECKPOINT_BITS = 9  # a checkpoint every 512 rows: 2 bytes of RAM for each byte of corpus
+KEPT_ORDERS = 4  # at most the four bytes that `Search.recent` holds
+KEPT_BITS = 14
 REMOVED = -2  # stands in `documents_N` for rows of removed documents
+
+
+class Search(NamedTuple):
+    """The rows of the last bytes of a text in every shard, and those of low orders as they were found before.
+
+    Short contexts come again and again, and theirs are the counts that miss every cache: so the ranges of the lowest
+    KEPT_ORDERS orders are kept by the hash of as many bytes.
+    """
+
+    ranges_SK2: npt.NDArray[np.int64]
+    depths_S: npt.NDArray[np.int64]
+    recent: npt.NDArray[np.uint32]  # one number: the last four bytes
+    kept_keys_SX: npt.NDArray[np.uint32]
+    kept_SXK2: npt.NDArray[np.int32]
+
+
+def new_search(shards: int) -> Search:
+    """A search that knows nothing of the context yet."""
+    return Search(
+        np.zeros((shards, DEPTH + 1, 2), np.int64),
+        np.zeros(shards, np.int64),
+        np.zeros(1, np.uint32),
+        np.zeros((shards, 1 << KEPT_BITS), np.uint32),
+        np.zeros((shards, 1 << KEPT_BITS, KEPT_ORDERS, 2), np.int32),
+    )
 
 
 class Rows(NamedTuple):
@@ -39,12 +66,13 @@ class Rows(NamedTuple):
 
 
 def rows_of(shards: Sequence[Shard], removed: Sequence[Sequence[int]] = (), *, with_documents: bool = False) -> Rows:
-    """Lay the shards behind one another; one shard alone is not copied. `removed` lists documents for each shard.
+    """Lay the shards behind one another, in RAM: numpy asks for huge pages, without which every look-up pays twice.
 
+       `removed` lists documents for each shard.
     Rows know their document when something is removed or `with_documents` asks for it, which takes 4 bytes of RAM a row.
     """
     removed = removed or [()] * len(shards)
-    next_N = shards[0].next_N if len(shards) == 1 else np.concatenate([np.empty(0, np.uint8), *(s.next_N for s in shards)])
+    next_N = np.concatenate([np.empty(0, np.uint8), *(shard.next_N for shard in shards)])
     tables = [_checkpoints(np.asarray(shard.next_N), CHECKPOINT_BITS) for shard in shards]
     documents = [np.empty(0, np.int32)]
     if with_documents or any(map(len, removed)):
@@ -54,8 +82,6 @@ def rows_of(shards: Sequence[Shard], removed: Sequence[Sequence[int]] = (), *, w
             names[list(gone)] = REMOVED
             documents.append(names[shard.document_of_row()])
             first += len(shard)
-    next_N = np.asarray(next_N).view()
-    next_N.flags.writeable = False  # as a mapped file is: the kernels are compiled once, for one type
     return Rows(
         next_N,
         np.concatenate([np.empty((0, 256), np.uint32), *tables]),
@@ -104,8 +130,10 @@ def _count_before(rows, shard, symbol, row):
 
 
 @njit(cache=True, nogil=True)
-def restart(rows, ranges_SK2, depths_S):
-    """Make `ranges_SK2` those of the beginning of a document: the rows that follow a separator."""
+def restart(rows, search):
+    """Go to the beginning of a document: the rows that follow a separator."""
+    ranges_SK2, depths_S = search.ranges_SK2, search.depths_S
+    search.recent[0] = SEPARATOR
     for shard in range(len(depths_S)):
         ranges_SK2[shard, 0, 0] = 0
         ranges_SK2[shard, 0, 1] = rows.first_rows[shard + 1] - rows.first_rows[shard]
@@ -115,20 +143,26 @@ def restart(rows, ranges_SK2, depths_S):
 
 
 @njit(cache=True, nogil=True)
-def forget(rows, ranges_SK2, depths_S):
-    """Make `ranges_SK2` those of an unknown context: all rows."""
-    restart(rows, ranges_SK2, depths_S)
-    depths_S[:] = 0
+def forget(rows, search):
+    """Go to where nothing is known of the context: all rows."""
+    restart(rows, search)
+    search.depths_S[:] = 0
 
 
 @njit(cache=True, nogil=True)
-def extend(rows, ranges_SK2, depths_S, symbol):
+def extend(rows, search, symbol):
     """Append a byte to the context: `ranges_SK2[s, k]` become the rows (from, to) of its last k bytes, up to `depths_S[s]`."""
+    ranges_SK2, depths_S = search.ranges_SK2, search.depths_S
+    search.recent[0] = (search.recent[0] << np.uint32(8)) | np.uint32(symbol)
+    recent = search.recent[0]
+    slot = np.int64((np.uint32(recent * np.uint32(0x9E3779B1))) >> np.uint32(32 - KEPT_BITS))
     for shard in range(len(depths_S)):
         first = rows.first_rows[shard]
         start = rows.starts_S257[shard, symbol]
         low, high = ranges_SK2[shard, 0]
         new_low, new_high = start, rows.starts_S257[shard, symbol + 1]
+        complete = depths_S[shard] >= KEPT_ORDERS - 1
+        known = complete and search.kept_keys_SX[shard, slot] == recent
         depth = 0
         while new_low < new_high:
             depth += 1
@@ -137,11 +171,20 @@ def extend(rows, ranges_SK2, depths_S, symbol):
             ranges_SK2[shard, depth, 1] = new_high
             if depth > depths_S[shard] or depth == DEPTH:
                 break
-            if next_low != low or next_high != high:  # else the same rows lead to the same rows
-                low, high = next_low, next_high
+            same = next_low == low and next_high == high  # then the same rows lead to the same rows
+            low, high = next_low, next_high
+            if known and depth < KEPT_ORDERS:
+                new_low = search.kept_SXK2[shard, slot, depth, 0]
+                new_high = search.kept_SXK2[shard, slot, depth, 1]
+            elif not same:
                 new_low, new_high = _step(rows, shard, first, start, low, high, symbol)
-            # Order 0 always differs from order 1 unless the corpus is one byte repeated; both are right then.
         depths_S[shard] = depth
+        if complete and not known:
+            search.kept_keys_SX[shard, slot] = recent
+            for order in range(1, KEPT_ORDERS + 1):
+                for side in range(2):
+                    kept = ranges_SK2[shard, order, side] if order <= depth else 0
+                    search.kept_SXK2[shard, slot, order - 1, side] = kept
 
 
 @njit(cache=True, nogil=True)

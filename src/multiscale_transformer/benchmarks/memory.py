@@ -1,0 +1,106 @@
+"""What a memory is worth: the figures of `axl bench memory` beside bits per byte.
+
+Line completion with the same lines for every model; bits per byte of packages that neither training nor index has seen; the time
+that building an index and looking up takes, on one core.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multiscale_transformer.benchmarks.contest import Measure
+from multiscale_transformer.benchmarks.lines import draw_lines, score_lines
+from multiscale_transformer.benchmarks.peers import peers
+from multiscale_transformer.data.corpus import load_documents
+from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.memory.index import build_index, load_index
+from multiscale_transformer.memory.lookup import CorpusMemory, Window, warm_up
+from multiscale_transformer.memory.reader import MemoryReader
+from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.vocabulary import BOS
+
+UNSEEN = ("pathspec", "yaml")  # packages that AXL itself needs, so they are everywhere, and that Python's library lacks
+LINES = 200
+BATCH_WINDOW, BATCH_ROWS, ROUNDS = 2048, 4, 20
+
+
+def unseen_packages(names: tuple[str, ...] = UNSEEN) -> dict[str, Documents]:
+    """The source files of installed packages. Raises AxlError when one is not installed."""
+    packages = {}
+    for name in names:
+        spec = find_spec(name)
+        if spec is None or not spec.submodule_search_locations:
+            raise AxlError(f"the package {name} is not installed; install AXL with pip install -e .")
+        packages[name] = load_documents([f"{spec.submodule_search_locations[0]}/**/*.py"])
+    return packages
+
+
+def measure_with(held_out: Documents, packages: dict[str, Documents], lines: int = LINES) -> Measure:
+    """Line completion on `held_out` and bits per byte of `packages`, for each trained model of a contest."""
+    drawn = draw_lines(held_out, lines)
+
+    def measure(model: MultiScaleTransformer, memory: CorpusMemory | None) -> dict[str, Any]:
+        unseen = {name: score_documents(model, documents, memory=memory).bits_per_byte for name, documents in packages.items()}
+        score = score_lines(model, drawn, memory)
+        return {"unseen": unseen, "lines_exact": score.exact, "lines_similarity": score.similarity, "lines": score.lines}
+
+    return measure
+
+
+def unseen_peers(train: Documents, packages: dict[str, Documents]) -> dict[str, dict[str, float]]:
+    """What the compressors make of each package."""
+    return {name: peers(train, documents) for name, documents in packages.items()}
+
+
+def time_memory(train: Documents, held_out: Documents) -> dict[str, Any]:
+    """Seconds and bytes of an index of `train`, and microseconds of a look-up in it, on one core."""
+    warm_up()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "index"
+        begin = time.perf_counter()
+        build_index(folder, train)
+        built = time.perf_counter() - begin
+        disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        memory = CorpusMemory(load_index(folder).shards)
+        return {
+            "index_seconds": built,
+            "index_bytes": disk,
+            "corpus_bytes": train.nbytes,
+            "batch_microseconds": _batch_microseconds(memory, held_out),
+            "single_microseconds": _single_microseconds(memory, held_out),
+        }
+
+
+def _batch_microseconds(memory: CorpusMemory, documents: Documents) -> float:
+    """Median over rounds of the time for a position in windows from the middle of documents."""
+    times = []
+    for turn in range(ROUNDS):
+        windows = []
+        for row in range(BATCH_ROWS):
+            content = documents[(turn * BATCH_ROWS + row) % len(documents)]
+            begin = max(0, len(content) - BATCH_WINDOW) // 2
+            ids = np.frombuffer(content[begin : begin + BATCH_WINDOW], np.uint8).astype(np.int64)
+            windows.append(Window(ids, np.frombuffer(content[:begin], np.uint8)))
+        begin_time = time.perf_counter()
+        memory.recall(windows)
+        times.append((time.perf_counter() - begin_time) / sum(len(window.ids) for window in windows))
+    return statistics.median(times) * 1e6
+
+
+def _single_microseconds(memory: CorpusMemory, documents: Documents) -> float:
+    """Median time of a look-up of one position after the other."""
+    reader, times = MemoryReader(memory), []
+    for symbol in [BOS, *documents[0][:4000]]:
+        begin = time.perf_counter()
+        reader.read([symbol])
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times) * 1e6
