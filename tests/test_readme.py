@@ -1,4 +1,4 @@
-"""What README.md tells people to type works: its marked commands run, in order, in one folder, as they stand there.
+"""What README.md and docs/memory.md tell people to type works: marked commands run, in order, in one folder, as they stand.
 
 A block of commands is run when the line before it says `<!-- test -->`:
 
@@ -22,7 +22,9 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+TOLD = (README, ROOT / "docs" / "memory.md")  # the later ones go on in the folder that the README leaves
 BLOCK = re.compile(r"^<!-- test -->\n+```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STAND_IN = """#!{python}
 import os, re, sys, types
@@ -83,8 +85,9 @@ def test_a_block_that_fails_is_seen(home: Path) -> None:
 
 @pytest.mark.slow
 def test_the_commands_of_the_readme_work(home: Path) -> None:
-    marked = blocks(README.read_text(encoding="utf-8"))
-    assert marked, "README.md has no block of commands marked with <!-- test -->"
-    for block in marked:
-        done = run(block, home)
-        assert done.returncode == 0, f"this block of README.md fails:\n{block}\n{done.stdout}\n{done.stderr}"
+    for page in TOLD:
+        marked = blocks(page.read_text(encoding="utf-8"))
+        assert marked, f"{page} has no block of commands marked with <!-- test -->"
+        for block in marked:
+            done = run(block, home)
+            assert done.returncode == 0, f"this block of {page} fails:\n{block}\n{done.stdout}\n{done.stderr}"

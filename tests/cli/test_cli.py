@@ -41,6 +41,7 @@ def test_a_checkpoint_folder_is_complete(trained: Trained, project: Path) -> Non
     assert {path.name for path in trained.folder.iterdir()} == {
         "README.md",
         "config.json",
+        "memory",
         "metrics.csv",
         "model.safetensors",
         "training.json",
@@ -123,7 +124,7 @@ def test_a_text_longer_than_the_context_keeps_its_marks_and_what_is_nearest_to_t
 ) -> None:
     asked: list[list[int]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(completion, "stream_text", lambda network, ids, sampling: asked.append(ids) or iter(()))
+        patch.setattr(completion, "stream_text", lambda network, ids, sampling, memory: asked.append(ids) or iter(()))
         call("complete", "--model", trained.folder, "--suffix", after, "--threads", "1", "--", before)
     (ids,) = asked
     assert len(ids) <= 128

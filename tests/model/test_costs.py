@@ -10,6 +10,7 @@ from multiscale_transformer.model import kernels
 from multiscale_transformer.model.cache import Cache
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.recall import nothing
 
 FACTORS = [(1,), (1, 2), (1, 3), (1, 2, 4), (1, 4, 8), (1, 2, 4, 8)]
 
@@ -26,6 +27,7 @@ def configs(draw):
         n_cross_attn_layers=draw(st.integers(0, 2)),
         bias=draw(st.booleans()),
         downsample_factors=factors,
+        memory=draw(st.booleans()),
     )
 
 
@@ -56,6 +58,7 @@ def test_decode_bytes_are_the_weights_of_each_module_at_the_rate_of_its_scale(co
     for s, down, up, start in zip(factors[1:], model.down, model.up, model.start_E, strict=True):
         counted += (weights(down) + weights(up)) / s + start.numel()  # up has one matrix for each offset: one serves a byte
     counted += weights(model.gate) if model.gate is not None else 0
+    counted += weights(model.fusion) + 3 * config.d_model if model.fusion is not None else 0  # a row of each hint table
     assert config.decode_bytes(dtype_bytes=1.0) == pytest.approx(counted)
 
 
@@ -79,6 +82,7 @@ COUNTED = [
     SMALL,
     SMALL.model_copy(update={"cross_d_ff": 0}),
     SMALL.model_copy(update={"downsample_factors": (1,)}),
+    SMALL.model_copy(update={"downsample_factors": (1,), "memory": True}),
     SMALL.model_copy(update={"downsample_factors": (1, 4), "n_layers_per_scale": (1, 3)}),
 ]
 
@@ -88,7 +92,7 @@ def counter():
     return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: baddbmm})
 
 
-@pytest.mark.parametrize("config", COUNTED, ids=lambda config: f"{config.downsample_factors}-{config.cross_ff}")
+@pytest.mark.parametrize("config", COUNTED, ids=lambda config: f"{config.downsample_factors}-{config.cross_ff}-{config.memory}")
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("tile", [8, kernels.QUERY_CHUNK])
 def test_flops_are_those_counted_without_masked_keys(config, training, tile, counter, monkeypatch):
@@ -116,8 +120,9 @@ def _counted(config, counter, training):
     ids = torch.randint(0, 256, (1, config.max_seq_len))
 
     with torch.set_grad_enabled(training), counter:
-        fused, exit_state = model.states(ids)
-        loss = model.head(fused).sum()
+        recall = nothing(*ids.shape) if config.memory else None
+        fused, exit_state = model.states(ids, recall=recall)
+        loss = model.head(fused, recall).sum()
         if training:
             (loss + model.head(exit_state).sum()).backward()
     return counter.get_total_flops()

@@ -63,8 +63,8 @@ def test_any_chunks_and_any_rollback_give_the_same(chunks: list[int], seed: int)
     cache, at, parts = Cache(model.config), 0, []
     with torch.inference_mode():
         whole = model(ids_BT, recall=recall)
-        for size in [*chunks, T]:
-            size = min(size, T - at)
+        for wanted in [*chunks, T]:
+            size = min(wanted, T - at)
             if size == 0:
                 break
             model(ids_BT[:, :1].expand(1, 3), cache, random_recall(3, seed=9))
@@ -96,7 +96,7 @@ def test_a_fresh_model_believes_what_was_often_seen() -> None:
     recall.states_BTMJ[0, 0, 1] = 5  # never came next, something else did
     with torch.inference_mode():
         chances = model(torch.tensor([[1]]), recall=recall)[0, 0].softmax(-1)
-    assert chances[65] > 0.5 > chances[66]
+    assert chances[65] > 3 * chances[67] > 3 * chances[66]
 
 
 def test_every_weight_of_the_memory_learns() -> None:
@@ -135,7 +135,7 @@ def test_generation_reads_the_memory_at_every_step_and_through_a_full_context() 
     for at, drawn in enumerate(written, len(prompt)):
         if at - begin > longest:
             begin = at - longest // 2
-        with torch.inference_mode():
+        with torch.no_grad():
             logits = model(torch.tensor([all_ids[begin:at]]), recall=recall[:, begin:at])[0, -1]
         logits[[256, 0x11, 0x12, 0x13]] = -torch.inf
         assert int(logits.argmax()) == drawn

@@ -20,6 +20,8 @@ from torch import Tensor
 from model.test_rule_of_time import SHAPES
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.inference.scoring import Score, score_documents
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model import model as model_module
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
@@ -49,7 +51,11 @@ def a_cycle(seed: int, length: int) -> Documents:
 
 
 def held_out_score(config: ModelConfig, optimizer: str, train: Documents, held_out: Documents, steps: int) -> Score:
-    """The trainer, its data stream and the scoring are the real ones; only the clock stands still."""
+    """The trainer, its data stream, memory and scoring are the real ones; only the clock stands still."""
+    learning, knowing = None, None
+    if config.memory:
+        shard, _ = build_shard(train)
+        learning, knowing = CorpusMemory([shard], leave_out=True), CorpusMemory([shard])
     torch.manual_seed(0)
     settings = TrainSettings.model_validate(
         {
@@ -60,11 +66,11 @@ def held_out_score(config: ModelConfig, optimizer: str, train: Documents, held_o
             "fim_rate": 0.0,
         }
     )
-    trainer = Trainer(MultiScaleTransformer(config), config, train, settings, PLENTY)
+    trainer = Trainer(MultiScaleTransformer(config), config, train, settings, PLENTY, memory=learning)
     trainer.progress.fraction = 0.3
     for _ in range(steps):
         trainer.step()
-    return score_documents(trainer.model.eval(), held_out, context=WINDOW)
+    return score_documents(trainer.model.eval(), held_out, context=WINDOW, memory=knowing)
 
 
 def on_random_bytes(shape: str, optimizer: str, steps: int = STEPS) -> Score:
@@ -92,6 +98,22 @@ def test_random_bytes_cost_their_entropy(shape: str, optimizer: str) -> None:
 def test_the_same_setup_learns_what_can_be_known(shape: str, optimizer: str) -> None:
     score = held_out_score(SHAPES[shape], optimizer, a_cycle(1, 5000), a_cycle(2, 500), STEPS)
     assert score.bits_per_byte < ENTROPY / 2
+
+
+@pytest.mark.parametrize("shape", ["flat", pytest.param("published", marks=pytest.mark.slow)])
+def test_a_memory_of_random_bytes_knows_nothing_either(shape: str) -> None:
+    config = SHAPES[shape].model_copy(update={"memory": True})
+    score = held_out_score(config, "muon", random_bytes(1, 5000), random_bytes(2, 500), STEPS)
+    assert score.bits >= ENTROPY * score.bytes - LUCK
+    assert score.bits_per_byte < ENTROPY + 0.4
+
+
+def test_a_memory_that_has_read_the_held_out_bytes_falls_below_the_entropy() -> None:
+    """The test above can fail: the same bytes held out and indexed are found word for word."""
+    config = SHAPES["flat"].model_copy(update={"memory": True})
+    train = random_bytes(1, 5000)
+    twice = Documents.from_items([*train, *((f"again {name}", content) for name, content in train)])
+    assert held_out_score(config, "muon", twice, train, STEPS).bits < ENTROPY * train.nbytes / 2
 
 
 @pytest.mark.parametrize(

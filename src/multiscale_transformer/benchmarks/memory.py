@@ -1,7 +1,7 @@
 """What a memory is worth: the figures of `axl bench memory` beside bits per byte.
 
-Line completion with the same lines for every model; bits per byte of packages that neither training nor index has seen; the time
-that building an index and looking up takes, on one core.
+Line completion with the same lines for every model; bits per byte of packages that neither training nor index has seen; the
+time that building an index and looking up takes, on one core.
 """
 
 from __future__ import annotations

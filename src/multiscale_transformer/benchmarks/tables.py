@@ -19,7 +19,7 @@ from multiscale_transformer.errors import AxlError
 
 _BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PEERS = {"xz": "xz -9e", "ppmd": "PPMd, order 8", "ppmd_primed": "PPMd primed with the training files"}
-BASELINE = "flat"  # what the others of a contest are judged against
+BASELINES = ("flat", "flat with memory")  # what the others of a contest are judged against
 Rows = list[dict[str, Any]]
 
 
@@ -50,6 +50,8 @@ def table(path: Path) -> str:
         return _utilisation(content)
     if "exploration" in content:
         return _exploration(content["exploration"])
+    if "memory" in content:
+        return _contest(content, _memory_columns(content)) + _unseen(content) + _looking_up(content["memory"])
     columns = _OPTIMIZER_COLUMNS if path.stem.startswith("bench-optimizers") else _CONTEST_COLUMNS
     return _contest(content, columns)
 
@@ -64,12 +66,48 @@ def _contest(content: dict[str, Any], columns: dict[str, Callable[[Rows], str]])
     for peer, bits in content.get("peers", {}).items():
         lines.append(f"| {PEERS[peer]} | {bits:.3f} |" + " |" * (len(columns) - 1))
     bits = {name: [row["bits_per_byte"] for row in runs if row["name"] == name] for name in names}
+    baseline = next((name for name in BASELINES if name in bits), None)
     conclusion = "".join(
-        "\n" + verdict(name.capitalize(), bits[name], BASELINE, bits[BASELINE]) + ".\n"
+        "\n" + verdict(name.capitalize(), bits[name], baseline, bits[baseline]) + ".\n"
         for name in names
-        if BASELINE in bits and name != BASELINE
+        if baseline is not None and name != baseline
     )
     return "\n".join(lines) + "\n" + conclusion + _where(content)
+
+
+def _memory_columns(content: dict[str, Any]) -> dict[str, Callable[[Rows], str]]:
+    primed = content["peers"]["ppmd_primed"]
+    return {
+        "held-out bits per byte": _bits,
+        "of PPMd primed": lambda rows: f"{_mean(rows, 'bits_per_byte') / primed:.2f}",
+        "next line exact": lambda rows: f"{_mean(rows, 'lines_exact'):.1%}",
+        "next line similar": lambda rows: f"{_mean(rows, 'lines_similarity'):.1%}",
+        "parameters": lambda rows: f"{rows[0]['parameters']:,}",
+        "MB read": lambda rows: f"{_mean(rows, 'bytes_read') / 1e6:.1f}",
+        "looking up": lambda rows: f"{_mean(rows, 'lookup_share'):.0%} of the time",
+    }
+
+
+def _unseen(content: dict[str, Any]) -> str:
+    """Bits per byte of packages that neither training nor index has seen."""
+    packages, peers = list(content["unseen_peers"]), ("ppmd", "ppmd_primed")
+    head = "| a package that neither training nor index has seen | "
+    lines = ["", head + " | ".join(packages) + " |", "|---|" + "---:|" * len(packages)]
+    for name in dict.fromkeys(row["name"] for row in content["runs"]):
+        mine = [row["unseen"] for row in content["runs"] if row["name"] == name]
+        lines.append(f"| {name} | " + " | ".join(summary([row[package] for row in mine]) for package in packages) + " |")
+    for peer in peers:
+        bits = (content["unseen_peers"][package][peer] for package in packages)
+        lines.append(f"| {PEERS[peer]} | " + " | ".join(f"{figure:.3f}" for figure in bits) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _looking_up(memory: dict[str, Any]) -> str:
+    return (
+        f"\nOn one core, an index of {memory['corpus_bytes'] / 1e6:.1f} MB takes {memory['index_seconds']:.1f} s to build and "
+        f"{memory['index_bytes'] / memory['corpus_bytes']:.2f} bytes on disk for each byte of text; a look-up of all sources "
+        f"takes {memory['batch_microseconds']:.1f} µs a position in a batch and {memory['single_microseconds']:.0f} µs alone.\n"
+    )
 
 
 def _exploration(rows: Rows) -> str:

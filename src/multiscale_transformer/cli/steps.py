@@ -19,7 +19,7 @@ from multiscale_transformer.cli.console import command, counted, errors, fact, m
 from multiscale_transformer.data.corpus import Corpus, load_corpus
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.config import ModelConfig, Recipe
+from multiscale_transformer.model.config import Recipe
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.run import RunRequest, train_run
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
@@ -30,6 +30,7 @@ INTERRUPTED = 130  # the shell's status for Ctrl-C
 FEW_STEPS = 50
 LINES = 10  # of progress, where there is no live bar
 BYTES_PER_PARAMETER = 28  # on disk: two resume points of weights and two moments, and the weights of the checkpoint
+INDEX_BYTES = 6  # on disk, for each byte of text
 PEERS = {"xz": "xz -9e", "ppmd": "PPMd, order 8", "ppmd_primed": "PPMd primed with the training files"}
 
 
@@ -70,18 +71,20 @@ def check_place(folder: Path) -> None:
         raise AxlError(f"cannot write into {place}; choose another --out")
 
 
-def new_request(recipe: Recipe, corpus: Corpus, folder: Path, log: str = "csv", **chosen: Any) -> RunRequest:
-    """A run of `recipe` on `corpus` into `folder`; `chosen` are fields of TrainSettings.
+def new_request(
+    recipe: Recipe, corpus: Corpus, folder: Path, *, memory: bool = True, log: str = "csv", **chosen: Any
+) -> RunRequest:
+    """A run of `recipe` on `corpus` into `folder`, with a memory or without; `chosen` are fields of TrainSettings.
 
     Raises AxlError for a corpus smaller than the context, or a disk with too little room.
     """
-    config = recipe.model
+    config = recipe.model.model_copy(update={"memory": memory})
     if corpus.train.nbytes < config.max_seq_len:
         raise AxlError(
             f"the corpus holds {corpus.train.nbytes:,} bytes to train on but the context is {config.max_seq_len:,}; "
             "add files, or name a --config with a smaller max_seq_len"
         )
-    _check_room(folder, config)
+    _check_room(folder, BYTES_PER_PARAMETER * config.parameters() + memory * INDEX_BYTES * corpus.train.nbytes)
     derived = {"batch_bytes": batch_for(config), "stages": stages_for(config, corpus.train.nbytes)}
     return RunRequest(recipe.name, config, TrainSettings(**{**derived, **chosen}), corpus.sources, folder, log)
 
@@ -138,7 +141,8 @@ def _announce(request: RunRequest) -> None:
     fact(
         "Model",
         f"{request.name}: {millions(model.parameters())} parameters, width {model.d_model}, "
-        f"{layers} layers at scales {scales}, context {model.max_seq_len:,} bytes",
+        f"{layers} layers at scales {scales}, context {model.max_seq_len:,} bytes"
+        + (", with the training files as its memory" if model.memory else ""),
     )
     fact(
         "Training",
@@ -206,8 +210,8 @@ def _nearest(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
-def _check_room(folder: Path, config: ModelConfig) -> None:
-    place, needed = _nearest(folder), BYTES_PER_PARAMETER * config.parameters()
+def _check_room(folder: Path, needed: int) -> None:
+    place = _nearest(folder)
     free = shutil.disk_usage(place).free
     if free < needed:
         raise AxlError(

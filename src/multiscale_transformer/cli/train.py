@@ -49,6 +49,12 @@ def train(
     grow: Annotated[
         bool, typer.Option("--grow", metavar="", rich_help_panel=TRAINING, help="Start shallow and deepen on the way.")
     ] = False,
+    memory: Annotated[
+        bool,
+        typer.Option(
+            "--memory/--no-memory", metavar="", rich_help_panel=TRAINING, help="Index the training files and learn to look up."
+        ),
+    ] = True,
     seed: Annotated[
         int,
         typer.Option(metavar="N", callback=seed_number, rich_help_panel=TRAINING, help="Decides weights and data order."),
@@ -59,7 +65,8 @@ def train(
     """Train a model, and measure it on files it never read.
 
     Without NAME the size is chosen that this machine can really train in --minutes. Without --data the Python library of this
-    interpreter is read. Near-copies are removed first, then every 20th file is held out.
+    interpreter is read. Near-copies are removed first, then every 20th file is held out. The training files become the model's
+    memory, an index in its folder that it looks things up in; --no-memory trains the net alone.
 
     Ctrl-C is safe, and so is a crash: --resume goes on with the settings of the interrupted run.
 
@@ -88,7 +95,8 @@ def train(
         recipe,
         corpus,
         out,
-        log,
+        memory=memory,
+        log=log,
         minutes=minutes or recipe.training.minutes,
         optimizer=optimizer or recipe.training.optimizer,
         learning_rate=lr,

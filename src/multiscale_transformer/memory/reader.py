@@ -10,7 +10,7 @@ import numpy as np
 
 from multiscale_transformer.memory.context import new_chains
 from multiscale_transformer.memory.lookup import NO_HISTORY, CorpusMemory
-from multiscale_transformer.memory.recall import END, new_reader, new_scratch, read, read_history
+from multiscale_transformer.memory.recall import END, PART, PREFIX, SUFFIX, new_reader, new_scratch, read, read_history
 from multiscale_transformer.model.recall import Recall, nothing
 
 ROOM = 4096  # bytes that a text may grow by before its tables are copied into larger ones
@@ -28,7 +28,9 @@ class MemoryReader:
     def read(self, ids: Sequence[int]) -> Recall:
         """The recall (1, T) after each of T further ids."""
         recall = nothing(1, len(ids))
-        self._make_room(2 * len(ids) + 4)  # a prefix is written twice
+        where = self._reader.where
+        prefix = int(where[END]) if where[PART] in (PREFIX, SUFFIX) else 0  # it is written once more when the hole is reached
+        self._make_room(2 * len(ids) + prefix + 4)
         out = (recall.symbols_BTM[0].numpy(), recall.states_BTMJ[0].numpy(), recall.depths_BT2[0].numpy())
         read(self._rows, self._chains, self._reader, self._scratch, np.asarray(ids, np.int64), 0, *out)
         return recall

@@ -28,7 +28,8 @@ class ModelConfig(BaseModel):
 
     A scale s reads blocks of s bytes; `downsample_factors` lists the scales, the finest (1) first, each dividing the next.
     `n_layers_per_scale` is one number for all scales or one for each. `cross_d_ff` is the feed-forward width of the blocks
-    that read across scales: as published the same as `d_ff` (None), 0 for none.
+    that read across scales: as published the same as `d_ff` (None), 0 for none. `memory` is whether the model has a fusion for
+    what it looks up; as published it has not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,15 +108,24 @@ class ModelConfig(BaseModel):
         cross = self.n_cross_attn_layers * len(self.pairs) * pair
         resample = sum(2 * s * d * d + d for s in scales[1:])  # down, up and the start state
         fusion = len(scales) * (len(scales) * d + 1) if len(scales) > 1 else 0
-        return self.vocab_size * d + stacks + cross + resample + fusion + (self._memory() if self.memory else 0)
+        return self.vocab_size * d + stacks + cross + resample + fusion + self._fusion() + self._hint()
 
-    def _memory(self) -> int:
-        """Parameters of memory fusion and hint."""
+    def _fusion(self) -> int:
+        """Parameters of memory fusion: tables, gates, and the network that has the last word."""
         d, count, hidden, values = self.d_model, sources.SOURCES, sources.HIDDEN, sources.VALUES
-        depths = sources.CORPUS_DEPTHS + sources.CONTEXT_DEPTHS
-        gates = count * (d + 1 + depths)
+        gates = count * (d + 1 + sources.CORPUS_DEPTHS + sources.CONTEXT_DEPTHS)
         mixer = (values * count + 1) * hidden + 2 * hidden * (d + 1) + hidden
-        return count * sources.STATES * values + gates + mixer + (self.vocab_size + 1 + depths) * d
+        return self.memory * (count * sources.STATES * values + gates + mixer)
+
+    def _hint(self) -> int:
+        """Parameters of the tables that tell the net, at its input, what the memories propose."""
+        return self.memory * (self.vocab_size + 1 + sources.CORPUS_DEPTHS + sources.CONTEXT_DEPTHS) * self.d_model
+
+    def _fusion_flops(self) -> int:
+        """Of one byte: the gates and the conditioning once, the rest for every candidate."""
+        d, count, hidden = self.d_model, sources.SOURCES, sources.HIDDEN
+        candidate = count + sources.VALUES * count * hidden + hidden
+        return self.memory * 2 * (d * count + 2 * d * hidden + sources.CANDIDATE_COUNT * candidate)
 
     def flops_per_byte(self, context: int | None = None, *, training: bool = False) -> float:
         """Matrix-product FLOPs per byte (a multiply-add counts 2), averaged over the positions of `context` bytes.
@@ -133,15 +143,16 @@ class ModelConfig(BaseModel):
         coarser = len(self.downsample_factors) - 1
         total += coarser * (2 * d * d + 2 * d * d)  # a map of s·d² every s bytes, down and up
         total += 2 * (coarser + 1) ** 2 * d if coarser else 0  # the fusion gate
+        total += self._fusion_flops()
         return total * (3 if training else 1)
 
     def cache_bytes(self, context: int | None = None, *, dtype_bytes: int = 4) -> int:
-        """Bytes of decoding state for `context` bytes of one sequence: keys and values, last states, the byte ids."""
+        """Bytes of decoding state for `context` bytes of one sequence: keys and values, last states, the byte ids and hints."""
         n, d = context or self.max_seq_len, self.d_model
         rows = sum(2 * layers * (n // s) for s, layers in zip(self.downsample_factors, self.layers, strict=True))
         rows += sum(2 * (n // b) for _, b in self.pairs) * self.n_cross_attn_layers
         rows += sum(n // s for s in self.downsample_factors[1:])
-        return rows * d * dtype_bytes + 8 * n
+        return rows * d * dtype_bytes + (8 + 6 * self.memory) * n
 
     def decode_bytes(self, *, dtype_bytes: float = 4.0) -> float:
         """Bytes of weights read per decoded byte of one sequence: a scale's weights are read once per block."""
@@ -156,6 +167,7 @@ class ModelConfig(BaseModel):
         total += sum(s * d * d / s + s * d * d / s + d for s in self.downsample_factors[1:])
         if len(self.downsample_factors) > 1:
             total += len(self.downsample_factors) * (len(self.downsample_factors) * d + 1)
+        total += self._fusion() + 3 * d * self.memory  # and three rows of the hint's tables
         return total * dtype_bytes
 
 

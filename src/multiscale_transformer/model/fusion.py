@@ -64,7 +64,7 @@ class MemoryFusion(nn.Module):
         h_BTE = rms_norm(h_BTE)
         depths = recall.depths_BT2.long()
         index_BTMJ = recall.states_BTMJ.long() + torch.arange(0, SOURCES * STATES, STATES)
-        values_BTMJR = _Values.apply(self.tables_JSR, index_BTMJ)
+        values_BTMJR = _Values.apply(self.tables_JSR, index_BTMJ)  # type: ignore[no-untyped-call]
         gate_BTJ = (
             self.gate(h_BTE).float() + self.gate_bias_J + self.corpus_gate[depths[..., 0]] + self.context_gate[depths[..., 1]]
         )

@@ -23,7 +23,7 @@ from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
-from multiscale_transformer.memory.index import build_index, load_index
+from multiscale_transformer.memory.index import MANIFEST_FILE, build_index, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, warm_up
 from multiscale_transformer.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, save_model
 from multiscale_transformer.model.config import ModelConfig, parse_config
@@ -95,9 +95,12 @@ def check_output(out: Path, *, resume: bool) -> None:
         raise AxlError(f"{out} already holds a finished checkpoint; choose another --out (or delete it first)")
     if interrupted and not resume:
         raise AxlError(f"{out} holds an interrupted run; add --resume to go on with it, or choose another --out")
-    for name in () if interrupted else (CONFIG_FILE, CARD_FILE):
-        if (out / name).exists():
-            raise AxlError(f"{out} holds a {name} of something else, which this run would replace; choose another --out")
+    foreign = [out / name for name in (CONFIG_FILE, CARD_FILE)]
+    if not (out / MEMORY_FOLDER / MANIFEST_FILE).exists():  # else it is the index of a run that was killed early
+        foreign.append(out / MEMORY_FOLDER)
+    for path in () if interrupted else foreign:
+        if path.exists():
+            raise AxlError(f"{out} holds a {path.name} of something else, which this run would replace; choose another --out")
 
 
 def free_folder(root: Path, name: str) -> Path:

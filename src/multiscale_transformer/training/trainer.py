@@ -163,7 +163,7 @@ class Trainer:
         self.progress.lookup_seconds += time.perf_counter() - before
         return recall
 
-    def _backward(self, ids_BT: Tensor, plan: MemoryPlan, recall: Recall | None) -> float:
+    def _backward(self, ids_BT: Tensor, plan: MemoryPlan, recall: Recall | None = None) -> float:
         """Accumulate gradients over micro-batches; returns the mean loss in nats per byte (without the exit's)."""
         rows = ids_BT.shape[0]
         self.model.recompute = plan.checkpoint

@@ -1,0 +1,130 @@
+"""Training with a memory: every window is looked up as what it is, a part of a document that is left out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.memory.index import load_index
+from multiscale_transformer.memory.lookup import CorpusMemory, Window
+from multiscale_transformer.memory.shard import build_shard
+from multiscale_transformer.model.checkpoint import load_model
+from multiscale_transformer.model.recall import Recall, nothing
+from multiscale_transformer.model.vocabulary import BOS, EOS
+from multiscale_transformer.training import run
+from multiscale_transformer.training.run import MEMORY_FOLDER, RunRequest, check_output, train_run
+from multiscale_transformer.training.trainer import Progress, Trainer
+from tiny import PLENTY, TINY, clock_that_ticks_per_step, corpus, documents, model_of, same_weights, settings_of, weights_of
+
+WITH_MEMORY = TINY.model_copy(update={"memory": True})
+
+
+class Noting:
+    """Stands in for a memory: knows nothing and notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Window] = []
+
+    def recall(self, windows: Sequence[Window]) -> Recall:
+        self.asked += windows
+        recall = nothing(len(windows), len(windows[0].ids))
+        recall.depths_BT2[:] = 1
+        return recall
+
+
+def trainer_with(memory: Any, **changes: object) -> Trainer:
+    return Trainer(model_of(WITH_MEMORY), WITH_MEMORY, documents(), settings_of(**changes), PLENTY, memory=memory)
+
+
+def test_windows_are_looked_up_where_they_stand() -> None:
+    noting, train = Noting(), documents()
+    trainer = trainer_with(noting, fim_rate=0.0)
+    for _ in range(60):
+        trainer.step()
+    assert len(noting.asked) == 60 * 4
+    begun = set()
+    for window in noting.asked:
+        content = train[window.document]
+        ids = [int(i) for i in window.ids]
+        begun.add(ids[0])
+        if ids[0] == BOS:
+            assert not len(window.history)
+            continue
+        assert window.history.tobytes() == content[: len(window.history)]
+        until = ids.index(EOS) if EOS in ids else len(ids)
+        assert content[len(window.history) :][:until] == bytes(ids[:until])
+    assert len(begun) > 3
+
+
+def test_some_windows_are_trained_without_a_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    forward = type(trainer_with(Noting()).model).states
+
+    def noting(model: Any, ids: Any, cache: Any = None, recall: Recall | None = None) -> Any:
+        assert recall is not None
+        told.extend((recall.depths_BT2 > 0).flatten(1).any(1).tolist())
+        return forward(model, ids, cache, recall)
+
+    trainer = trainer_with(Noting(), memory_dropout=0.25)
+    monkeypatch.setattr(type(trainer.model), "states", noting)
+    for _ in range(60):
+        trainer.step()
+    assert 0.65 < sum(told) / len(told) < 0.85
+
+
+def test_a_memory_makes_held_out_text_cheaper() -> None:
+    shard, _ = build_shard(documents())
+    trainer = trainer_with(CorpusMemory([shard], leave_out=True), fim_rate=0.0)
+    for _ in range(60):
+        trainer.step()
+    model, held_out = trainer.model.eval(), documents(2, seed=1)
+    alone = score_documents(model, held_out)
+    told = score_documents(model, held_out, memory=CorpusMemory([shard]))
+    assert told.bits < 0.7 * alone.bits
+
+
+def request_of(out: Path) -> RunRequest:
+    return RunRequest("AXL-Tiny", WITH_MEMORY, settings_of(), ("somewhere",), out)
+
+
+def test_a_run_keeps_its_memory_and_an_interrupted_one_goes_on_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_that_ticks_per_step(monkeypatch, 10.0)
+    monkeypatch.setattr(run, "compute_dtype", lambda threads: torch.float32)
+    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: 0.0))  # building the index counts, and never the same
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train_run(request_of(whole), corpus())
+    with pytest.raises(KeyboardInterrupt):
+        train_run(request_of(broken), corpus(), callbacks=[stop])
+    train_run(request_of(broken), corpus(), resume=True)
+    assert same_weights(weights_of(load_model(whole)), weights_of(load_model(broken)))
+    for folder in (whole, broken):
+        assert list(load_index(folder / MEMORY_FOLDER).documents()) == list(corpus().train)
+
+
+def test_a_memory_left_by_a_run_that_was_killed_early_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_that_ticks_per_step(monkeypatch, 30.0)
+    train_run(request_of(tmp_path / "run"), corpus())
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    shutil.copytree(tmp_path / "run" / MEMORY_FOLDER, killed / MEMORY_FOLDER)
+    train_run(request_of(killed), corpus())
+    assert load_model(killed).config.memory
+
+
+def test_a_folder_named_memory_that_is_no_index_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / MEMORY_FOLDER).mkdir()
+    with pytest.raises(AxlError, match="memory of something else"):
+        check_output(tmp_path, resume=False)
