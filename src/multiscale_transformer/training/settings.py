@@ -28,7 +28,7 @@ class TrainSettings(BaseModel):
     stages: tuple[tuple[float, int], ...] = ((0.0, 512),)
     fim_rate: float = Field(0.1, ge=0.0, le=1.0)
     exit_weight: float = Field(0.1, ge=0.0)
-    memory_dropout: float = Field(0.1, ge=0.0, le=1.0)
+    memory_dropout: float = Field(0.05, ge=0.0, le=1.0)  # share of windows that are trained without a memory
     grow: bool = False
 
     @field_validator("stages")
