@@ -82,6 +82,7 @@ def test_interrupted_then_killed_then_resumed(work: Path, config: Path, project:
     assert {path.name for path in run.iterdir()} == {
         "README.md",
         "config.json",
+        "memory",
         "metrics.csv",
         "model.safetensors",
         "training.json",
