@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.recall import Recall, nothing
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.training import run
+from multiscale_transformer.training.card import write_card
 from multiscale_transformer.training.run import MEMORY_FOLDER, RunRequest, check_output, train_run
 from multiscale_transformer.training.trainer import Progress, Trainer
 from tiny import PLENTY, TINY, clock_that_ticks_per_step, corpus, documents, model_of, same_weights, settings_of, weights_of
@@ -122,6 +124,16 @@ def test_a_memory_left_by_a_run_that_was_killed_early_is_built_again(tmp_path: P
     shutil.copytree(tmp_path / "run" / MEMORY_FOLDER, killed / MEMORY_FOLDER)
     train_run(request_of(killed), corpus())
     assert load_model(killed).config.memory
+
+
+def test_the_card_says_that_the_memory_holds_the_training_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_that_ticks_per_step(monkeypatch, 30.0)
+    train_run(request_of(tmp_path / "run"), corpus())
+    facts = json.loads((tmp_path / "run" / "training.json").read_text())
+    for memory in (True, False):
+        write_card(tmp_path, {**facts, "memory": memory})
+        assert ("`memory/`, which holds the training files" in (tmp_path / "README.md").read_text()) is memory
+    assert facts["memory"]
 
 
 def test_a_folder_named_memory_that_is_no_index_is_not_written_over(tmp_path: Path) -> None:

@@ -30,6 +30,12 @@ def _head(facts: dict[str, Any]) -> list[str]:
     ]
 
 
+_MEMORY = (
+    "The model looks things up in `memory/`, which holds the training files themselves: hand it on only where those may go. "
+    "Without it the model works too, but worse; `axl index` makes another."
+)
+
+
 def _figures(facts: dict[str, Any]) -> list[str]:
     held_out = facts.get("held_out")
     if not held_out:
@@ -59,6 +65,7 @@ def _data(facts: dict[str, Any]) -> list[str]:
         *([f"Note: {data['note']}."] if data["note"] else []),
         "",
         f"SHA-256 of the corpus: `{data['sha256']}`. Whoever hands these weights on should look at the licences of the files.",
+        *(["", _MEMORY] if facts.get("memory") else []),
         "",
     ]
 

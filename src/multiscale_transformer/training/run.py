@@ -216,6 +216,7 @@ def _facts(request: RunRequest, corpus: Corpus, trainer: Trainer) -> dict[str, A
     return {
         "name": request.name,
         "parameters": trainer.model.config.parameters(),
+        "memory": request.config.memory,
         "optimizer": settings.optimizer,
         "minutes": settings.minutes,
         "seed": settings.seed,
