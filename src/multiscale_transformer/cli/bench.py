@@ -19,6 +19,7 @@ from multiscale_transformer.model.config import ModelConfig, load_recipe
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 
 if TYPE_CHECKING:
+    from multiscale_transformer.benchmarks.contest import Contender
     from multiscale_transformer.training.trainer import Callback, Progress
 
 app = typer.Typer(help="Compare at equal wall-clock, interleaved, over seeds.", no_args_is_help=True)
@@ -38,16 +39,15 @@ def bench_train(
 ) -> None:
     """Three scales against a flat byte transformer, xz and PPMd, each model at its best size."""
     from multiscale_transformer.benchmarks.contenders import CONTENDERS
-    from multiscale_transformer.benchmarks.contest import Contender, contest
+    from multiscale_transformer.benchmarks.contest import contest
     from multiscale_transformer.benchmarks.peers import peers
     from multiscale_transformer.cli.steps import PEERS, read_corpus
     from multiscale_transformer.data.sources import STDLIB
 
     corpus = read_corpus(data or [STDLIB])
-    contenders = [
-        Contender(name, config, _settings(config, minutes, threads, corpus.train.nbytes)) for name, config in CONTENDERS.items()
-    ]
-    rows = contest(contenders, corpus, range(seeds), results, callbacks=_show)
+    rows = contest(
+        _contenders(CONTENDERS, minutes, threads, corpus.train.nbytes), corpus, range(seeds), results, callbacks=_show
+    )
     content = json.loads(results.read_text(encoding="utf-8"))
     if "peers" not in content:
         with busy("comparing with xz and PPMd"):
@@ -70,17 +70,14 @@ def bench_memory(
 ) -> None:
     """With memory and without: bits per byte, unseen packages, line completion, and what looking up costs."""
     from multiscale_transformer.benchmarks.contenders import MEMORY_CONTENDERS
-    from multiscale_transformer.benchmarks.contest import Contender, contest
+    from multiscale_transformer.benchmarks.contest import contest
     from multiscale_transformer.benchmarks.memory import measure_with, time_memory, unseen_packages, unseen_peers
     from multiscale_transformer.benchmarks.peers import peers
     from multiscale_transformer.cli.steps import read_corpus
     from multiscale_transformer.data.sources import STDLIB
 
     corpus, packages = read_corpus(data or [STDLIB]), unseen_packages()
-    contenders = [
-        Contender(name, config, _settings(config, minutes, threads, corpus.train.nbytes))
-        for name, config in MEMORY_CONTENDERS.items()
-    ]
+    contenders = _contenders(MEMORY_CONTENDERS, minutes, threads, corpus.train.nbytes)
     measure = measure_with(corpus.held_out, packages)
     rows = contest(contenders, corpus, range(seeds), results, callbacks=_show, measure=measure)
     content = json.loads(results.read_text(encoding="utf-8"))
@@ -162,6 +159,13 @@ def bench_tables(
     """Write the figures of runs/*.json into the marked places of Markdown files."""
     for path in write_tables(documents or [Path("README.md"), *sorted(Path("docs").glob("*.md"))], runs):
         out.print(str(path), markup=False, soft_wrap=True)
+
+
+def _contenders(configs: dict[str, ModelConfig], minutes: float, threads: int | None, train_bytes: int) -> list[Contender]:
+    """Each config under its name, trained as a contest trains."""
+    from multiscale_transformer.benchmarks.contest import Contender
+
+    return [Contender(name, config, _settings(config, minutes, threads, train_bytes)) for name, config in configs.items()]
 
 
 def _settings(config: ModelConfig, minutes: float, threads: int | None, train_bytes: int) -> TrainSettings:

@@ -42,6 +42,11 @@ def fact(label: str, text: str) -> None:
     out.print(grid)
 
 
+def left_out(reasons: dict[str, int]) -> str:
+    """Counts by reason, the most frequent first: 'generated 71, empty 28'."""
+    return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+
+
 def prose(text: str) -> None:
     """Lines for people: wrapped in a terminal, never in a pipe."""
     out.print(text, markup=False, soft_wrap=not out.is_terminal)

@@ -87,8 +87,7 @@ def _read(sources: list[str]) -> Documents:
             sources, on_progress=lambda what, done: bar.update(task, description=what, completed=done)
         )
     if left_out:
-        by_count = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
-        fact("Left out", ", ".join(f"{reason} {count:,}" for reason, count in by_count))
+        fact("Left out", console.left_out(left_out))
     return documents
 
 

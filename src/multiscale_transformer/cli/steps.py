@@ -49,8 +49,7 @@ def read_corpus(sources: list[str]) -> Corpus:
         f"{counted(len(corpus.held_out), 'file')} ({size(corpus.held_out.nbytes)}) held out",
     )
     if corpus.left_out:
-        by_count = sorted(corpus.left_out.items(), key=lambda item: (-item[1], item[0]))
-        fact("", "left out: " + ", ".join(f"{reason} {count:,}" for reason, count in by_count))
+        fact("", f"left out: {console.left_out(corpus.left_out)}")
     if corpus.note:
         fact("", f"note: {corpus.note}")
     return corpus

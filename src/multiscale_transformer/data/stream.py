@@ -7,6 +7,8 @@ a corpus larger than half the memory still trains.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -54,9 +56,8 @@ class WindowStream:
     def batch_at(self, step: int) -> Ids:
         """The windows of one step, int64 of shape (batch, window + 1): the same for the same seed and step, always."""
         ids_BT = np.empty((self.batch, self.window + 1), np.int64)
-        for row, number in enumerate(range(step * self.batch, (step + 1) * self.batch)):
-            epoch, rank = divmod(number, self._windows)
-            self._fill(ids_BT[row], int(self._begins(epoch)[rank]))
+        for row, begin in enumerate(self._begins_of(step)):
+            self._fill(ids_BT[row], begin)
         if self._fim_rate:
             rng = np.random.default_rng((self._seed, 1, step))
             for chosen in np.flatnonzero(rng.random(self.batch) < self._fim_rate):
@@ -69,12 +70,16 @@ class WindowStream:
         A window that begins with BOS begins in the document that follows it, one with EOS in the one that ends there.
         """
         origins = []
-        for number in range(step * self.batch, (step + 1) * self.batch):
-            epoch, rank = divmod(number, self._windows)
-            begin = int(self._begins(epoch)[rank])
+        for begin in self._begins_of(step):
             document = int(np.searchsorted(self._starts, begin, "right")) - 1
             origins.append((document, max(0, begin - int(self._starts[document]) - 1)))
         return origins
+
+    def _begins_of(self, step: int) -> Iterator[int]:
+        """Where in the stream each window of one step begins."""
+        for number in range(step * self.batch, (step + 1) * self.batch):
+            epoch, rank = divmod(number, self._windows)
+            yield int(self._begins(epoch)[rank])
 
     def _begins(self, epoch: int) -> Ids:
         """Where the windows of `epoch` begin, in the order of visiting; the newest epoch is kept."""
