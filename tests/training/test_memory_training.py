@@ -14,7 +14,7 @@ import torch
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
-from multiscale_transformer.memory.index import load_index
+from multiscale_transformer.memory.index import MEMORY_FOLDER, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.checkpoint import load_model
@@ -22,7 +22,7 @@ from multiscale_transformer.model.recall import Recall, nothing
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.training import run
 from multiscale_transformer.training.card import write_card
-from multiscale_transformer.training.run import MEMORY_FOLDER, RunRequest, check_output, train_run
+from multiscale_transformer.training.run import RunRequest, check_output, train_run
 from multiscale_transformer.training.trainer import Progress, Trainer
 from tiny import PLENTY, TINY, clock_that_ticks_per_step, corpus, documents, model_of, same_weights, settings_of, weights_of
 

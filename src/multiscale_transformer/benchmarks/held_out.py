@@ -19,12 +19,12 @@ from multiscale_transformer.data.corpus import Corpus, load_corpus, load_documen
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import Score, score_documents
-from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
+from multiscale_transformer.memory.lookup import CorpusMemory, memory_of
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.card import write_card
 from multiscale_transformer.training.machine import compute_dtype
-from multiscale_transformer.training.run import MEMORY_FOLDER, TRAINING_FILE
+from multiscale_transformer.training.run import TRAINING_FILE
 
 
 def measure_run(
@@ -79,9 +79,7 @@ def evaluate_bpb(
         if on_bytes is not None:
             on_bytes(done, documents.nbytes)
 
-    if memory and not model.config.memory:
-        raise AxlError(f"the model in {folder} was trained without a memory, so it cannot use one; train it anew")
-    known = run_memory(folder, model) if memory is None else _opened(memory)
+    known = run_memory(folder, model, memory)
     score = _score(model, documents, context, known, advance)
     return {
         "bits_per_byte": score.bits_per_byte,
@@ -93,13 +91,9 @@ def evaluate_bpb(
     }
 
 
-def run_memory(folder: Path, model: MultiScaleTransformer) -> CorpusMemory | None:
-    """The memory that the checkpoint in `folder` was trained with, if any. Raises AxlError when it is missing or damaged."""
-    return _opened([folder / MEMORY_FOLDER]) if model.config.memory else None
-
-
-def _opened(folders: Sequence[Path]) -> CorpusMemory | None:
-    return open_memory(folders, threads=torch.get_num_threads()) if folders else None
+def run_memory(folder: Path, model: MultiScaleTransformer, indexes: Sequence[Path] | None = None) -> CorpusMemory | None:
+    """What `model` of the checkpoint in `folder` looks up in, on all threads: see `memory_of`."""
+    return memory_of(folder, model.config.memory, indexes, threads=torch.get_num_threads())
 
 
 def needs_measuring(folder: Path) -> bool:

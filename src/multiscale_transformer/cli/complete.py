@@ -91,19 +91,13 @@ def complete(
 
 def memory_for(network: MultiScaleTransformer, checkpoint: Path, folders: list[str] | None) -> CorpusMemory | None:
     """The indexes in `folders`, or the checkpoint's own; none where the model has no use for them or its own is damaged."""
-    from multiscale_transformer.memory.lookup import open_memory
-    from multiscale_transformer.training.run import MEMORY_FOLDER
+    from multiscale_transformer.memory.lookup import memory_of
 
-    if not network.config.memory:
-        if folders and folders != [NO_MEMORY]:
-            raise AxlError(f"the model in {checkpoint} was trained without a memory, so it cannot use one; train it anew")
-        return None
-    if folders == [NO_MEMORY]:
-        return None
     if folders:
-        return open_memory([Path(folder).expanduser() for folder in folders])
+        indexes = [] if folders == [NO_MEMORY] else [Path(folder).expanduser() for folder in folders]
+        return memory_of(checkpoint, network.config.memory, indexes)
     try:
-        return open_memory([checkpoint / MEMORY_FOLDER])
+        return memory_of(checkpoint, network.config.memory, None)
     except AxlError as error:
         note(f"{error}; the model goes on without its memory")
         return None

@@ -21,6 +21,7 @@ from multiscale_transformer.memory.shard import MOST_BYTES, Shard, build_shard, 
 
 FORMAT = 1
 MANIFEST_FILE = "manifest.json"
+MEMORY_FOLDER = "memory"  # the index in a checkpoint's folder, of the files it was trained on
 
 Items = Iterable[tuple[str, bytes]]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.context import HISTORY, Chains, clear, new_chains
-from multiscale_transformer.memory.index import load_index
+from multiscale_transformer.memory.index import MEMORY_FOLDER, load_index
 from multiscale_transformer.memory.recall import (
     END,
     FLOOR,
@@ -109,3 +110,16 @@ def open_memory(folders: Sequence[Path], *, threads: int = 1) -> CorpusMemory:
     shards = [shard for index in indexes for shard in index.shards]
     removed = [sorted(gone) for index in indexes for gone in index.removed]
     return CorpusMemory(shards, removed, threads=threads)
+
+
+def memory_of(checkpoint: Path, fused: bool, folders: Sequence[Path] | None, *, threads: int = 1) -> CorpusMemory | None:
+    """What a model looks up in: the indexes in `folders`, nothing if there are none, or the checkpoint's own if it is None.
+
+    `fused` says whether the model has learned to look up. Raises AxlError when it has not and indexes are given, or when an
+    index is missing, damaged or of another version.
+    """
+    if folders and not fused:
+        raise AxlError(f"the model in {checkpoint} was trained without a memory, so it cannot use one; train it anew")
+    if folders is None and fused:
+        folders = [checkpoint / MEMORY_FOLDER]
+    return open_memory(folders, threads=threads) if folders else None

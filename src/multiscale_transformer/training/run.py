@@ -23,7 +23,7 @@ from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
-from multiscale_transformer.memory.index import MANIFEST_FILE, build_index, load_index
+from multiscale_transformer.memory.index import MANIFEST_FILE, MEMORY_FOLDER, build_index, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, warm_up
 from multiscale_transformer.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, save_model
 from multiscale_transformer.model.config import ModelConfig, parse_config
@@ -43,7 +43,6 @@ from multiscale_transformer.training.settings import TrainSettings
 from multiscale_transformer.training.trainer import Callback, Progress, Trainer
 
 TRAINING_FILE = "training.json"
-MEMORY_FOLDER = "memory"
 PROBES = 8  # held-out measurements along the curve
 PROBE_FILES, PROBE_BYTES = 8, 24_000
 LOG_EVERY_SECONDS = 1.0
