@@ -1,4 +1,4 @@
-"""How a byte is drawn, and that writing through the cache is writing without it."""
+"""Writing through the cache is writing without it, and what is drawn is what `Sampler` draws."""
 
 from __future__ import annotations
 
@@ -7,130 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import ValidationError
-from torch import Tensor
 
 from model.test_rule_of_time import SHAPES, lively
-from multiscale_transformer.model import generate
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.model.generate import NEVER_DRAWN, RECENT, Sampling, probabilities, stream_ids
+from multiscale_transformer.model.generate import Sampling, stream_ids
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.sampling import NEVER_DRAWN, RECENT, Drawn, Logits, Sampler
 from multiscale_transformer.model.vocabulary import BOS, EOS, VOCAB_SIZE
 from tiny import Scripted
 
 SHORT = ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=1, max_seq_len=17)
 ALLOWED = [index for index in range(VOCAB_SIZE) if index not in NEVER_DRAWN]
-
-seeds = st.integers(0, 2**32)
-recents = st.lists(st.integers(0, 255), max_size=RECENT)
-
-
-def some_logits(seed: int, scale: float = 3.0) -> Tensor:
-    """Logits of which no two are equal."""
-    return torch.randn(VOCAB_SIZE, generator=torch.Generator().manual_seed(seed)) * scale
-
-
-def plain(logits_V: Tensor, temperature: float = 1.0) -> Tensor:
-    """The distribution without any cutting."""
-    chances_V = torch.zeros(VOCAB_SIZE, dtype=torch.float64)
-    chances_V[ALLOWED] = (logits_V[ALLOWED].double() / temperature).softmax(-1)
-    return chances_V
-
-
-@given(
-    seed=seeds,
-    scale=st.floats(0.0, 1e4),
-    temperature=st.floats(0.0, 1e300),
-    top_k=st.integers(0, 300),
-    top_p=st.floats(0.0, 1.0, exclude_min=True),
-    penalty=st.floats(0.01, 100.0),
-    recent=recents,
-)
-def test_whatever_is_asked_for_it_is_a_distribution_without_marks(
-    seed: int, scale: float, temperature: float, top_k: int, top_p: float, penalty: float, recent: list[int]
-) -> None:
-    logits_V = some_logits(seed, scale)
-    before = logits_V.clone()
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=penalty)
-    chances_V = probabilities(logits_V, sampling, recent)
-    assert (chances_V >= 0).all()
-    assert float(chances_V.sum()) == pytest.approx(1.0, abs=1e-12)
-    assert chances_V[list(NEVER_DRAWN)].tolist() == [0.0] * len(NEVER_DRAWN)
-    assert torch.equal(logits_V, before)
-
-
-@given(seed=seeds, temperature=st.floats(0.05, 20.0))
-def test_temperature_divides_the_logits(seed: int, temperature: float) -> None:
-    chances_V = probabilities(some_logits(seed), Sampling(temperature=temperature))
-    torch.testing.assert_close(chances_V, plain(some_logits(seed), temperature))
-
-
-@given(seed=seeds, recent=recents, penalty=st.floats(0.5, 2.0))
-def test_temperature_zero_is_the_best_and_a_tiny_one_too(seed: int, recent: list[int], penalty: float) -> None:
-    logits_V = some_logits(seed)
-    logits_V[BOS] = 1e9
-    for temperature in (0.0, 5e-324, 1e-200):
-        chances_V = probabilities(logits_V, Sampling(temperature=temperature, repetition_penalty=penalty), recent)
-        assert chances_V.max() == 1.0
-        if penalty == 1.0 or not recent:
-            assert int(chances_V.argmax()) == ALLOWED[int(logits_V[ALLOWED].argmax())]
-
-
-@given(seed=seeds, top_k=st.integers(1, 300))
-def test_top_k_keeps_the_k_best_in_their_proportions(seed: int, top_k: int) -> None:
-    whole_V = plain(some_logits(seed))
-    chances_V = probabilities(some_logits(seed), Sampling(temperature=1.0, top_k=top_k))
-    best = whole_V.argsort(descending=True)[: min(top_k, len(ALLOWED))]
-    expected_V = torch.zeros_like(whole_V)
-    expected_V[best] = whole_V[best] / whole_V[best].sum()
-    torch.testing.assert_close(chances_V, expected_V)
-
-
-@given(seed=seeds, top_p=st.floats(0.001, 1.0))
-def test_top_p_keeps_the_fewest_best_that_reach_p(seed: int, top_p: float) -> None:
-    whole_V = plain(some_logits(seed))
-    kept = probabilities(some_logits(seed), Sampling(temperature=1.0, top_p=top_p)) > 0
-    assert float(whole_V[kept].min()) >= float(whole_V[~kept].max())
-    assert float(whole_V[kept].sum()) >= top_p - 1e-9
-    assert float(whole_V[kept].sum() - whole_V[kept].min()) < top_p
-
-
-@given(seed=seeds, recent=st.lists(st.integers(0, 255), min_size=1, max_size=RECENT), penalty=st.floats(1.0, 10.0))
-def test_the_penalty_makes_what_was_seen_rarer_and_nothing_else(seed: int, recent: list[int], penalty: float) -> None:
-    seen = [index for index in ALLOWED if index in recent]
-    unseen = [index for index in ALLOWED if index not in recent]
-    before_V = plain(some_logits(seed))
-    after_V = probabilities(some_logits(seed), Sampling(temperature=1.0, repetition_penalty=penalty), recent)
-    torch.testing.assert_close(after_V[unseen] / after_V[EOS], before_V[unseen] / before_V[EOS])
-    assert (after_V[seen] / after_V[EOS] <= before_V[seen] / before_V[EOS] * (1 + 1e-9)).all()
-    if penalty == 2.0:
-        logits_V = some_logits(seed).double()[seen]
-        expected = (torch.where(logits_V > 0, logits_V / 2, logits_V * 2) - some_logits(seed).double()[EOS]).exp()
-        torch.testing.assert_close(after_V[seen] / after_V[EOS], expected)
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"temperature": -0.1},
-        {"temperature": float("nan")},
-        {"temperature": float("inf")},
-        {"top_k": -1},
-        {"top_p": 0.0},
-        {"top_p": 1.1},
-        {"repetition_penalty": 0.0},
-        {"repetition_penalty": float("inf")},
-        {"max_new_tokens": -1},
-        {"seed": 2**64},
-        {"stop": (b"x", b"")},
-        {"temprature": 1.0},
-    ],
-)
-def test_bad_arguments_are_refused(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(bad))):
-        Sampling(**bad)
 
 
 @pytest.mark.parametrize("seed", [-(2**63), -1, 0, 2**64 - 1])
@@ -205,14 +92,30 @@ def test_the_same_seed_draws_the_same_ids_and_leaves_the_global_generator_alone(
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("prompt_length", [1, 40])
+def test_what_is_written_is_what_the_sampler_draws_from_the_logits(prompt_length: int) -> None:
+    model = lively(SHORT, torch.float64)
+    prompt = [BOS, *range(60, 100)][:prompt_length]
+    sampling = Sampling(
+        max_new_tokens=16, temperature=2.0, top_k=90, top_p=0.9, repetition_penalty=1.3, frequency_penalty=0.4, seed=5
+    )
+    sampler, context = Sampler(sampling, prompt), prompt[-SHORT.max_seq_len :]
+    for drawn in stream_ids(model, prompt, sampling):
+        with torch.inference_mode():
+            logits_V = model(torch.tensor([context]))[0, -1].numpy()
+        assert drawn == sampler.draw(logits_V).id
+        context = [*(context[-7:] if len(context) == SHORT.max_seq_len else context), drawn]
+
+
 def test_the_penalty_is_told_of_the_recent_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[list[int]] = []
+    draw = Sampler.draw
 
-    def spy(logits_V: Tensor, sampling: Sampling, recent: Sequence[int]) -> Tensor:
-        told.append(list(recent))
-        return probabilities(logits_V, sampling, recent)
+    def spy(sampler: Sampler, logits_V: Logits) -> Drawn:
+        told.append(list(sampler.recent))
+        return draw(sampler, logits_V)
 
-    monkeypatch.setattr(generate, "probabilities", spy)
+    monkeypatch.setattr(Sampler, "draw", spy)
     prompt = [BOS, *range(RECENT)]
     ids = lively(SHORT).generate(prompt, max_new_tokens=4, temperature=0.0)
     assert told == [[i for i in ids[:end] if i != BOS][-RECENT:] for end in range(len(prompt), len(prompt) + len(told))]

@@ -17,7 +17,7 @@ import numpy as np
 
 from multiscale_transformer.benchmarks.contest import Measure
 from multiscale_transformer.benchmarks.lines import draw_lines, score_lines
-from multiscale_transformer.benchmarks.peers import peers
+from multiscale_transformer.benchmarks.peers import peers, ppmd_apart_bits_per_byte
 from multiscale_transformer.data.corpus import load_documents
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
@@ -25,6 +25,7 @@ from multiscale_transformer.inference.scoring import score_documents
 from multiscale_transformer.memory.index import build_index, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, Window, warm_up
 from multiscale_transformer.memory.reader import MemoryReader
+from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.vocabulary import BOS
 
@@ -50,15 +51,43 @@ def measure_with(held_out: Documents, packages: dict[str, Documents], lines: int
 
     def measure(model: MultiScaleTransformer, memory: CorpusMemory | None) -> dict[str, Any]:
         unseen = {name: score_documents(model, documents, memory=memory).bits_per_byte for name, documents in packages.items()}
+        in_order = {
+            name: score_in_order(model, documents, memory) for name, documents in packages.items() if memory is not None
+        }
         score = score_lines(model, drawn, memory)
-        return {"unseen": unseen, "lines_exact": score.exact, "lines_similarity": score.similarity, "lines": score.lines}
+        return {
+            "unseen": unseen,
+            "unseen_in_order": in_order,
+            "lines_exact": score.exact,
+            "lines_similarity": score.similarity,
+            "lines": score.lines,
+        }
 
     return measure
 
 
+def score_in_order(model: MultiScaleTransformer, documents: Documents, memory: CorpusMemory) -> float:
+    """Bits per byte of `documents` read in the order of their names, each indexed once it is scored.
+
+    So a file may draw on the files before it, as PPMd does, which reads a package as one stream; and as a user's editor does
+    whose project is indexed.
+    """
+    read: list[tuple[str, bytes]] = []
+    bits = 0.0
+    for name, content in sorted(documents):
+        shards = [*memory.shards, build_shard(read)[0]] if read else memory.shards
+        grown = CorpusMemory(shards, threads=memory.threads)
+        bits += score_documents(model, [(name, content)], memory=grown).bits
+        read.append((name, content))
+    return bits / documents.nbytes
+
+
 def unseen_peers(train: Documents, packages: dict[str, Documents]) -> dict[str, dict[str, float]]:
-    """What the compressors make of each package."""
-    return {name: peers(train, documents) for name, documents in packages.items()}
+    """What the compressors make of each package; `ppmd_apart` is PPMd that reads each file by itself."""
+    return {
+        name: {**peers(train, documents), "ppmd_apart": ppmd_apart_bits_per_byte(documents)}
+        for name, documents in packages.items()
+    }
 
 
 def time_memory(train: Documents, held_out: Documents) -> dict[str, Any]:

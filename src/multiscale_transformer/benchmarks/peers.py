@@ -61,6 +61,13 @@ def ppmd_primed_bits_per_byte(train: Documents, held_out: Documents) -> float:
     return 8 * size / len(content)
 
 
+def ppmd_apart_bits_per_byte(documents: Documents) -> float:
+    """PPMd that starts afresh with each file: what it knows of a file without its neighbours."""
+    items = list(documents)
+    bits = sum(ppmd_bits_per_byte([item]) * len(item[1]) for item in items if item[1])
+    return bits / len(_content(items))
+
+
 def _content(documents: Documents) -> bytes:
     content = b"".join(text for _, text in sorted(documents))
     if not content:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from multiscale_transformer.cli.console import errors, note, write
-from multiscale_transformer.cli.options import NO_MEMORY, Checkpoint, MemoryFolders, Threads, seed_number
+from multiscale_transformer.cli.memories import index_folders
+from multiscale_transformer.cli.options import Checkpoint, MemoryFolders, Threads, seed_number
+from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.zoo.shipped import shipped_model
 
 if TYPE_CHECKING:
     from multiscale_transformer.memory.lookup import CorpusMemory
@@ -19,12 +22,13 @@ if TYPE_CHECKING:
     from multiscale_transformer.model.model import MultiScaleTransformer
 
 SAMPLING = "Sampling"
+SHIPPED_FOLDER = shipped_model()
 SHOWN = 60  # characters of a passage that is named as standing in a file
 
 
 def complete(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text to continue; - reads it from standard input.")],
-    model: Checkpoint,
+    model: Checkpoint = SHIPPED_FOLDER,
     suffix: Annotated[str | None, typer.Option(metavar="TEXT", help="Text after the gap: fills in the middle.")] = None,
     max_tokens: Annotated[int, typer.Option(metavar="N", min=0, help="Most bytes to write.")] = 256,
     stop: Annotated[
@@ -53,13 +57,14 @@ def complete(
         typer.Option(metavar="N", callback=seed_number, rich_help_panel=SAMPLING, help="The same seed writes the same text."),
     ] = None,
 ) -> None:
-    """Complete PROMPT, byte by byte, with the model in --model.
+    """Complete PROMPT, byte by byte, with the model in --model, or else the small one that comes with AXL.
 
     Prompt and completion go to standard output as plain text. The model looks up what it wrote in its memory: the files it was
-    trained on, or the indexes given with --memory.
+    trained on, or the indexes given with --memory. The memory of the model that comes with AXL is the library of this Python,
+    which is indexed on first use.
 
-        axl complete "def fibonacci(n):" --model checkpoints/mine
-        axl complete "def main(" --model checkpoints/mine --memory my_index --explain
+        axl complete "def fibonacci(n):"
+        axl complete "def main(" --model checkpoints/mine --memory my_index --memory stdlib --explain
         axl complete "def area(r): return " --suffix " * r ** 2" --model checkpoints/mine
         head -n 20 app.py | axl complete - --model checkpoints/mine
     """
@@ -89,13 +94,14 @@ def complete(
         _explain(known, before, written.encode(), whole=explain)
 
 
-def memory_for(network: MultiScaleTransformer, checkpoint: Path, folders: list[str] | None) -> CorpusMemory | None:
-    """The indexes in `folders`, or the checkpoint's own; none where the model has no use for them or its own is damaged."""
+def memory_for(network: MultiScaleTransformer, checkpoint: Path, names: list[str] | None) -> CorpusMemory | None:
+    """The indexes named, or the checkpoint's own; none where the model has no use for them or its own is damaged."""
     from multiscale_transformer.memory.lookup import memory_of
 
-    if folders:
-        indexes = [] if folders == [NO_MEMORY] else [Path(folder).expanduser() for folder in folders]
-        return memory_of(checkpoint, network.config.memory, indexes)
+    if names is None and checkpoint == SHIPPED_FOLDER:
+        names = [STDLIB]
+    if names:
+        return memory_of(checkpoint, network.config.memory, index_folders(names))
     try:
         return memory_of(checkpoint, network.config.memory, None)
     except AxlError as error:

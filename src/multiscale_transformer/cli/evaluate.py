@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import counted, out, size
-from multiscale_transformer.cli.options import NO_MEMORY, Checkpoint, MemoryFolders, Threads, help_text, paths
+from multiscale_transformer.cli.memories import index_folders
+from multiscale_transformer.cli.options import Checkpoint, MemoryFolders, Threads, help_text, paths
 
 app = typer.Typer(help="Measure a checkpoint.", no_args_is_help=True)
 
@@ -51,6 +51,7 @@ def bpb(
     from multiscale_transformer.training.machine import default_threads
 
     torch.set_num_threads(threads or default_threads())
+    folders = index_folders(memory) if memory else None
     with console.bar() as bar:
         task = bar.add_task("reading", total=None)
 
@@ -58,7 +59,6 @@ def bpb(
             doing = "scoring" if done < total or not peers else "comparing with xz and PPMd"
             bar.update(task, description=doing, completed=done, total=total)
 
-        folders = None if memory is None else [Path(folder).expanduser() for folder in memory if folder != NO_MEMORY]
         figures = evaluate_bpb(model, data, context=context, memory=folders, with_peers=peers, on_bytes=advance)
     if as_json:
         out.print(json.dumps(figures), markup=False, soft_wrap=True)

@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from multiscale_transformer.zoo.shipped import SHIPPED, shipped_model
+
 LARGEST_SEED = 2**63 - 1
 MOST_THREADS = 1024  # OpenMP dies of many more, without a word
 
@@ -59,6 +61,11 @@ def folder(value: str | Path) -> Path:
     return Path(value).expanduser()
 
 
+def checkpoint(value: str | Path) -> Path:
+    """A checkpoint by its folder, or the one that comes with AXL by its name."""
+    return shipped_model() if value == SHIPPED else folder(value)
+
+
 NO_MEMORY = "none"
 MemoryFolders = Annotated[
     list[str] | None,
@@ -66,7 +73,8 @@ MemoryFolders = Annotated[
         "--memory",
         metavar="INDEX",
         callback=paths,
-        help="Index folders to look up in instead of the checkpoint's own; none is without. May be given several times.",
+        help="Indexes to look up in instead of the checkpoint's own: folders, stdlib (Python's library), or none. "
+        "May be given several times.",
     ),
 ]
 Minutes = Annotated[float, typer.Option(metavar="M", callback=above_zero, help="Time to train for.")]
@@ -75,7 +83,10 @@ Data = Annotated[
     list[str] | None,
     typer.Option(metavar="PATH", callback=paths, help="Folder, repository, file, .jsonl or glob; may be given several times."),
 ]
-Checkpoint = Annotated[Path, typer.Option("--model", parser=folder, metavar="FOLDER", help="Checkpoint folder.")]
+Checkpoint = Annotated[
+    Path,
+    typer.Option("--model", parser=checkpoint, metavar="FOLDER", help="Checkpoint folder; shipped is the one in the package."),
+]
 
 
 def _examples(text: str) -> str:

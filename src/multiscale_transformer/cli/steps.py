@@ -17,7 +17,7 @@ from multiscale_transformer.benchmarks.report.words import duration
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import command, counted, errors, fact, millions, out, size
 from multiscale_transformer.data.corpus import Corpus, load_corpus
-from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import Recipe
 from multiscale_transformer.training.resume import has_resume
@@ -39,7 +39,7 @@ def read_corpus(sources: list[str]) -> Corpus:
 
     Paths become absolute, so that the run can be resumed and measured from any folder.
     """
-    absolute = [path if path == STDLIB else str(Path(path).expanduser().absolute()) for path in sources]
+    absolute = [path if path in (STDLIB, INSTALLED) else str(Path(path).expanduser().absolute()) for path in sources]
     with console.bar() as bar:
         task = bar.add_task("reading", total=1.0)
         corpus = load_corpus(absolute, on_progress=lambda what, done: bar.update(task, description=what, completed=done))

@@ -16,9 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from multiscale_transformer.data.folders import DEPENDENCIES, list_folder
+from multiscale_transformer.data.installed import permissive_packages
 from multiscale_transformer.errors import AxlError
 
 STDLIB = "stdlib"
+INSTALLED = "installed"
 TEXT_FIELDS = ("text", "content", "code")
 
 _JSONL_ENDINGS = (".jsonl", ".jsonl.gz")
@@ -29,8 +31,8 @@ def read_sources(paths: Sequence[str | Path]) -> Iterator[tuple[str, bytes]]:
 
     A path is a folder or git repository (its source files, as `data.folders` picks them; JSON-lines files in it are not
     taken), one file (one document), a `.jsonl` or `.jsonl.gz` file (one document a record, see `record_text`), a glob (the
-    files it matches, `**` spans folders, .gitignore does not count), or the word `stdlib` (the Python files of the library
-    of the interpreter that runs).
+    files it matches, `**` spans folders, .gitignore does not count), the word `stdlib` (the Python files of the library
+    of the interpreter that runs), or `installed` (those of smaller packages beside it with permissive licences).
 
     Raises AxlError for a path that is missing, cannot be read or yields nothing.
     """
@@ -86,6 +88,9 @@ def _read_source(path: str) -> Iterator[tuple[str, bytes]]:
     place = Path(path).expanduser()
     if path == STDLIB:
         yield from _stdlib()
+    elif path == INSTALLED:
+        packages = permissive_packages()
+        yield from ((name, _content(file)) for package in packages for name, file in package.files())
     elif place.is_dir():
         yield from ((name, _content(place / name)) for name in list_folder(place))
     elif place.is_file():

@@ -7,38 +7,66 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.memory.reader import MemoryReader
-from multiscale_transformer.model.generate import Sampling, stream_ids
-from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.model.vocabulary import EOS
+from multiscale_transformer.model.vocabulary import BOS, EOS
+
+if TYPE_CHECKING:  # the compiled engine streams without PyTorch
+    from multiscale_transformer.memory.lookup import CorpusMemory
+    from multiscale_transformer.model.model import MultiScaleTransformer
+    from multiscale_transformer.model.sampling import Sampling
+
+
+class TextStream:
+    """Turns ids, one after the other, into text without the stop string; bytes that are not UTF-8 become U+FFFD.
+
+    `stopped` says that a stop string has come: what follows is not text any more.
+    """
+
+    def __init__(self, stops: Sequence[bytes] = ()) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._stops, self._held = stops, b""
+        self.stopped = False
+
+    def push(self, drawn: int) -> str:
+        """The text that is safe to show after one more id, often none. EOS and other marks have no text."""
+        if drawn >= BOS or self.stopped:
+            return ""
+        self._held += bytes([drawn])
+        ended = [stop for stop in self._stops if self._held.endswith(stop)]
+        if ended:
+            self._held = self._held.removesuffix(max(ended, key=len))
+            self.stopped = True
+            return ""
+        ready = len(self._held) - _possible_stop(self._held, self._stops)
+        text = self._decoder.decode(self._held[:ready])
+        self._held = self._held[ready:]
+        return text
+
+    def close(self) -> str:
+        """What was held back; a character that was cut short becomes U+FFFD."""
+        text = self._decoder.decode(self._held, final=True)
+        self._held = b""
+        return text
 
 
 def stream_text(
     model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling, memory: CorpusMemory | None = None
 ) -> Iterator[str]:
-    """Yield the new text piece by piece, without the stop string; bytes that are not UTF-8 become U+FFFD.
+    """Yield the new text of the reference path piece by piece, see `TextStream`."""
+    from multiscale_transformer.memory.reader import MemoryReader
+    from multiscale_transformer.model.generate import stream_ids
 
-    So does a character that `max_new_tokens` cut short.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    held = b""
-    reader = None if memory is None else MemoryReader(memory)
-    for drawn in stream_ids(model, prompt, sampling, reader):
+    stream = TextStream(sampling.stop)
+    for drawn in stream_ids(model, prompt, sampling, None if memory is None else MemoryReader(memory)):
         if drawn == EOS:
             break
-        held += bytes([drawn])
-        ended = [stop for stop in sampling.stop if held.endswith(stop)]
-        if ended:
-            held = held.removesuffix(max(ended, key=len))
-            break
-        ready = len(held) - _possible_stop(held, sampling.stop)
-        text = decoder.decode(held[:ready])
-        held = held[ready:]
+        text = stream.push(drawn)
         if text:
             yield text
-    rest = decoder.decode(held, final=True)
+        if stream.stopped:
+            break
+    rest = stream.close()
     if rest:
         yield rest
 

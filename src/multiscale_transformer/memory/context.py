@@ -74,6 +74,14 @@ def remember(chains, end, recent):
 
 
 @njit(cache=True, nogil=True)
+def forget_place(chains, end):
+    """Take back the newest `remember`, of `end`."""
+    recent = roll(chains.text_T, end)
+    chains.short_heads_H[_slot(recent & np.uint64((1 << (8 * SHORT)) - 1))] = chains.short_before_T[end]
+    chains.long_heads_H[_slot(recent & np.uint64((1 << (8 * LONG)) - 1))] = chains.long_before_T[end]
+
+
+@njit(cache=True, nogil=True)
 def common(text_T, place, end):
     """How many bytes before `place` and `end` agree, up to DEPTH; a separator agrees with nothing."""
     length = 0

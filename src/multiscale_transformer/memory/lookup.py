@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,9 @@ from multiscale_transformer.memory.recall import (
 )
 from multiscale_transformer.memory.search import Rows, rows_of
 from multiscale_transformer.memory.shard import Shard, build_shard
-from multiscale_transformer.model.recall import Recall, nothing
+
+if TYPE_CHECKING:  # decoding opens memories without PyTorch
+    from multiscale_transformer.model.recall import Recall
 
 Ids = npt.NDArray[np.int64]
 NO_HISTORY = np.frombuffer(b"", np.uint8)
@@ -66,6 +69,8 @@ class CorpusMemory:
 
     def recall(self, windows: Sequence[Window]) -> Recall:
         """What the memories say after each id of each window, padded at the end to the longest."""
+        from multiscale_transformer.model.recall import nothing
+
         longest = max(len(window.ids) for window in windows)
         recall = nothing(len(windows), longest)
         threads = min(self.threads, len(windows))
@@ -94,7 +99,16 @@ class CorpusMemory:
             read_history(self.rows, chains, reader, history, window.from_start and len(history) == len(window.history))
             length = len(window.ids)
             out = (recall.symbols_BTM, recall.states_BTMJ, recall.depths_BT2)
-            read(self.rows, chains, reader, scratch, window.ids, self._documents, *(part[row, :length].numpy() for part in out))
+            read(
+                self.rows,
+                chains,
+                reader,
+                scratch,
+                window.ids,
+                0,
+                self._documents,
+                *(part[row, :length].numpy() for part in out),
+            )
 
 
 def warm_up() -> None:

@@ -16,7 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from multiscale_transformer.memory.context import CANDIDATES, HISTORY, LONG, SHORT, common, remember, roll
+from multiscale_transformer.memory.context import (
+    CANDIDATES,
+    HISTORY,
+    LONG,
+    SHORT,
+    common,
+    forget_place,
+    remember,
+    roll,
+)
 from multiscale_transformer.memory.search import DEPTH, REMOVED, Search, extend, forget, new_search, restart
 from multiscale_transformer.memory.shard import NOTHING, SEPARATOR
 from multiscale_transformer.model.sources import (
@@ -255,13 +264,16 @@ def _copy_prefix(rows, chains, reader):
 
 
 @njit(cache=True, nogil=True)
-def read(rows, chains, reader, scratch, ids_T, documents, symbols_TM, states_TMJ, depths_T2):
-    """Read ids and write, for each, what the memories say of the byte after it.
+def read(rows, chains, reader, scratch, ids_T, quiet, documents, symbols_TM, states_TMJ, depths_T2):
+    """Read ids and write, for each after the first `quiet` ones, what the memories say of the byte after it.
 
     The outputs must be NO_CANDIDATE and zero before. `documents` is the number of documents that BOS counts through while
     leaving out each in turn, or 0 when none is left out. Nothing is said of the suffix of a prompt with a hole.
     """
     where = reader.where
+    unsearched = quiet - DEPTH - 1  # what was read longer ago no look-up depends on
+    if unsearched > 0:
+        forget(rows, reader.search)
     for t in range(len(ids_T)):
         symbol = ids_T[t]
         if symbol == EOS:
@@ -282,6 +294,15 @@ def read(rows, chains, reader, scratch, ids_T, documents, symbols_TM, states_TMJ
             where[PART] = MIDDLE
             _copy_prefix(rows, chains, reader)
         else:
-            _write(rows, chains, reader, symbol, where[PART] != SUFFIX)
-        if where[PART] != SUFFIX:
-            look_up(rows, chains, reader, scratch, symbols_TM[t], states_TMJ[t], depths_T2[t])
+            _write(rows, chains, reader, symbol, where[PART] != SUFFIX and t >= unsearched)
+        if where[PART] != SUFFIX and t >= quiet:
+            at = t - quiet
+            look_up(rows, chains, reader, scratch, symbols_TM[at], states_TMJ[at], depths_T2[at])
+
+
+@njit(cache=True, nogil=True)
+def unwrite(chains, reader, end):
+    """Forget the text after `end` in the chains; the search must be set back by its owner (`restore`)."""
+    for place in range(reader.where[END], end, -1):
+        forget_place(chains, place)
+    reader.where[END] = end

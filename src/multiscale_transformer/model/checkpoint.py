@@ -5,28 +5,25 @@ Weights are safetensors, so loading a stranger's checkpoint runs no code. Whatev
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.config import ModelConfig, parse_config
+from multiscale_transformer.model.folder import CONFIG_FILE, MODEL_TYPE, WEIGHTS_FILE, read_config
 from multiscale_transformer.model.model import MultiScaleTransformer
 
-MODEL_TYPE = "multiscale_transformer"
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
-
-def save_model(model: MultiScaleTransformer, folder: Path, **extra: Any) -> None:
-    """Write config and weights (fp32) into `folder`, each atomically; `extra` are further fields of `config.json`."""
-    save_tensors(folder / WEIGHTS_FILE, {name: t.detach() for name, t in model.state_dict().items()})
+def save_model(model: MultiScaleTransformer, folder: Path, *, dtype: torch.dtype = torch.float32, **extra: Any) -> None:
+    """Write config and weights into `folder`, each atomically; `extra` are further fields of `config.json`."""
+    save_tensors(folder / WEIGHTS_FILE, {name: t.detach().to(dtype) for name, t in model.state_dict().items()})
     fields = {"model_type": MODEL_TYPE, "architectures": ["MultiScaleForCausalLM"], **extra}
     files.write_json(folder / CONFIG_FILE, {**fields, **model.config.model_dump(mode="json")})
 
@@ -37,8 +34,7 @@ def load_model(folder: str | Path) -> MultiScaleTransformer:
     Raises AxlError when the folder is no checkpoint, is damaged, or its weights do not fit its config.
     """
     folder = Path(folder)
-    config = parse_config(_model_fields(folder), str(folder / CONFIG_FILE))
-    model, weights = MultiScaleTransformer(config), load_tensors(folder / WEIGHTS_FILE)
+    model, weights = MultiScaleTransformer(read_config(folder)), load_tensors(folder / WEIGHTS_FILE)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     found = {name: tensor.shape for name, tensor in weights.items()}
     if expected != found:
@@ -76,19 +72,3 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise AxlError(f"{path} is missing; give the folder of a finished run") from error
     except (SafetensorError, OSError) as error:
         raise AxlError(f"{path} is damaged ({error}); restore it or train again") from error
-
-
-def _model_fields(folder: Path) -> dict[str, Any]:
-    """`config.json` without the fields that other tools want."""
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        what = "there is no folder" if not folder.exists() else "no checkpoint in"
-        raise AxlError(f"{what} {folder} (no {CONFIG_FILE}); give the folder that axl train wrote")
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AxlError(f"{path} is damaged ({error}); restore it or train again") from error
-    if not isinstance(fields, dict) or fields.get("model_type") != MODEL_TYPE:
-        raise AxlError(f"{folder} is not an AXL checkpoint (its config.json is for something else)")
-    known = ModelConfig.model_fields
-    return {name: value for name, value in fields.items() if name in known}

@@ -25,8 +25,9 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
 from multiscale_transformer.memory.index import MANIFEST_FILE, MEMORY_FOLDER, build_index, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, warm_up
-from multiscale_transformer.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, save_model
+from multiscale_transformer.model.checkpoint import save_model
 from multiscale_transformer.model.config import ModelConfig, parse_config
+from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.card import CARD_FILE
 from multiscale_transformer.training.grow import depth_at, with_depth

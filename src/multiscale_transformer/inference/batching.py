@@ -1,0 +1,288 @@
+"""Continuous batching: requests join and leave a running batch at any step.
+
+A step reads, together, the newest byte of every request that is writing, the bytes that the memory drafts for it, and a piece
+of a prompt that is still being read. Every byte is drawn from the model's own distribution by its request's own
+counter-based random numbers, so neither drafts nor neighbours change what a request writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.inference.completion import TextStream
+from multiscale_transformer.inference.drafting import Drafter
+from multiscale_transformer.inference.engine import MOST_ROWS, Engine, Logits, Read, Sequence
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.memory.reader import Found, TextReader, found_nothing
+from multiscale_transformer.model.sampling import Drawn, Sampler, Sampling
+from multiscale_transformer.model.vocabulary import EOS
+from multiscale_transformer.model.window import window_start
+
+STOP, LENGTH, CANCELLED = "stop", "length", "cancelled"  # why a request ended
+
+
+class Constraint(Protocol):
+    """What may be written next (`inference.constrain`)."""
+
+    def allowed(self) -> npt.NDArray[np.bool_]:
+        """The ids (V,) that may come next."""
+
+    def advance(self, drawn: int) -> None:
+        """Go on after an id."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing may follow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked for: a prompt of ids, how to draw, what to look up in, and until when (`time.monotonic`)."""
+
+    prompt: list[int]
+    sampling: Sampling
+    memory: CorpusMemory | None = None
+    constraint: Constraint | None = None
+    deadline: float | None = None
+    draft: bool = True
+
+
+@dataclass
+class Piece:
+    """What a step wrote for a request: text that is safe to show, the ids behind it, and, at the end, why it ended."""
+
+    text: str = ""
+    drawn: list[Drawn] = field(default_factory=list)
+    ended: str | None = None
+
+
+class Running:
+    """A request in the batch. `known` are all ids so far, of which the engine's sequence reads those from `start` on."""
+
+    def __init__(self, engine: Engine, request: Request) -> None:
+        self.request, self._engine = request, engine
+        self.sampler = Sampler(request.sampling, request.prompt)
+        self.stream = TextStream(request.sampling.stop)
+        self.known = list(request.prompt)
+        self.written = 0
+        self.cancelled = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Read the window that ends with the newest id: as a whole, but for pages that are there already."""
+        request, context = self.request, self._engine.config.max_seq_len
+        self.start = window_start(len(self.known), context)
+        memory = request.memory if self._engine.config.memory else None
+        before = (
+            hashlib.sha256(np.array(self.known[: self.start], np.int16).tobytes()).hexdigest() if self.start and memory else ""
+        )
+        self.sequence: Sequence = self._engine.new_sequence(self.known[self.start :], (memory, before))
+        read = self.start + self.sequence.length
+        self.reader = None if memory is None else TextReader(memory.rows, len(memory.shards))
+        if self.reader is not None and read:
+            self.reader.read(self.known[:read], quiet=read)
+        self.found: Found = found_nothing(1)
+
+    @property
+    def unread(self) -> int:
+        """How many ids the engine has not read yet; 1 while writing."""
+        return len(self.known) - self.start - self.sequence.length
+
+    @property
+    def truncated(self) -> int:
+        """How many ids of the prompt the model does not read (the memory reads them all)."""
+        return min(self.start, len(self.request.prompt))
+
+    def look_up(self, ids: list[int]) -> Found:
+        """What the memory says after the next ids."""
+        return found_nothing(len(ids)) if self.reader is None else self.reader.read(ids)
+
+
+class Batcher:
+    """Steps an engine for all its requests. For one thread; `submit` and `cancel` may be called between steps."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.drafter = engine, Drafter()
+        self._waiting: deque[Request] = deque()
+        self._running: list[Running] = []
+        self._of_request: dict[Request, Running] = {}
+
+    def submit(self, request: Request) -> None:
+        """Queue a request. Raises AxlError when its prompt is empty."""
+        if not request.prompt:
+            raise AxlError("the prompt is empty; begin with BOS")
+        self._waiting.append(request)
+
+    def cancel(self, request: Request) -> None:
+        """End a request: it leaves with the next step."""
+        if request in self._of_request:
+            self._of_request[request].cancelled = True
+        elif request in self._waiting:
+            self._waiting.remove(request)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step has anything to do."""
+        return bool(self._waiting or self._running)
+
+    def step(self) -> list[tuple[Request, Piece]]:
+        """One forward pass; what it wrote, by request."""
+        self._admit()
+        out = [(running.request, Piece(ended=reason)) for running in self._running if (reason := self._over(running))]
+        for request, _ in out:
+            self._leave(self._of_request[request])
+        plans = self._plan()
+        if plans:
+            logits = self.engine.read([plan.read for plan in plans])
+            for plan, of_plan in zip(plans, logits, strict=True):
+                piece = self._finish(plan, of_plan)
+                if piece is not None:
+                    out.append((plan.running.request, piece))
+        return out
+
+    def stream(self, request: Request) -> Iterator[Piece]:
+        """Submit and step until it ends; for callers who have the batcher to themselves. Closing the iterator cancels."""
+        self.submit(request)
+        try:
+            while True:
+                for of_request, piece in self.step():
+                    if of_request is request:
+                        yield piece
+                        if piece.ended is not None:
+                            return
+        finally:
+            if request in self._of_request:
+                self._leave(self._of_request[request])
+
+    def _admit(self) -> None:
+        """Let requests in while there is a row for each and room for their windows."""
+        page = self.engine.pool.page
+        while self._waiting and len(self._running) < MOST_ROWS:
+            request = self._waiting[0]
+            length = min(len(request.prompt) + request.sampling.max_new_tokens, self.engine.config.max_seq_len)
+            if self._running and self.engine.pool.available < -(-length // page) + len(self._running):
+                break
+            self._waiting.popleft()
+            running = Running(self.engine, request)
+            self._running.append(running)
+            self._of_request[request] = running
+
+    def _over(self, running: Running) -> str | None:
+        request = running.request
+        if running.cancelled:
+            return CANCELLED
+        late = request.deadline is not None and time.monotonic() >= request.deadline
+        return LENGTH if late or running.written >= request.sampling.max_new_tokens else None
+
+    def _leave(self, running: Running) -> None:
+        running.sequence.close()
+        self._running.remove(running)
+        del self._of_request[running.request]
+
+    def _plan(self) -> list[_Plan]:
+        """Writers first, a row each; then a piece of the prompt that came first; what rows are left go to drafts."""
+        writing = [running for running in self._running if running.unread == 1]
+        plans = [_Plan(running, running.known[-1:], running.look_up(running.known[-1:])) for running in writing]
+        room = MOST_ROWS - len(plans)
+        reading = next((running for running in self._running if running.unread > 1), None)
+        if reading is not None and room:
+            begin = reading.start + reading.sequence.length
+            ids = reading.known[begin : begin + room]
+            plans.append(_Plan(reading, ids, reading.look_up(ids)))
+            room -= len(ids)
+        for plan in plans[: len(writing)]:
+            room -= self._draft(plan, room // max(1, len(writing)))
+        return plans
+
+    def _draft(self, plan: _Plan, room: int) -> int:
+        """Add drafted ids to the plan of a writer; returns how many."""
+        running = plan.running
+        left = running.request.sampling.max_new_tokens - running.written - 1
+        fits = self.engine.config.max_seq_len - running.sequence.length - 1
+        most = min(room, left, fits)
+        if running.reader is None or not running.request.draft or most < 1:
+            return 0
+        plan.drafts, plan.after = self.drafter.propose(running.reader, plan.found, most)
+        return len(plan.drafts)
+
+    def _finish(self, plan: _Plan, logits_WV: Logits) -> Piece | None:
+        """Draw as many bytes as the drafts agree with, and one more. None while a prompt is being read."""
+        running = plan.running
+        if running.unread > 0:
+            running.sequence.settle()
+            return None
+        piece = Piece()
+        accepted = 0
+        for row, logits_V in enumerate(logits_WV):
+            drawn = self._draw(running, logits_V, piece)
+            if row < len(plan.drafts):
+                agreed = drawn == plan.drafts[row]
+                self.drafter.learn(plan.after[row - 1] if row else plan.found, agreed)
+            if piece.ended is not None or row == len(plan.drafts) or not agreed:
+                break
+            accepted += 1
+        self._take_back(plan, accepted, piece)
+        if piece.ended is not None:
+            piece.text += running.stream.close()
+            self._leave(running)
+        return piece
+
+    def _draw(self, running: Running, logits_V: Logits, piece: Piece) -> int:
+        """Draw an id, and put it into the text."""
+        constraint = running.request.constraint
+        drawn = running.sampler.draw(logits_V, None if constraint is None else constraint.allowed())
+        running.known.append(drawn.id)
+        running.written += 1
+        piece.drawn.append(drawn)
+        if drawn.id == EOS:
+            piece.ended = STOP
+            return EOS
+        if constraint is not None:
+            constraint.advance(drawn.id)
+        piece.text += running.stream.push(drawn.id)
+        if running.stream.stopped or (constraint is not None and constraint.ended):
+            piece.ended = STOP
+        elif running.written >= running.request.sampling.max_new_tokens:
+            piece.ended = LENGTH
+        return drawn.id
+
+    def _take_back(self, plan: _Plan, accepted: int, piece: Piece) -> None:
+        """Undo the drafts that were not drawn, and go on in a new window where the old one is full."""
+        running, rejected = plan.running, len(plan.drafts) - accepted
+        if rejected:
+            running.sequence.roll_back(rejected)
+            assert running.reader is not None
+            running.reader.restore()
+            if accepted:
+                running.reader.read(plan.drafts[:accepted], quiet=accepted)
+        running.sequence.settle()
+        if piece.ended is None and running.sequence.length == self.engine.config.max_seq_len:
+            running.sequence.close()
+            running.begin()
+
+
+@dataclass
+class _Plan:
+    """What a step reads for a request: ids that are known, and after them drafts."""
+
+    running: Running
+    ids: list[int]
+    found: Found
+    drafts: list[int] = field(default_factory=list)
+    after: list[Found] = field(default_factory=list)
+
+    @property
+    def read(self) -> Read:
+        """For the engine. Logits are wanted where a byte will be drawn: not inside a prompt."""
+        last = self.running.unread == len(self.ids)
+        found = Found(*map(np.concatenate, zip(self.found, *self.after, strict=True))) if self.after else self.found
+        return Read(self.running.sequence, self.ids + self.drafts, found, (len(self.drafts) + 1) if last else 0)

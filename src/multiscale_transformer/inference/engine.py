@@ -1,0 +1,203 @@
+"""The compiled engine: loads a checkpoint without PyTorch and reads new bytes of any number of sequences in one step.
+
+`Engine.new_sequence` begins a text, `Engine.read` reads more of several texts at once (prefill, decoding and verification are
+the same) and says what may come next, `Sequence.roll_back` takes bytes back. Requests, drawing and streaming are built on
+these three (`inference.batching`).
+"""
+
+# Shape suffixes as in `network`.
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from multiscale_transformer.inference.linear import new_activations
+from multiscale_transformer.inference.loading import load_network
+from multiscale_transformer.inference.network import POSITION, SEQUENCE, WANTED, Batch, Network, Work, forward
+from multiscale_transformer.inference.pages import PagePool
+from multiscale_transformer.memory.reader import Found
+from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.vocabulary import VOCAB_SIZE
+
+Logits = npt.NDArray[np.float32]
+
+MOST_ROWS = 64  # of a step
+CACHE_BYTES = 512 << 20
+WORTH_SHARING = 8_000_000  # products of a step from which on several threads are faster than one
+
+
+class Sequence:
+    """One text, as far as it is read: `length` ids, whose state is in `pages`."""
+
+    def __init__(self, pool: PagePool, root: object, ids: Items[int]) -> None:
+        self._pool, self._root = pool, root
+        self.pages = pool.find(root, ids[:-1])
+        self.length = len(self.pages) * pool.page
+        self.ids = list(ids[: self.length])
+        self._settled = len(self.pages)  # pages that others may find
+
+    def settle(self) -> None:
+        """Make full pages findable: what was read will not be taken back."""
+        page = self._pool.page
+        for number in range(self._settled, self.length // page):
+            before = self.pages[number - 1] if number else None
+            self._pool.name(self.pages[number], self._root, before, self.ids[number * page : (number + 1) * page])
+        self._settled = max(self._settled, self.length // page)
+
+    def roll_back(self, count: int) -> None:
+        """Take back the last `count` ids: the state is as if they had never been read.
+
+        Raises ValueError when fewer were read, AxlError when a page that others may use has to be copied and none is free.
+        """
+        if not 0 <= count <= self.length:
+            raise ValueError(f"cannot take back {count} ids: {self.length} were read")
+        self.length -= count
+        del self.ids[self.length :]
+        whole, rest = divmod(self.length, self._pool.page)
+        if rest and whole < self._settled:
+            self.pages[whole] = self._pool.copy(self.pages[whole])
+        self._settled = min(self._settled, whole)
+        while len(self.pages) > whole + bool(rest):
+            self._pool.release(self.pages.pop())
+
+    def close(self) -> None:
+        """Give the pages back; what is in settled ones can be found again."""
+        while self.pages:
+            self._pool.release(self.pages.pop())
+
+
+@dataclass(frozen=True)
+class Read:
+    """More of a sequence to read: `ids`, what the memories say after each, and after how many of the last to give logits."""
+
+    sequence: Sequence
+    ids: Items[int]
+    found: Found
+    wanted: int = 1
+
+
+class Engine:
+    """A model ready to decode. Not safe for several threads at once: one thread owns it (`inference.batching`)."""
+
+    def __init__(self, config: ModelConfig, network: Network, *, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> None:
+        self.config, self.network, self.threads = config, network, threads
+        self.pool = PagePool(config, cache_bytes)
+        self._work = _new_work(config, network, threads)
+        self._helpers = ThreadPoolExecutor(threads - 1, "axl-engine") if threads > 1 else None
+        self._products = config.decode_bytes(dtype_bytes=1.0)
+
+    def new_sequence(self, ids: Items[int], root: object = ()) -> Sequence:
+        """Begin a text with `ids`. Pages of an earlier text that began alike under the same `root` are used again, so that
+        some may be read already (`length`); the last one never is.
+
+        `root` stands for all that the state of a text depends on beside its ids: the memory, and what the memory saw before.
+        """
+        return Sequence(self.pool, root, ids)
+
+    def read(self, reads: Items[Read]) -> list[Logits]:
+        """Read all at once, MOST_ROWS ids together at most; for each, the logits (wanted, V) after its last ids.
+
+        Raises AxlError when the cache is full: then nothing was read.
+        """
+        self._make_room(reads)
+        batch, counts = self._batch(reads)
+        logits_WV = np.empty((sum(counts), VOCAB_SIZE), np.float32)
+        self._forward(batch, logits_WV)
+        for part in reads:
+            part.sequence.length += len(part.ids)
+            part.sequence.ids += part.ids
+        ends = np.cumsum(counts)
+        return [logits_WV[end - count : end] for end, count in zip(ends, counts, strict=True)]
+
+    def close(self) -> None:
+        """Stop the helping threads."""
+        if self._helpers is not None:
+            self._helpers.shutdown()
+
+    def _make_room(self, reads: Items[Read]) -> None:
+        taken: list[tuple[Sequence, int]] = []
+        try:
+            for part in reads:
+                sequence = part.sequence
+                needed = -(-(sequence.length + len(part.ids)) // self.pool.page)
+                while len(sequence.pages) < needed:
+                    sequence.pages.append(self.pool.take())
+                    taken.append((sequence, sequence.pages[-1]))
+        except Exception:
+            for sequence, page in reversed(taken):
+                sequence.pages.remove(page)
+                self.pool.release(page)
+            raise
+
+    def _batch(self, reads: Items[Read]) -> tuple[Batch, list[int]]:
+        count = sum(len(part.ids) for part in reads)
+        if not 0 < count <= MOST_ROWS:
+            raise ValueError(f"a step reads 1 to {MOST_ROWS} ids, got {count}")
+        rows_R3, tokens_R4 = np.empty((count, 3), np.int64), np.empty((count, 4), np.int16)
+        tables = np.zeros((len(reads), max(len(part.sequence.pages) for part in reads)), np.int32)
+        counts: list[int] = []
+        found, first = [], 0
+        for number, part in enumerate(reads):
+            sequence, new = part.sequence, len(part.ids)
+            tables[number, : len(sequence.pages)] = sequence.pages
+            rows = rows_R3[first : first + new]
+            rows[:, SEQUENCE] = number
+            rows[:, POSITION] = np.arange(sequence.length, sequence.length + new)
+            rows[:, WANTED] = -1
+            rows[new - part.wanted :, WANTED] = np.arange(part.wanted) + sum(counts)
+            tokens = tokens_R4[first : first + new]
+            tokens[:, 0] = part.ids
+            tokens[:, 1], tokens[:, 2:] = part.found.symbols_TM[:, 0], part.found.depths_T2
+            counts.append(part.wanted)
+            found.append(part.found[new - part.wanted :])
+            first += new
+        together = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return Batch(rows_R3, tables, tokens_R4, *together), counts
+
+    def _forward(self, batch: Batch, logits_WV: Logits) -> None:
+        arguments = (self.network, self.pool.arrays, batch, self._work, logits_WV)
+        if self._helpers is None or len(batch.rows_R3) * self._products < WORTH_SHARING:
+            forward(*arguments, 0, 1)
+            return
+        self._work.barrier[:] = 0
+        helpers = [self._helpers.submit(forward, *arguments, thread, self.threads) for thread in range(1, self.threads)]
+        forward(*arguments, 0, self.threads)
+        for helper in helpers:
+            helper.result()
+
+
+def load_engine(folder: Path, *, bits: int = 8, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> Engine:
+    """The engine of a checkpoint. Raises AxlError when the folder is no checkpoint or is damaged."""
+    config, network = load_network(folder, bits)
+    return Engine(config, network, threads=threads, cache_bytes=cache_bytes)
+
+
+def _new_work(config: ModelConfig, network: Network, threads: int) -> Work:
+    d, factors = config.d_model, config.downsample_factors
+    wide = max(3 * d, 2 * config.d_ff, 2 * config.cross_ff, len(factors) * d)
+    wider = max(factors[-1], len(factors)) * d
+
+    def floats(*shape: int) -> npt.NDArray[np.float32]:
+        return np.zeros(shape, np.float32)
+
+    inputs = int(network.packed.maps_L9[:, 5].max())
+    return Work(
+        floats(len(factors), MOST_ROWS, d),
+        np.zeros(len(factors), np.int64),
+        np.zeros((len(factors), MOST_ROWS), np.int64),
+        floats(MOST_ROWS, wide),
+        floats(MOST_ROWS, wider),
+        floats(MOST_ROWS, max(d, len(factors))),
+        floats(threads, config.max_seq_len + 2 * network.shape.page),
+        floats(threads, config.head_dim),
+        new_activations(MOST_ROWS, inputs),
+        np.zeros((threads, 20), np.int32),
+        floats(threads, 512),
+        np.zeros(2, np.int64),
+    )

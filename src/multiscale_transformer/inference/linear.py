@@ -1,0 +1,141 @@
+"""Linear maps over packed weights: quantize the activations of a row, multiply in integers, scale back.
+
+A row of activations gets one scale and so does a row of weights, so nothing but one product in floating point happens for
+each output; 4-bit weights have whole-number scales for every BLOCK of them besides (as the K-quants of llama.cpp do).
+"""
+
+# Shape suffixes: M activation rows, K inputs, N outputs, L linear maps.
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from multiscale_transformer.inference.tiles import BLOCK, GROUP, groups, tile_1x1, tile_2x4, tile_4x1
+
+QUANTS_AT, SCALES_AT, ROWS_AT, BIAS_AT, OUTPUTS, INPUTS, USED, BITS, ADDS = range(9)  # columns of `Packed.maps_L9`
+LARGEST_WORD, LARGEST_SMALL = 2047, 127  # of an activation that meets weights of 8 bits, and of 4 (see `packing.MOST_INPUTS`)
+
+Floats = npt.NDArray[np.float32]
+
+
+class Packed(NamedTuple):
+    """All linear maps of a model in four arrays, and where each begins in them (`maps_L9`).
+
+    `quants` are weights of 8 bits (int8) or two of 4 bits a byte, `scales` one number a BLOCK of the latter, `floats` the scale
+    of every weight row and the biases. A bias place of -1 is none. INPUTS are padded with zeros, USED of
+    them count.
+    """
+
+    quants: npt.NDArray[np.uint8]
+    scales: npt.NDArray[np.int16]
+    floats: Floats
+    maps_L9: npt.NDArray[np.int64]
+
+
+class Activations(NamedTuple):
+    """Quantized rows: values (M * K), as int16 or int8 by what they meet, the sums of blocks of the latter, a scale a row."""
+
+    words: npt.NDArray[np.int16]
+    small: npt.NDArray[np.int8]
+    sums: npt.NDArray[np.int16]
+    scales_M: Floats
+
+
+def new_activations(rows: int, most_inputs: int) -> Activations:
+    """Room for `rows` rows of up to `most_inputs`."""
+    count, sums = rows * most_inputs, rows * groups(most_inputs) * GROUP
+    return Activations(
+        np.zeros(count, np.int16), np.zeros(count, np.int8), np.zeros(sums, np.int16), np.zeros(rows, np.float32)
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
+def quantize_row(where, x_K, m, acts):
+    """Round a row of activations to whole numbers for the linear map at `where`: a row of `maps_L9`."""
+    stride, used = where[INPUTS], where[USED]
+    most = np.float32(0.0)
+    for k in range(used):
+        most = max(most, abs(x_K[k]))
+    largest = np.float32(LARGEST_WORD if where[BITS] == 8 else LARGEST_SMALL)
+    acts.scales_M[m] = most / largest
+    inverse = np.float32(0.0) if most == 0.0 else largest / most
+    if where[BITS] == 8:
+        words = acts.words[m * stride : (m + 1) * stride]
+        for k in range(used):
+            words[k] = np.int16(np.rint(x_K[k] * inverse))
+        for k in range(used, stride):
+            words[k] = 0
+        return
+    small = acts.small[m * stride : (m + 1) * stride]
+    for k in range(used):
+        small[k] = np.int8(np.rint(x_K[k] * inverse))
+    for k in range(used, stride):
+        small[k] = 0
+    blocks = (stride + BLOCK * GROUP - 1) // (BLOCK * GROUP) * GROUP
+    for block in range(stride // BLOCK, blocks):
+        acts.sums[m * blocks + block] = 0
+    for block in range(stride // BLOCK):
+        total = np.int32(0)
+        for k in range(block * BLOCK, (block + 1) * BLOCK):
+            total += small[k]
+        acts.sums[m * blocks + block] = total
+
+
+@njit(cache=True, nogil=True)
+def multiply(packed, index, rows, acts, sums, y_MN, thread, threads):
+    """y = W x (+ bias), or y += W x for maps that ADD, for the first `rows` rows; `threads` share the outputs.
+
+    The activations must have been quantized into `acts` before; `sums` is room for 20 numbers of this thread's own.
+    """
+    # One function with everything in it: Numba counts references to arrays at every call, which here would cost more than
+    # the products do.
+    where, quants, scales, floats = packed.maps_L9[index], packed.quants, packed.scales, packed.floats
+    words, small, block_sums, scales_M = acts.words, acts.small, acts.sums, acts.scales_M
+    rows_at, bias_at, outputs = where[ROWS_AT], where[BIAS_AT], where[OUTPUTS]
+    inputs, bits, adds = where[INPUTS], where[BITS], where[ADDS]
+    w_at, w_stride = where[QUANTS_AT], inputs * bits // 8
+    s_at, s_stride = where[SCALES_AT], (inputs + BLOCK * GROUP - 1) // (BLOCK * GROUP) * GROUP
+    share = (outputs // 4 + threads - 1) // threads * 4
+    first = thread * share
+    last = outputs if thread == threads - 1 else min(outputs, first + share)
+    for n in range(first, last, 4):
+        together = min(4, last - n)
+        w, s = w_at + n * w_stride, s_at + n * s_stride
+        m = 0
+        while m < rows:
+            cols = 1
+            if together < 4:
+                for r in range(together):
+                    tile_1x1(
+                        quants, w + r * w_stride, w_stride, scales, s + r * s_stride, s_stride, words, small, block_sums, m,
+                        inputs, bits, sums, 4 * r,
+                    )  # fmt: skip
+            elif rows - m < 4:
+                tile_4x1(
+                    quants, w, w_stride, scales, s, s_stride, words, small, block_sums, m, inputs, bits, sums, 16,
+                )  # fmt: skip
+                for r in range(4):
+                    sums[4 * r] = sums[16 + r]
+            else:
+                cols = 4
+                tile_2x4(
+                    quants, w, w_stride, scales, s, s_stride, words, small, block_sums, m, inputs, bits, sums, 0,
+                )  # fmt: skip
+                tile_2x4(
+                    quants, w + 2 * w_stride, w_stride, scales, s + 2 * s_stride, s_stride, words, small, block_sums, m,
+                    inputs, bits, sums, 8,
+                )  # fmt: skip
+            for r in range(together):
+                scale = floats[rows_at + n + r]
+                for c in range(cols):
+                    value = np.float32(sums[4 * r + c]) * (scale * scales_M[m + c])
+                    if bias_at >= 0:
+                        value += floats[bias_at + n + r]
+                    if adds:
+                        value += y_MN[m + c, n + r]
+                    y_MN[m + c, n + r] = value
+            m += cols

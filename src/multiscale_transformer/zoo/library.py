@@ -1,0 +1,54 @@
+"""The library of the interpreter that runs, as a memory: code that everybody has, so nobody has to ship it.
+
+It is indexed on first use, which takes seconds, and kept in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from multiscale_transformer.data.corpus import load_originals
+from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.index import FORMAT, build_index, load_index
+
+
+def library_folder() -> Path:
+    """Where the index of this interpreter's library is kept: one folder for each library and format of indexes."""
+    library = f"{sysconfig.get_paths()['stdlib']} {sys.version} {FORMAT}"
+    version = ".".join(map(str, sys.version_info[:3]))
+    name = f"python-{version}-{hashlib.sha256(library.encode()).hexdigest()[:8]}"
+    return user_cache_path("axl", appauthor=False) / "indexes" / name
+
+
+def library_is_indexed() -> bool:
+    """Whether `library_index` has nothing left to do."""
+    try:
+        load_index(library_folder())
+    except AxlError:
+        return False
+    return True
+
+
+def library_index() -> Path:
+    """The index of this interpreter's library, built if it is not there, and built again where it is damaged.
+
+    Raises AxlError when the cache folder cannot be written.
+    """
+    folder = library_folder()
+    if library_is_indexed():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    documents, _ = load_originals([STDLIB])
+    try:
+        build_index(folder, documents, [STDLIB])
+    except AxlError:
+        if not library_is_indexed():  # another process may have been faster
+            raise
+    return folder
