@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiscale_transformer.inference import completion
 from multiscale_transformer.inference.completion import stream_text
+from multiscale_transformer.model import generate
 from multiscale_transformer.model.generate import Sampling
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from tiny import TINY, Scripted, model_of
@@ -30,7 +30,7 @@ def pieces(ids: Sequence[int], stops: Sequence[str] = (), between: Callable[[int
             yield drawn
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(completion, "stream_ids", scripted)
+        patch.setattr(generate, "stream_ids", scripted)
         for piece in stream_text(model_of(), [BOS], Sampling(stop=tuple(stop.encode() for stop in stops))):
             shown += [piece]
     return shown

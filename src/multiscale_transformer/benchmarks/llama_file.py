@@ -203,7 +203,7 @@ def _tensor_type(name: str, layers: int, kind: Kind) -> str:
         return "Q6_K"
     if name.endswith(("attn_v.weight", "ffn_down.weight")):
         layer, eighth = int(name.split(".")[1]), layers // 8
-        if layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 1:
+        if layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2:
             return "Q6_K"
     return "Q4_K"
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from multiscale_transformer.cli.console import errors, note, write
+from multiscale_transformer.cli.console import busy, errors, note, write
 from multiscale_transformer.cli.memories import index_folders
 from multiscale_transformer.cli.options import Checkpoint, MemoryFolders, Threads, seed_number
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.folder import read_config
 from multiscale_transformer.zoo.shipped import shipped_model
 
 if TYPE_CHECKING:
     from multiscale_transformer.memory.lookup import CorpusMemory
-    from multiscale_transformer.model.generate import Sampling
-    from multiscale_transformer.model.model import MultiScaleTransformer
+    from multiscale_transformer.model.sampling import Sampling
+
+Writer = Callable[[list[int], "Sampling"], Iterable[str]]  # ids to continue, and how, to pieces of text
 
 SAMPLING = "Sampling"
 SHIPPED_FOLDER = shipped_model()
@@ -38,6 +42,9 @@ def complete(
     explain: Annotated[
         bool, typer.Option("--explain", metavar="", help="Say afterwards which indexed files the text stands in.")
     ] = False,
+    engine: Annotated[
+        Literal["compiled", "torch"], typer.Option(help="Compiled, or the slow reference in PyTorch it is checked against.")
+    ] = "compiled",
     threads: Threads = None,
     temperature: Annotated[
         float, typer.Option(metavar="X", min=0.0, rich_help_panel=SAMPLING, help="0 always takes the likeliest byte.")
@@ -68,11 +75,7 @@ def complete(
         axl complete "def area(r): return " --suffix " * r ** 2" --model checkpoints/mine
         head -n 20 app.py | axl complete - --model checkpoints/mine
     """
-    import torch
-
-    from multiscale_transformer.model.checkpoint import load_model
-    from multiscale_transformer.model.generate import Sampling
-    from multiscale_transformer.training.machine import default_threads
+    from multiscale_transformer.model.sampling import Sampling
 
     if any(not text for text in stop or ()):
         raise AxlError("--stop needs a text of at least one character")
@@ -85,50 +88,73 @@ def complete(
         seed=seed,
         stop=tuple(map(os.fsencode, stop or ())),
     )
-    torch.set_num_threads(threads or default_threads())
-    network = load_model(model)
-    known = memory_for(network, model, memory)
+    config = read_config(model)
+    known = memory_for(config, model, memory)
+    write_text = writer(model, known, compiled=engine == "compiled", threads=threads)
     before = _standard_input() if prompt == "-" else os.fsencode(prompt)
-    written = stream(network, before, None if suffix is None else os.fsencode(suffix), sampling, known)
+    written = stream(write_text, config, before, None if suffix is None else os.fsencode(suffix), sampling)
     if known is not None:
         _explain(known, before, written.encode(), whole=explain)
 
 
-def memory_for(network: MultiScaleTransformer, checkpoint: Path, names: list[str] | None) -> CorpusMemory | None:
+def writer(checkpoint: Path, memory: CorpusMemory | None, *, compiled: bool = True, threads: int | None = None) -> Writer:
+    """What continues ids: the compiled engine, or the reference where it is asked for or the engine fails its test."""
+    if compiled:
+        try:
+            return _compiled(checkpoint, memory, threads or 1)
+        except AxlError as error:
+            note(f"{error}; going on with the reference, which is slower")
+    import torch
+
+    from multiscale_transformer.inference.completion import stream_text
+    from multiscale_transformer.model.checkpoint import load_model
+    from multiscale_transformer.training.machine import default_threads
+
+    torch.set_num_threads(threads or default_threads())
+    network = load_model(checkpoint)
+    return lambda ids, sampling: stream_text(network, ids, sampling, memory)
+
+
+def _compiled(checkpoint: Path, memory: CorpusMemory | None, threads: int) -> Writer:
+    from multiscale_transformer.inference.batching import Batcher, Request
+    from multiscale_transformer.inference.engine import load_engine
+    from multiscale_transformer.inference.selftest import check
+
+    engine = load_engine(checkpoint, threads=threads)
+    with busy("compiling for this CPU, once"):
+        check(engine, checkpoint)
+    batcher = Batcher(engine)
+    return lambda ids, sampling: (piece.text for piece in batcher.stream(Request(ids, sampling, memory)))
+
+
+def memory_for(config: ModelConfig, checkpoint: Path, names: list[str] | None) -> CorpusMemory | None:
     """The indexes named, or the checkpoint's own; none where the model has no use for them or its own is damaged."""
     from multiscale_transformer.memory.lookup import memory_of
 
     if names is None and checkpoint == SHIPPED_FOLDER:
         names = [STDLIB]
     if names:
-        return memory_of(checkpoint, network.config.memory, index_folders(names))
+        return memory_of(checkpoint, config.memory, index_folders(names))
     try:
-        return memory_of(checkpoint, network.config.memory, None)
+        return memory_of(checkpoint, config.memory, None)
     except AxlError as error:
         note(f"{error}; the model goes on without its memory")
         return None
 
 
-def stream(
-    network: MultiScaleTransformer,
-    before: bytes,
-    after: bytes | None,
-    sampling: Sampling,
-    memory: CorpusMemory | None = None,
-) -> str:
-    """Write `before`, what `network` puts behind it as it comes, and `after`; returns what is new."""
+def stream(write_text: Writer, config: ModelConfig, before: bytes, after: bytes | None, sampling: Sampling) -> str:
+    """Write `before`, what the model puts behind it as it comes, and `after`; returns what is new."""
     from multiscale_transformer.data.fim import fim_ids
-    from multiscale_transformer.inference.completion import stream_text
     from multiscale_transformer.model.vocabulary import ByteTokenizer
 
-    room = network.config.max_seq_len - 4  # BOS and the three marks
+    room = config.max_seq_len - 4  # BOS and the three marks
     given = len(before) + len(after or b"")
     if given > room:
         note(f"the text is {given:,} bytes; the model reads the {room:,} nearest to the gap")
     ids = ByteTokenizer().encode(before, add_bos=True) if after is None else fim_ids(*_fitting(before, after, room))
     write(before.decode("utf-8", "replace"), dim=True)
     last, written = before[-1:].decode("ascii", "replace"), ""
-    for piece in stream_text(network, ids, sampling, memory):
+    for piece in write_text(ids, sampling):
         write(piece)
         last = piece
         written += piece

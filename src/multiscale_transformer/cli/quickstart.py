@@ -23,10 +23,10 @@ def quickstart(
     Nothing is downloaded. The size is the one that this machine can train in --minutes.
     """
     from multiscale_transformer.cli import steps
-    from multiscale_transformer.cli.complete import memory_for, stream
+    from multiscale_transformer.cli.complete import memory_for, stream, writer
     from multiscale_transformer.data.sources import STDLIB
-    from multiscale_transformer.model.checkpoint import load_model
-    from multiscale_transformer.model.generate import Sampling
+    from multiscale_transformer.model.folder import read_config
+    from multiscale_transformer.model.sampling import Sampling
     from multiscale_transformer.training.machine import default_threads
     from multiscale_transformer.training.run import free_folder
 
@@ -42,7 +42,7 @@ def quickstart(
     request = steps.new_request(recipe, corpus, place, minutes=minutes, threads=threads)
     steps.run(request, corpus)
     prose("\nIt writes (a model this small knows the look of code, not its meaning):\n")
-    network = load_model(place)
     sampling = Sampling(max_new_tokens=240, temperature=0.4, top_p=0.95, seed=0)
-    stream(network, PROMPT.encode(), None, sampling, memory_for(network, place, None))
+    config = read_config(place)
+    stream(writer(place, memory_for(config, place, None)), config, PROMPT.encode(), None, sampling)
     steps.show_next(place, command("train", "--data", "PATH/TO/YOUR/CODE", "--minutes", "20"))

@@ -1,0 +1,97 @@
+"""Does the compiled engine say what the reference says? Asked at every load, answered in milliseconds.
+
+The reference's logits for a fixed text are computed once for a checkpoint (that takes PyTorch, and a few seconds) and kept in
+the user's cache folder under what the checkpoint holds. At load the engine reads the same text; when its distributions are
+further from the reference's than rounding explains, it must not be used.
+"""
+
+# Shape suffixes: T bytes, V vocabulary.
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from platformdirs import user_cache_path
+
+from multiscale_transformer import files
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.inference.engine import Engine, Read
+from multiscale_transformer.memory.reader import found_nothing
+from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE
+from multiscale_transformer.model.vocabulary import BOS
+
+Logits = npt.NDArray[np.float32]
+
+PROBE = b"def area(self, radius: float) -> float:\n    return 3.14"
+MOST_DIVERGENCE = 0.05  # bits a byte: int8 gives 0.0001 to 0.001, 4 bits up to 0.03, an error of the code whole bits
+_WHOLE_HASH = 64 << 20  # bytes of weights up to which all of them are hashed
+
+
+def divergence(engine: Engine, folder: Path) -> float:
+    """Mean Kullback-Leibler divergence, in bits, of the engine's distributions for the probe from the reference's."""
+    ids = [BOS, *PROBE]
+    sequence = engine.new_sequence(ids, object())
+    (logits_TV,) = engine.read([Read(sequence, ids, found_nothing(len(ids)), len(ids))])
+    sequence.close()
+    ours_TV, theirs_TV = (_log_softmax(logits) for logits in (logits_TV, reference_logits(folder)))
+    return float((np.exp(theirs_TV) * (theirs_TV - ours_TV)).sum(-1).mean() / np.log(2))
+
+
+def check(engine: Engine, folder: Path) -> None:
+    """Raise AxlError when the engine strays from the reference."""
+    found = divergence(engine, folder)
+    if not found <= MOST_DIVERGENCE:
+        raise AxlError(
+            f"the compiled engine strays from the reference by {found:.2g} bits a byte on this machine; use --engine torch and "
+            "report it"
+        )
+
+
+def reference_logits(folder: Path) -> Logits:
+    """The reference's logits (T, V) for the probe, from the cache or computed now."""
+    kept = user_cache_path("axl", appauthor=False) / "probes" / f"{_key(folder)}.npy"
+    try:
+        logits: Logits = np.load(kept)
+        return logits
+    except (OSError, ValueError):
+        logits = _compute(folder)
+    with contextlib.suppress(AxlError):  # a cache that cannot be written costs the next load a few seconds, and nothing else
+        files.write_with(kept, lambda temporary: _save(temporary, logits))
+    return logits
+
+
+def _compute(folder: Path) -> Logits:
+    import torch
+
+    from multiscale_transformer.model.checkpoint import load_model
+
+    with torch.inference_mode():
+        logits: Logits = load_model(folder)(torch.tensor([[BOS, *PROBE]]))[0].numpy()
+    return logits
+
+
+def _save(path: Path, logits: Logits) -> None:
+    with path.open("wb") as file:
+        np.save(file, logits)
+
+
+def _key(folder: Path) -> str:
+    """A name for what the checkpoint holds; of a large one its ends, size and time stand for the weights."""
+    weights, digest = folder / WEIGHTS_FILE, hashlib.sha256(PROBE + (folder / CONFIG_FILE).read_bytes())
+    status = weights.stat()
+    with weights.open("rb") as file:
+        if status.st_size <= _WHOLE_HASH:
+            digest.update(file.read())
+        else:
+            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode() + file.read(1 << 20))
+    return digest.hexdigest()
+
+
+def _log_softmax(logits_TV: Logits) -> npt.NDArray[np.float64]:
+    wide_TV = logits_TV.astype(np.float64)
+    wide_TV -= wide_TV.max(-1, keepdims=True)
+    return wide_TV - np.log(np.exp(wide_TV).sum(-1, keepdims=True))  # type: ignore[no-any-return]
