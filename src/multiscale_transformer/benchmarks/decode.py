@@ -1,0 +1,222 @@
+"""How fast the engine reads and writes, beside PyTorch and beside llama.cpp on a llama of the same number of parameters.
+
+All contenders take turns in every round, and what is quoted are medians and ratios of them: this machine is shared. llama.cpp
+runs in a process of its own; its model has random weights, as ours has where no checkpoint is given, for the speed does not
+depend on them (but for drafts, which need a trained model and its memory: `measure_drafting`).
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from multiscale_transformer.benchmarks.llama import LlamaProcess, llama_process
+from multiscale_transformer.benchmarks.llama_file import llama_shape, quantize, write_byte_llama
+from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.inference.batching import Batcher, Request
+from multiscale_transformer.inference.engine import Engine, load_engine
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.model.cache import Cache
+from multiscale_transformer.model.checkpoint import save_model
+from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.sampling import Sampling
+from multiscale_transformer.model.vocabulary import BOS, EOS
+
+PROMPT, WRITTEN = 256, 128  # bytes before what is timed, and bytes that are
+PREFILLED = 1024
+MANY = (1, 4, 16)  # requests at once
+EAGER_WRITTEN = 24  # of PyTorch, which is slow and steady
+QUANTS = ("F16", "Q8_0", "Q4_K_M")
+_NO_END = {EOS: -100.0}
+
+Rates = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One thing that can be timed: its name, and a call that returns bytes per second."""
+
+    name: str
+    rate: Callable[[], float]
+
+
+def measure_decoding(
+    config: ModelConfig, rounds: int, *, threads: tuple[int, ...] = (1, 2), peers: bool = True, eager: bool = True
+) -> dict[str, Any]:
+    """Median bytes per second by contender, for a model of this shape with random weights."""
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as open_ones:
+        folder = Path(scratch) / "ours"
+        torch.manual_seed(0)
+        model = _with_a_say(MultiScaleTransformer(config)).eval()
+        save_model(model, folder)
+        timed = [*_eager(model)] if eager else []
+        for bits in (8, 4):
+            for count in threads:
+                engine = load_engine(folder, bits=bits, threads=count)
+                open_ones.callback(engine.close)
+                timed += _ours(engine, f"axl {bits} bits, {_threads(count)}")
+        if peers:
+            for kind, count, peer in _llamas(Path(scratch), config.parameters(), config.d_model, threads, open_ones):
+                timed += _theirs(peer, f"llama.cpp {kind}, {_threads(count)}")
+        rates = _interleaved(timed, rounds)
+    return {
+        "parameters": config.parameters(),
+        "rounds": rounds,
+        "bytes_per_second": {name: statistics.median(values) for name, values in rates.items()},
+        "all": rates,
+    }
+
+
+def measure_drafting(engine: Engine, memory: CorpusMemory, held_out: Documents, rounds: int) -> dict[str, float]:
+    """Median bytes per second on held-out code, with drafts and without, and how many bytes a step wrote."""
+    rates: Rates = {"with drafts": [], "without": []}
+    batcher, steps, written = Batcher(engine), 0, 0
+    for number in range(rounds):
+        content = held_out[number * 7 % len(held_out)]
+        begin = max(0, len(content) // 2 - 1000)
+        prompt = [BOS] * (begin == 0) + list(content[begin : len(content) // 2])
+        for name, draft in (("with drafts", True), ("without", False)):
+            rate, count = _timed_request(batcher, Request(prompt, _greedy(WRITTEN), memory, draft=draft))
+            rates[name].append(rate)
+            if draft:
+                steps, written = steps + count, written + WRITTEN
+    return {**{name: statistics.median(values) for name, values in rates.items()}, "bytes_per_step": written / steps}
+
+
+def time_to_first_byte(engine: Engine, prompt: list[int], rounds: int) -> dict[str, float]:
+    """Median seconds to the first byte after a prompt that nothing is known of, and after one that was read before."""
+    cold, warm, batcher = [], [], Batcher(engine)
+    for number in range(rounds):
+        text = [BOS, number % 256, number // 256, *prompt]
+        for times in (cold, warm):
+            begin = time.perf_counter()
+            stream = batcher.stream(Request(text, _greedy(1)))
+            next(stream)
+            times.append(time.perf_counter() - begin)
+            list(stream)
+    return {"cold": statistics.median(cold), "warm": statistics.median(warm)}
+
+
+def _ours(engine: Engine, name: str) -> Iterator[Timed]:
+    batcher = Batcher(engine)
+    prompt = [BOS, *(n * 7 % 256 for n in range(PROMPT))]
+    for count in MANY:
+        yield Timed(f"{name}, {count} at once", lambda count=count: _rate(batcher, prompt, count))  # type: ignore[misc]
+    yield Timed(f"{name}, prefill", lambda: _prefill(batcher))
+
+
+def _rate(batcher: Batcher, prompt: list[int], count: int) -> float:
+    """Bytes per second of `count` requests together, once all have read their prompts."""
+    requests = [Request([*prompt, number], _greedy(WRITTEN)) for number in range(count)]
+    for request in requests:
+        batcher.submit(request)
+    writing: set[Request] = set()
+    while len(writing) < count and batcher.busy:
+        writing |= {request for request, _ in batcher.step()}
+    begin, written = time.perf_counter(), 0
+    while batcher.busy:
+        written += sum(len(piece.drawn) for _, piece in batcher.step())
+    return written / (time.perf_counter() - begin)
+
+
+def _prefill(batcher: Batcher) -> float:
+    prompt = torch.randint(0, 256, (PREFILLED,)).tolist()
+    begin = time.perf_counter()
+    list(batcher.stream(Request(prompt, _greedy(1))))
+    return PREFILLED / (time.perf_counter() - begin)
+
+
+def _timed_request(batcher: Batcher, request: Request) -> tuple[float, int]:
+    """Bytes per second after the first step that wrote, and the number of steps."""
+    stream = batcher.stream(request)
+    next(stream)
+    begin, written, steps = time.perf_counter(), 0, 1
+    for piece in stream:
+        written += len(piece.drawn)
+        steps += 1
+    return written / (time.perf_counter() - begin), steps
+
+
+def _eager(model: MultiScaleTransformer) -> Iterator[Timed]:
+    @torch.inference_mode()
+    def rate() -> float:
+        cache = Cache(model.config)
+        model(torch.randint(0, 256, (1, PROMPT)), cache)
+        begin = time.perf_counter()
+        for _ in range(EAGER_WRITTEN):
+            model(torch.randint(0, 256, (1, 1)), cache)
+        return EAGER_WRITTEN / (time.perf_counter() - begin)
+
+    def on(threads: int) -> float:
+        torch.set_num_threads(threads)
+        return rate()
+
+    for threads in (1, 2):
+        yield Timed(f"PyTorch eager, {_threads(threads)}, 1 at once", lambda threads=threads: on(threads))  # type: ignore[misc]
+
+
+def _theirs(peer: LlamaProcess, name: str) -> Iterator[Timed]:
+    yield Timed(f"{name}, 1 at once", lambda: 1 / peer.decode(WRITTEN, PROMPT))
+    for count in MANY[1:]:
+        yield Timed(f"{name}, {count} at once", lambda count=count: peer.decode_many(count, WRITTEN, PROMPT))  # type: ignore[misc]
+    yield Timed(f"{name}, prefill", lambda: 1 / peer.prefill(PREFILLED))
+
+
+def _llamas(
+    scratch: Path, parameters: int, width: int, threads: tuple[int, ...], open_ones: ExitStack
+) -> Iterator[tuple[str, int, LlamaProcess]]:
+    plain = scratch / "llama-F16.gguf"
+    write_byte_llama(plain, llama_shape(parameters, width), seed=0)
+    for kind in QUANTS:
+        path = scratch / f"llama-{kind}.gguf"
+        if kind != "F16":
+            quantize(plain, path, kind)  # type: ignore[arg-type]
+        for count in threads:
+            yield kind, count, open_ones.enter_context(llama_process(path, count, slots=max(MANY)))
+
+
+def _interleaved(timed: list[Timed], rounds: int) -> Rates:
+    """Every contender once a round; a round before the first is thrown away."""
+    rates: Rates = {contender.name: [] for contender in timed}
+    for number in range(rounds + 1):
+        for contender in timed:
+            rate = contender.rate()
+            if number:
+                rates[contender.name].append(rate)
+    return rates
+
+
+def _greedy(count: int) -> Sampling:
+    return Sampling(temperature=0.0, max_new_tokens=count, logit_bias=_NO_END)
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread" if count == 1 else f"{count} threads"
+
+
+@torch.no_grad()
+def _with_a_say(model: MultiScaleTransformer) -> MultiScaleTransformer:
+    """Fresh output maps are zero; give them numbers, so that nothing is skipped or saved by zeros."""
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and float(parameter.abs().max()) == 0.0:
+            parameter.normal_(std=0.02)
+    return model
+
+
+@contextmanager
+def trained(folder: Path, bits: int, threads: int) -> Iterator[Engine]:
+    """The engine of a checkpoint for a while."""
+    engine = load_engine(folder, bits=bits, threads=threads)
+    try:
+        yield engine
+    finally:
+        engine.close()
