@@ -239,6 +239,8 @@ def test_a_pattern_that_gets_too_complex_while_writing_is_refused_in_one_line() 
         write()
     assert "\n" not in str(caught.value)
     assert not constraint.ended
+    with pytest.raises(AxlError, match="too many expressions"):
+        constraint.allowed()
 
 
 def test_without_llguidance_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.recall import Recall, joined, nothing
 from multiscale_transformer.model.sources import CANDIDATE_COUNT, CONTEXT_DEPTHS, CORPUS_DEPTHS, NO_CANDIDATE, SOURCES, STATES
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
+from multiscale_transformer.model.window import window_start
 
 T = 24
 
@@ -134,7 +135,7 @@ def test_generation_reads_the_memory_at_every_step_and_through_a_full_context() 
     begin = 0
     for at, drawn in enumerate(written, len(prompt)):
         if at - begin > longest:
-            begin = at - longest // 2
+            begin = window_start(at, longest, full=True)
         with torch.no_grad():
             logits = model(torch.tensor([all_ids[begin:at]]), recall=recall[:, begin:at])[0, -1]
         logits[[256, 0x11, 0x12, 0x13]] = -torch.inf

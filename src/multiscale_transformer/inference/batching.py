@@ -77,10 +77,10 @@ class Running:
         self.cancelled = False
         self.begin()
 
-    def begin(self) -> None:
-        """Read the window that ends with the newest id: as a whole, but for pages that are there already."""
+    def begin(self, *, full: bool = False) -> None:
+        """Read the window that ends with the newest id, but for pages that are there already; `full` says the last one is."""
         request, context = self.request, self._engine.config.max_seq_len
-        self.start = window_start(len(self.known), context)
+        self.start = window_start(len(self.known), context, full=full)
         memory = request.memory if self._engine.config.memory else None
         before = (
             hashlib.sha256(np.array(self.known[: self.start], np.int16).tobytes()).hexdigest() if self.start and memory else ""
@@ -267,7 +267,7 @@ class Batcher:
         running.sequence.settle()
         if piece.ended is None and running.sequence.length == self.engine.config.max_seq_len:
             running.sequence.close()
-            running.begin()
+            running.begin(full=True)
 
 
 @dataclass

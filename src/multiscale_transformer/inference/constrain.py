@@ -125,9 +125,9 @@ def _tokenizer() -> LLTokenizer:
 
 def _matcher(kind: str, grammar: str) -> LLMatcher:
     """A matcher at the beginning of its text; the first mask shows whether any text fits."""
-    from llguidance import LLMatcher, LLParserLimits
+    from llguidance import LLMatcher
 
-    matcher = LLMatcher(_tokenizer(), grammar, log_level=0, limits=LLParserLimits(verbose_errors=False))
+    matcher = LLMatcher(_tokenizer(), grammar, log_level=0)
     if matcher.is_error():
         raise _refused(kind, matcher.get_error())
     matcher.compute_logit_bias()

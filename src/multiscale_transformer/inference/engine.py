@@ -21,6 +21,7 @@ from multiscale_transformer.inference.linear import new_activations
 from multiscale_transformer.inference.loading import load_network
 from multiscale_transformer.inference.network import POSITION, SEQUENCE, WANTED, Batch, Network, Work, forward
 from multiscale_transformer.inference.pages import PagePool
+from multiscale_transformer.inference.tiles import ROWS
 from multiscale_transformer.memory.reader import Found
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
@@ -107,13 +108,13 @@ class Engine:
         """
         self._make_room(reads)
         batch, counts = self._batch(reads)
-        logits_WV = np.empty((sum(counts), VOCAB_SIZE), np.float32)
+        logits_WV = np.empty((sum(counts), -(-VOCAB_SIZE // ROWS) * ROWS), np.float32)
         self._forward(batch, logits_WV)
         for part in reads:
             part.sequence.length += len(part.ids)
             part.sequence.ids += part.ids
         ends = np.cumsum(counts)
-        return [logits_WV[end - count : end] for end, count in zip(ends, counts, strict=True)]
+        return [logits_WV[end - count : end, :VOCAB_SIZE] for end, count in zip(ends, counts, strict=True)]
 
     def close(self) -> None:
         """Stop the helping threads."""
@@ -197,7 +198,6 @@ def _new_work(config: ModelConfig, network: Network, threads: int) -> Work:
         floats(threads, config.max_seq_len + 2 * network.shape.page),
         floats(threads, config.head_dim),
         new_activations(MOST_ROWS, inputs),
-        np.zeros((threads, 20), np.int32),
         floats(threads, 512),
         np.zeros(2, np.int64),
     )

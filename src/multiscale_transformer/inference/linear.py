@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from multiscale_transformer.inference.tiles import BLOCK, GROUP, groups, tile_1x1, tile_2x4, tile_4x1
+from multiscale_transformer.inference.tiles import BLOCK, GROUP, ROWS, groups, tile_of_1, tile_of_2
 
 QUANTS_AT, SCALES_AT, ROWS_AT, BIAS_AT, OUTPUTS, INPUTS, USED, BITS, ADDS = range(9)  # columns of `Packed.maps_L9`
 LARGEST_WORD, LARGEST_SMALL = 2047, 127  # of an activation that meets weights of 8 bits, and of 4 (see `packing.MOST_INPUTS`)
@@ -86,56 +86,28 @@ def quantize_row(where, x_K, m, acts):
 
 
 @njit(cache=True, nogil=True)
-def multiply(packed, index, rows, acts, sums, y_MN, thread, threads):
+def multiply(packed, index, rows, acts, y_MN, thread, threads):
     """y = W x (+ bias), or y += W x for maps that ADD, for the first `rows` rows; `threads` share the outputs.
 
-    The activations must have been quantized into `acts` before; `sums` is room for 20 numbers of this thread's own.
+    The activations must have been quantized into `acts` before. Outputs come in fours: rows of `y_MN` must have room for that.
     """
-    # One function with everything in it: Numba counts references to arrays at every call, which here would cost more than
-    # the products do.
     where, quants, scales, floats = packed.maps_L9[index], packed.quants, packed.scales, packed.floats
     words, small, block_sums, scales_M = acts.words, acts.small, acts.sums, acts.scales_M
-    rows_at, bias_at, outputs = where[ROWS_AT], where[BIAS_AT], where[OUTPUTS]
-    inputs, bits, adds = where[INPUTS], where[BITS], where[ADDS]
-    w_at, w_stride = where[QUANTS_AT], inputs * bits // 8
-    s_at, s_stride = where[SCALES_AT], (inputs + BLOCK * GROUP - 1) // (BLOCK * GROUP) * GROUP
-    share = (outputs // 4 + threads - 1) // threads * 4
-    first = thread * share
-    last = outputs if thread == threads - 1 else min(outputs, first + share)
-    for n in range(first, last, 4):
-        together = min(4, last - n)
-        w, s = w_at + n * w_stride, s_at + n * s_stride
-        m = 0
-        while m < rows:
-            cols = 1
-            if together < 4:
-                for r in range(together):
-                    tile_1x1(
-                        quants, w + r * w_stride, w_stride, scales, s + r * s_stride, s_stride, words, small, block_sums, m,
-                        inputs, bits, sums, 4 * r,
-                    )  # fmt: skip
-            elif rows - m < 4:
-                tile_4x1(
-                    quants, w, w_stride, scales, s, s_stride, words, small, block_sums, m, inputs, bits, sums, 16,
-                )  # fmt: skip
-                for r in range(4):
-                    sums[4 * r] = sums[16 + r]
-            else:
-                cols = 4
-                tile_2x4(
-                    quants, w, w_stride, scales, s, s_stride, words, small, block_sums, m, inputs, bits, sums, 0,
-                )  # fmt: skip
-                tile_2x4(
-                    quants, w + 2 * w_stride, w_stride, scales, s + 2 * s_stride, s_stride, words, small, block_sums, m,
-                    inputs, bits, sums, 8,
-                )  # fmt: skip
-            for r in range(together):
-                scale = floats[rows_at + n + r]
-                for c in range(cols):
-                    value = np.float32(sums[4 * r + c]) * (scale * scales_M[m + c])
-                    if bias_at >= 0:
-                        value += floats[bias_at + n + r]
-                    if adds:
-                        value += y_MN[m + c, n + r]
-                    y_MN[m + c, n + r] = value
-            m += cols
+    outputs, inputs, bits, adds = where[OUTPUTS], where[INPUTS], where[BITS], where[ADDS]
+    w_stride, s_stride = inputs * bits // 8, (inputs + BLOCK * GROUP - 1) // (BLOCK * GROUP) * GROUP
+    share = (outputs // ROWS + threads - 1) // threads * ROWS
+    y_stride = y_MN.shape[1]
+    for n in range(thread * share, min(outputs, (thread + 1) * share), ROWS):
+        w_at, s_at = where[QUANTS_AT] + n * w_stride, where[SCALES_AT] + n * s_stride
+        rows_at, bias_at = where[ROWS_AT] + n, where[BIAS_AT] + (n if where[BIAS_AT] >= 0 else 0)
+        for m in range(0, rows - 1, 2):
+            tile_of_2(
+                quants, w_at, w_stride, scales, s_at, s_stride, words, small, block_sums, m, inputs, bits, floats, rows_at,
+                bias_at, scales_M, y_MN, m * y_stride + n, y_stride, adds,
+            )  # fmt: skip
+        if rows % 2:
+            m = rows - 1
+            tile_of_1(
+                quants, w_at, w_stride, scales, s_at, s_stride, words, small, block_sums, m, inputs, bits, floats, rows_at,
+                bias_at, scales_M, y_MN, m * y_stride + n, y_stride, adds,
+            )  # fmt: skip

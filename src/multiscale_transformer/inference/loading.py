@@ -15,6 +15,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.network import Maps, Network, Shape, Tables
 from multiscale_transformer.inference.packing import MOST_INPUTS, Packer
 from multiscale_transformer.inference.recollection import FusionTables
+from multiscale_transformer.inference.tiles import ROWS
 from multiscale_transformer.inference.vectors import LANES
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import WEIGHTS_FILE, read_config
@@ -76,6 +77,8 @@ _CROSS_PARTS = ("query", "key_value", "out", "feed_forward.w13", "feed_forward.w
 
 def build_network(config: ModelConfig, weights: Weights, bits: Mapping[str, int] | int = 8) -> Network:
     """Pack `weights` (by their names in a checkpoint) into a `Network`. Raises AxlError when one is missing."""
+    if config.d_model % ROWS or config.d_ff % 2 or config.cross_ff % 2:
+        raise AxlError(f"the compiled engine takes widths in steps of {ROWS}: d_model {config.d_model}, d_ff {config.d_ff}")
     packer, numbers = Packer(), {}
     try:
         for name in linear_names(config):

@@ -19,7 +19,7 @@ from numba import njit
 from multiscale_transformer.inference.attention import attend, normalise_and_turn, store_row
 from multiscale_transformer.inference.linear import OUTPUTS, Activations, Packed, multiply, quantize_row
 from multiscale_transformer.inference.recollection import FusionTables, fuse_memory
-from multiscale_transformer.inference.scalars import from_bf16, inner, loose, meet, to_bf16
+from multiscale_transformer.inference.scalars import borrowed, exp_nonpositive, from_bf16, inner, loose, meet, to_bf16
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -109,7 +109,6 @@ class Work(NamedTuple):
     scores: Floats  # (threads, positions)
     turned: Floats  # (threads, D)
     acts: Activations
-    sums: npt.NDArray[np.int32]  # (threads, 16)
     scratch: Floats
     barrier: Ints
 
@@ -117,6 +116,11 @@ class Work(NamedTuple):
 @njit(cache=True, nogil=True)
 def forward(net, pages, batch, work, logits_WV, thread, threads):
     """Read the batch; write logits of the wanted rows. To be called by all `threads` at once, each with its number."""
+    _step(borrowed(net), borrowed(pages), borrowed(batch), borrowed(work), borrowed(logits_WV), thread, threads)
+
+
+@inner
+def _step(net, pages, batch, work, logits_WV, thread, threads):
     _arrange(net, pages, batch, work, thread, threads)
     shape = net.shape
     for scale in range(len(shape.factors_S)):
@@ -195,7 +199,7 @@ def _linear(net, index, x, count, work, y, thread, threads):
     for n in range(thread, count, threads):
         quantize_row(net.packed.maps_L9[index], x[n], n, work.acts)
     meet(work.barrier, threads)
-    multiply(net.packed, index, count, work.acts, work.sums[thread], y, thread, threads)
+    multiply(net.packed, index, count, work.acts, y, thread, threads)
     meet(work.barrier, threads)
 
 
@@ -253,7 +257,9 @@ def _swiglu(x, count, width, thread, threads):
     for n in range(thread, count, threads):
         for f in range(width):
             gate = x[n, f]
-            x[n, f] = gate / (np.float32(1.0) + np.exp(-gate)) * x[n, width + f]
+            small = exp_nonpositive(-abs(gate))
+            sigmoid = (np.float32(1.0) if gate >= 0 else small) / (np.float32(1.0) + small)
+            x[n, f] = gate * sigmoid * x[n, width + f]
 
 
 @inner

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiscale_transformer.inference.linear import Packed
-from multiscale_transformer.inference.tiles import BLOCK, CHUNK, GROUP, groups
+from multiscale_transformer.inference.tiles import BLOCK, CHUNK, GROUP, ROWS, groups
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,7 +33,7 @@ class Packer:
     def add(self, weight_NK: Floats, bias_N: Floats | None, bits: int, *, adds: bool = False) -> int:
         """Pack a map in 8 or 4 bits a weight; returns its number. With `adds` its result is added to what is there."""
         used = weight_NK.shape[1]
-        weight_NK = np.pad(weight_NK, ((0, 0), (0, -used % CHUNK)))
+        weight_NK = np.pad(weight_NK, ((0, -len(weight_NK) % ROWS), (0, -used % CHUNK)))
         scales_NG = np.zeros((0, 0), np.int16)
         if bits == 8:
             quants, rows_N = pack_8(weight_NK)
@@ -47,7 +47,7 @@ class Packer:
         bias_at = -1
         if bias_N is not None:
             bias_at = _length(self.floats)
-            self.floats.append(bias_N.astype(np.float32))
+            self.floats.append(np.pad(bias_N.astype(np.float32), (0, len(weight_NK) - len(bias_N))))
         self.maps.append((*places, bias_at, *weight_NK.shape, used, bits, adds))
         return len(self.maps) - 1
 
@@ -94,7 +94,7 @@ def pack_4(weight_NK: Floats) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
 
 
 def unpacked(packed: Packed, index: int) -> Floats:
-    """The weights of a map as they are used, (N, USED): for tests and for measuring what rounding costs."""
+    """The weights of a map as they are used, (N, USED), N a multiple of ROWS: for tests and to measure rounding."""
     quants_at, scales_at, rows_at, _, outputs, inputs, used, bits, _ = map(int, packed.maps_L9[index])
     rows_N = packed.floats[rows_at : rows_at + outputs]
     if bits == 8:

@@ -7,11 +7,11 @@ Numba has no vectors of its own, so the loops are written in LLVM's and compiled
 multiply-add instructions of AVX2 on x86, with whatever LLVM finds for the same sums elsewhere.
 """
 
-# Shape suffixes: R weight rows, C activation rows, K inputs.
+# Indices: r weight rows, c activation rows.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding
 from llvmlite import ir
@@ -19,6 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+ROWS = 4  # weight rows of a tile
 LANES = 16  # products of two bytes each at once
 BLOCK = 32  # weights of 4 bits that share a scale
 CHUNK = 2 * BLOCK  # and as many lie together: a block in the low bits of 32 bytes, the next one in the high bits
@@ -26,6 +27,7 @@ GROUP = 8  # scales, and sums of activations, are padded to groups of as many
 
 _HAS_AVX2 = bool(llvmlite.binding.get_host_cpu_features().get("avx2"))
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+_F32 = ir.FloatType()
 
 
 def vector(kind: Any, lanes: int) -> Any:
@@ -42,7 +44,7 @@ def splat(builder: Any, value: Any, lanes: int) -> Any:
 def load(builder: Any, pointer: Any, kind: Any, lanes: int) -> Any:
     """A vector from memory, aligned like one number."""
     loaded = builder.load(builder.bitcast(pointer, vector(kind, lanes).as_pointer()))
-    loaded.align = kind.width // 8
+    loaded.align = 4 if kind is _F32 else kind.width // 8
     return loaded
 
 
@@ -78,29 +80,36 @@ def _bytes(builder: Any, numbers: Any, x: Any) -> Any:
 
 
 class _Tile:
-    """Writes the code of one tile: the sums of `rows` weight rows with `cols` activation rows."""
+    """Writes the code of one tile: ROWS outputs of `cols` activation rows."""
 
-    def __init__(self, context: Any, builder: Any, kinds: Any, args: Any, rows: int, cols: int) -> None:
+    def __init__(self, context: Any, builder: Any, kinds: Any, args: Any, cols: int) -> None:
         self.builder = builder
-        weights, w_at, w_stride, scales, s_at, s_stride, words, small, sums, first, self.inputs, self.bits, out, out_at = args
+        names = Arguments._fields
+        at = Arguments(*args)
 
-        def pointers(number: int, array: Any, at: Any, stride: Any, count: int) -> list[Any]:
-            data = context.make_array(kinds[number])(context, builder, array).data
-            return [builder.gep(data, [builder.add(at, builder.mul(stride, _I64(n)))]) for n in range(count)]
+        def pointer(name: str, place: Any) -> Any:
+            kind = kinds[names.index(name)]
+            return builder.gep(context.make_array(kind)(context, builder, getattr(at, name)).data, [place])
 
+        def pointers(name: str, place: Any, stride: Any, count: int) -> list[Any]:
+            return [pointer(name, builder.add(place, builder.mul(stride, _I64(n)))) for n in range(count)]
+
+        self.inputs, self.bits, self.bias_at, self.adds = at.inputs, at.bits, at.bias_at, at.adds
         self.groups = builder.udiv(builder.add(self.inputs, _I64(BLOCK * GROUP - 1)), _I64(BLOCK * GROUP))
         blocks = builder.mul(self.groups, _I64(GROUP))
-        x_at = builder.mul(first, self.inputs)
-        self.weights = pointers(0, weights, w_at, w_stride, rows)
-        self.scales = pointers(3, scales, s_at, s_stride, rows)
-        self.words = pointers(6, words, x_at, self.inputs, cols)
-        self.small = pointers(7, small, x_at, self.inputs, cols)
-        self.block_sums = pointers(8, sums, builder.mul(first, blocks), blocks, cols)
-        self.out = builder.gep(context.make_array(kinds[12])(context, builder, out).data, [out_at])
-        zero = ir.Constant(vector(_I32, LANES // 2), None)
-        self.totals = [[cgutils.alloca_once_value(builder, zero) for _ in range(cols)] for _ in range(rows)]
-        zero = ir.Constant(vector(_I32, GROUP // 2), None)
-        self.offsets = [[cgutils.alloca_once_value(builder, zero) for _ in range(cols)] for _ in range(rows)]
+        x_at = builder.mul(at.first, self.inputs)
+        self.weights = pointers("quants", at.w_at, at.w_stride, ROWS)
+        self.scales = pointers("scales", at.s_at, at.s_stride, ROWS)
+        self.words = pointers("words", x_at, self.inputs, cols)
+        self.small = pointers("small", x_at, self.inputs, cols)
+        self.block_sums = pointers("sums", builder.mul(at.first, blocks), blocks, cols)
+        self.row_scales = pointer("floats", at.rows_at)
+        self.bias = pointer("floats", builder.select(builder.icmp_signed("<", at.bias_at, _I64(0)), _I64(0), at.bias_at))
+        self.x_scales = pointers("x_scales", at.first, _I64(1), cols)
+        self.out = pointers("out", at.out_at, at.out_stride, cols)
+        zero, offset = (ir.Constant(vector(_I32, lanes), None) for lanes in (LANES // 2, GROUP // 2))
+        self.totals = [[cgutils.alloca_once_value(builder, zero) for _ in range(cols)] for _ in range(ROWS)]
+        self.offsets = [[cgutils.alloca_once_value(builder, offset) for _ in range(cols)] for _ in range(ROWS)]
 
     def write(self) -> None:
         """The whole tile."""
@@ -113,21 +122,16 @@ class _Tile:
                     self._of_4(loop.index)
                 with cgutils.for_range(builder, self.groups) as loop:
                     self._offset(builder.mul(loop.index, _I64(GROUP)))
-        for r, row in enumerate(self.totals):
-            for c, total in enumerate(row):
-                whole = _call(builder, "llvm.vector.reduce.add.v8i32", _I32, builder.load(total))
-                offset = _call(builder, "llvm.vector.reduce.add.v4i32", _I32, builder.load(self.offsets[r][c]))
-                whole = builder.sub(whole, builder.shl(offset, _I32(3)))
-                builder.store(whole, builder.gep(self.out, [_I64(r * len(row) + c)]))
+        for c in range(len(self.out)):
+            self._finish(c)
 
     def _of_8(self, at: Any) -> None:
         builder = self.builder
-        loaded = [load(builder, builder.gep(pointer, [at]), _I8, LANES) for pointer in self.weights]
-        wide = [builder.sext(weights, vector(_I16, LANES)) for weights in loaded]
-        for c, pointer in enumerate(self.words):
-            x = load(builder, builder.gep(pointer, [at]), _I16, LANES)
-            for r, weights in enumerate(wide):
-                self._add(r, c, _words(builder, weights, x))
+        x = [load(builder, builder.gep(pointer, [at]), _I16, LANES) for pointer in self.words]
+        for r, pointer in enumerate(self.weights):
+            weights = builder.sext(load(builder, builder.gep(pointer, [at]), _I8, LANES), vector(_I16, LANES))
+            for c, activations in enumerate(x):
+                self._add(r, c, _words(builder, weights, activations))
 
     def _of_4(self, chunk: Any) -> None:
         """Numbers from 0 to 15 times activations, times the scale of their block; `_offset` takes 8 from each number."""
@@ -137,12 +141,13 @@ class _Tile:
         four, mask = (ir.Constant(vector(_I8, BLOCK), [number] * BLOCK) for number in (4, 15))
         for part in (0, 1):
             block = builder.add(builder.mul(chunk, _I64(2)), _I64(part))
-            numbers = [builder.lshr(two, four) if part else builder.and_(two, mask) for two in packed]
-            scales = [splat(builder, builder.load(builder.gep(pointer, [block])), LANES) for pointer in self.scales]
-            for c, pointer in enumerate(self.small):
-                x = load(builder, builder.gep(pointer, [builder.mul(block, _I64(BLOCK))]), _I8, BLOCK)
-                for r, number in enumerate(numbers):
-                    self._add(r, c, _words(builder, _bytes(builder, number, x), scales[r]))
+            place = builder.mul(block, _I64(BLOCK))
+            x = [load(builder, builder.gep(pointer, [place]), _I8, BLOCK) for pointer in self.small]
+            for r, two in enumerate(packed):
+                numbers = builder.lshr(two, four) if part else builder.and_(two, mask)
+                scale = splat(builder, builder.load(builder.gep(self.scales[r], [block])), LANES)
+                for c, activations in enumerate(x):
+                    self._add(r, c, _words(builder, _bytes(builder, numbers, activations), scale))
 
     def _add(self, r: int, c: int, more: Any) -> None:
         total = self.totals[r][c]
@@ -157,29 +162,87 @@ class _Tile:
                 place = self.offsets[r][c]
                 builder.store(builder.add(builder.load(place), _words(builder, scales, of_block)), place)
 
+    def _finish(self, c: int) -> None:
+        """Scale the sums of ROWS outputs, add bias and what is there where the map wants it, and store them."""
+        builder, four = self.builder, vector(_F32, ROWS)
+        whole = self._summed([builder.load(self.totals[r][c]) for r in range(ROWS)])
+        offset = self._summed([builder.load(self.offsets[r][c]) for r in range(ROWS)])
+        whole = builder.sub(whole, builder.shl(offset, ir.Constant(vector(_I32, ROWS), [3] * ROWS)))
+        scale = builder.fmul(load(builder, self.row_scales, _F32, ROWS), splat(builder, builder.load(self.x_scales[c]), ROWS))
+        place = builder.bitcast(self.out[c], four.as_pointer())
+        value = cgutils.alloca_once_value(builder, builder.fmul(builder.sitofp(whole, four), scale))
+        with builder.if_then(builder.icmp_signed(">=", self.bias_at, _I64(0))):
+            builder.store(builder.fadd(builder.load(value), load(builder, self.bias, _F32, ROWS)), value)
+        with builder.if_then(builder.icmp_signed("!=", self.adds, _I64(0))):
+            builder.store(builder.fadd(builder.load(value), load(builder, self.out[c], _F32, ROWS)), value)
+        builder.store(builder.load(value), place).align = 4
 
-def _tile(rows: int, cols: int) -> Any:
-    """A kernel that writes the dot products of `rows` weight rows with `cols` activation rows into an int32 array, row by row.
+    def _summed(self, vectors: list[Any]) -> Any:
+        """The sum of each of four vectors, as one: neighbours are added until one number of each is left."""
+        while len(vectors) > 1 or vectors[0].type.count > ROWS:
+            rights = vectors[1::2] or [None]
+            vectors = [self._neighbours(left, right) for left, right in zip(vectors[::2], rights, strict=True)]
+        return vectors[0]
 
-    Called as f(weights uint8, at, stride, scales int16, at, stride, words int16, small int8, sums int16, first activation row,
-    K, bits, out int32, at); strides and places count elements. For 8 bits `words` are the activations, for 4 bits `small`,
-    and `sums` those of each BLOCK of them; `scales` are those of the blocks of weights.
+    def _neighbours(self, left: Any, right: Any) -> Any:
+        lanes = left.type.count * (1 if right is None else 2)
+        right = left if right is None else right
+        even, odd = (ir.Constant(vector(_I32, lanes // 2), list(range(first, lanes, 2))) for first in (0, 1))
+        return self.builder.add(self.builder.shuffle_vector(left, right, even), self.builder.shuffle_vector(left, right, odd))
+
+
+class Arguments(NamedTuple):
+    """What a tile is called with. Places and strides count elements.
+
+    `quants` (uint8) are weights from `w_at` on, `scales` (int16) those of their blocks; `words` (int16) are activations for 8
+    bits, `small` (int8) for 4, with the `sums` (int16) of their blocks; `first` is the first row of activations. Outputs are
+    scaled by `floats` from `rows_at` on and by `x_scales`, get the bias at `bias_at` unless that is negative, and are
+    added to `out` (float32) or put there.
     """
 
+    quants: Any
+    w_at: Any
+    w_stride: Any
+    scales: Any
+    s_at: Any
+    s_stride: Any
+    words: Any
+    small: Any
+    sums: Any
+    first: Any
+    inputs: Any
+    bits: Any
+    floats: Any
+    rows_at: Any
+    bias_at: Any
+    x_scales: Any
+    out: Any
+    out_at: Any
+    out_stride: Any
+    adds: Any
+
+
+def _tile(cols: int) -> Any:
+    """A kernel for ROWS weight rows and `cols` rows of activations, called with `Arguments`."""
+
     def tile(
-        typing: Any, weights: Any, w_at: Any, w_stride: Any, scales: Any, s_at: Any, s_stride: Any, words: Any, small: Any,
-        sums: Any, first: Any, k: Any, bits: Any, out: Any, out_at: Any,
+        typing: Any, quants: Any, w_at: Any, w_stride: Any, scales: Any, s_at: Any, s_stride: Any, words: Any, small: Any,
+        sums: Any, first: Any, inputs: Any, bits: Any, floats: Any, rows_at: Any, bias_at: Any, x_scales: Any, out: Any,
+        out_at: Any, out_stride: Any, adds: Any,
     ) -> Any:  # fmt: skip
         wide = types.int64
-        signature = types.void(weights, wide, wide, scales, wide, wide, words, small, sums, wide, wide, wide, out, wide)
+        signature = types.void(
+            quants, wide, wide, scales, wide, wide, words, small, sums, wide, wide, wide, floats, wide, wide, x_scales, out,
+            wide, wide, wide,
+        )  # fmt: skip
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _Tile(context, builder, signature.args, args, rows, cols).write()
+            _Tile(context, builder, signature.args, args, cols).write()
             return context.get_dummy_value()
 
         return signature, codegen
 
-    tile.__name__ = tile.__qualname__ = f"tile_{rows}x{cols}"
+    tile.__name__ = tile.__qualname__ = f"tile_of_{cols}"
     return intrinsic(tile)
 
 
@@ -188,4 +251,4 @@ def groups(inputs: int) -> int:
     return -(-inputs // (BLOCK * GROUP))
 
 
-tile_4x1, tile_2x4, tile_1x1 = _tile(4, 1), _tile(2, 4), _tile(1, 1)
+tile_of_1, tile_of_2 = _tile(1), _tile(2)

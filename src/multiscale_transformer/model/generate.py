@@ -56,7 +56,7 @@ def stream_ids(
         if memory is not None:
             recalls.append(memory.read(unread))
         if cache.length >= longest:
-            cache, unread = Cache(model.config), context[window_start(len(context), longest) :]
+            cache, unread = Cache(model.config), context[window_start(len(context), longest, full=True) :]
 
 
 @torch.inference_mode()
