@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import multiscale_transformer
 from multiscale_transformer.cli import console, steps
 from multiscale_transformer.data import sources
-from multiscale_transformer.inference import completion
+from multiscale_transformer.inference import batching
 from multiscale_transformer.model.vocabulary import BOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.trainer import Trainer
@@ -124,7 +124,7 @@ def test_a_text_longer_than_the_context_keeps_its_marks_and_what_is_nearest_to_t
 ) -> None:
     asked: list[list[int]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(completion, "stream_text", lambda network, ids, sampling, memory: asked.append(ids) or iter(()))
+        patch.setattr(batching.Batcher, "stream", lambda batcher, request: asked.append(request.prompt) or iter(()))
         call("complete", "--model", trained.folder, "--suffix", after, "--threads", "1", "--", before)
     (ids,) = asked
     assert len(ids) <= 128

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.engine import MOST_ROWS, Engine, Read, load_engine
-from multiscale_transformer.inference.loading import load_network, page_elements
+from multiscale_transformer.inference.loading import page_elements
 from multiscale_transformer.inference.packing import Packer, unpacked
 from multiscale_transformer.inference.pages import PagePool
 from multiscale_transformer.memory.lookup import CorpusMemory
@@ -90,7 +90,7 @@ def logits_in(engine: Engine, ids: list[int], chunks: list[int]) -> np.ndarray:
     while at < len(ids):
         size = chunks[len(out) % len(chunks)]
         part = slice(at, min(len(ids), at + size))
-        out.append(engine.read([Read(sequence, ids[part], found[part], len(ids[part]))])[0].copy())
+        out.append(engine.read([Read(sequence, ids[part], found.part(part), len(ids[part]))])[0].copy())
         at += size
     sequence.close()
     return np.concatenate(out)
@@ -188,8 +188,7 @@ def test_texts_that_begin_alike_share_pages_and_bits(plain: Path) -> None:
 
 
 def test_pages_run_out_in_one_line_and_come_back(plain: Path) -> None:
-    config, network = load_network(plain)
-    engine = Engine(config, network, cache_bytes=0)  # then it holds one window
+    engine = load_engine(plain, cache_bytes=0)  # then it holds one window
     pages = engine.pool.available
     sequence = engine.new_sequence(TEXT)
     engine.read([Read(sequence, TEXT[:MOST_ROWS], found_nothing(MOST_ROWS))])

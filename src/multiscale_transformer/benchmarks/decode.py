@@ -11,21 +11,28 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from multiscale_transformer.benchmarks.held_out import run_sources
 from multiscale_transformer.benchmarks.llama import LlamaProcess, llama_process
 from multiscale_transformer.benchmarks.llama_file import llama_shape, quantize, write_byte_llama
+from multiscale_transformer.benchmarks.resident import measure_resident, measure_start
+from multiscale_transformer.benchmarks.tuning import engine_bits_per_byte
+from multiscale_transformer.data.corpus import load_corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.inference.batching import Batcher, Request
 from multiscale_transformer.inference.engine import Engine, load_engine
-from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.memory.index import MEMORY_FOLDER
+from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
 from multiscale_transformer.model.cache import Cache
-from multiscale_transformer.model.checkpoint import save_model
+from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.sampling import Sampling
@@ -34,6 +41,7 @@ from multiscale_transformer.model.vocabulary import BOS, EOS
 PROMPT, WRITTEN = 256, 128  # bytes before what is timed, and bytes that are
 PREFILLED = 1024
 MANY = (1, 4, 16)  # requests at once
+ROUNDED, SCORED = 16, 1024  # files that rounding is measured on, and bytes of each
 EAGER_WRITTEN = 24  # of PyTorch, which is slow and steady
 QUANTS = ("F16", "Q8_0", "Q4_K_M")
 _NO_END = {EOS: -100.0}
@@ -76,6 +84,24 @@ def measure_decoding(
     }
 
 
+def measure_trained(folder: Path, rounds: int) -> dict[str, Any]:
+    """What needs a trained checkpoint with its memory: drafts on held-out code, rounding, the first byte, and memory."""
+    memory = open_memory([folder / MEMORY_FOLDER])
+    held_out = load_corpus(run_sources(folder)).held_out
+    texts = [held_out[index][:SCORED] for index in range(0, len(held_out), max(1, len(held_out) // ROUNDED))]
+    cost = {bits: engine_bits_per_byte(load_engine(folder, bits=bits), texts, memory) for bits in (8, 4)}
+    exact = score_documents(load_model(folder), [("", text) for text in texts], memory=memory).bits_per_byte
+    engine = load_engine(folder)
+    long = [*held_out[int(np.argmax(np.diff(held_out.offsets)))][: engine.config.max_seq_len - 8]]
+    return {
+        "drafting": measure_drafting(engine, memory, held_out, rounds),
+        "rounding": {"fp32": exact, "8 bits": cost[8], "4 bits": cost[4], "bytes": sum(map(len, texts))},
+        "first_byte": time_to_first_byte(engine, long, rounds),
+        "resident": {f"{bits} bits": measure_resident(folder, bits) for bits in (8, 4)},
+        "start_seconds": measure_start(folder, rounds),
+    }
+
+
 def measure_drafting(engine: Engine, memory: CorpusMemory, held_out: Documents, rounds: int) -> dict[str, float]:
     """Median bytes per second on held-out code, with drafts and without, and how many bytes a step wrote."""
     rates: Rates = {"with drafts": [], "without": []}
@@ -94,7 +120,9 @@ def measure_drafting(engine: Engine, memory: CorpusMemory, held_out: Documents, 
 
 def time_to_first_byte(engine: Engine, prompt: list[int], rounds: int) -> dict[str, float]:
     """Median seconds to the first byte after a prompt that nothing is known of, and after one that was read before."""
-    cold, warm, batcher = [], [], Batcher(engine)
+    cold: list[float] = []
+    warm: list[float] = []
+    batcher = Batcher(engine)
     for number in range(rounds):
         text = [BOS, number % 256, number // 256, *prompt]
         for times in (cold, warm):
@@ -210,13 +238,3 @@ def _with_a_say(model: MultiScaleTransformer) -> MultiScaleTransformer:
         if parameter.ndim > 1 and float(parameter.abs().max()) == 0.0:
             parameter.normal_(std=0.02)
     return model
-
-
-@contextmanager
-def trained(folder: Path, bits: int, threads: int) -> Iterator[Engine]:
-    """The engine of a checkpoint for a while."""
-    engine = load_engine(folder, bits=bits, threads=threads)
-    try:
-        yield engine
-    finally:
-        engine.close()

@@ -128,6 +128,32 @@ def bench_optimizers(
     _print("Optimizers", contest(contenders, corpus, runs, results, score_every=8, callbacks=_show))
 
 
+@app.command("decode")
+def bench_decode(
+    model: Annotated[str, typer.Option(metavar="NAME", help="A shipped model's shape; weights are random.")] = "AXL-Micro-Lion",
+    trained: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A checkpoint with a memory, to measure drafts and rounding with.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; medians are quoted.")] = 5,
+    peers: Annotated[bool, typer.Option("--peers/--no-peers", metavar="", help="Also llama.cpp, of the same size.")] = True,
+    eager: Annotated[bool, typer.Option("--eager/--no-eager", metavar="", help="Also the reference in PyTorch.")] = True,
+    results: Results = Path("runs/bench-decode.json"),
+) -> None:
+    """The compiled engine beside PyTorch and llama.cpp: bytes per second, alone and in batches, drafts, rounding, memory."""
+    from multiscale_transformer.benchmarks.decode import measure_decoding, measure_trained
+
+    config = load_recipe(model).model
+    with busy("taking turns"):
+        figures = {"model": model, **measure_decoding(config, rounds, peers=peers, eager=eager)}
+        if trained is not None:
+            figures["trained"] = measure_trained(trained, rounds)
+    files.write_json(results, figures)
+    for name, rate in sorted(figures["bytes_per_second"].items()):
+        out.print(f"{rate:10,.0f} bytes/s  {name}", markup=False)
+    for name, value in figures.get("trained", {}).items():
+        out.print(f"{name}: {value}", markup=False)
+
+
 @app.command("utilisation")
 def bench_utilisation(
     model: Annotated[str, typer.Option(metavar="NAME", help="A shipped model.")] = "AXL-Micro-Lion",

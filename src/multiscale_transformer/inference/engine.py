@@ -9,6 +9,7 @@ these three (`inference.batching`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,18 +18,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from multiscale_transformer.inference.engine_file import read_bits
 from multiscale_transformer.inference.linear import new_activations
-from multiscale_transformer.inference.loading import load_network
+from multiscale_transformer.inference.loading import build_network, read_weights
 from multiscale_transformer.inference.network import POSITION, SEQUENCE, WANTED, Batch, Network, Work, forward
 from multiscale_transformer.inference.pages import PagePool
 from multiscale_transformer.inference.tiles import ROWS
 from multiscale_transformer.memory.reader import Found
 from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.folder import read_config
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
 
 Logits = npt.NDArray[np.float32]
 
 MOST_ROWS = 64  # of a step
+FITS_CACHES = 4_000_000  # parameters up to which 8 bits a weight cost no time; beyond, the memory bus decides and 4 are faster
 CACHE_BYTES = 512 << 20
 WORTH_SHARING = 8_000_000  # products of a step from which on several threads are faster than one
 
@@ -156,7 +160,7 @@ class Engine:
             tokens[:, 0] = part.ids
             tokens[:, 1], tokens[:, 2:] = part.found.symbols_TM[:, 0], part.found.depths_T2
             counts.append(part.wanted)
-            found.append(part.found[new - part.wanted :])
+            found.append(part.found.part(slice(new - part.wanted, None)))
             first += new
         together = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return Batch(rows_R3, tables, tokens_R4, *together), counts
@@ -173,9 +177,18 @@ class Engine:
             helper.result()
 
 
-def load_engine(folder: Path, *, bits: int = 8, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> Engine:
-    """The engine of a checkpoint. Raises AxlError when the folder is no checkpoint or is damaged."""
-    config, network = load_network(folder, bits)
+def load_engine(folder: Path, *, bits: int | None = None, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> Engine:
+    """The engine of a checkpoint, with `bits` for every linear map or as its `engine.json` says.
+
+    Without such a file small models have 8 bits and large ones 4. Raises AxlError when the folder is no checkpoint or damaged.
+    """
+    config = read_config(folder)
+    if bits is None:
+        chosen = read_bits(folder)
+        bits_of: Mapping[str, int] | int = chosen or (8 if config.parameters() < FITS_CACHES else 4)
+    else:
+        bits_of = bits
+    network = build_network(config, read_weights(folder), bits_of)
     return Engine(config, network, threads=threads, cache_bytes=cache_bytes)
 
 

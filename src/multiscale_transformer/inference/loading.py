@@ -18,7 +18,7 @@ from multiscale_transformer.inference.recollection import FusionTables
 from multiscale_transformer.inference.tiles import ROWS
 from multiscale_transformer.inference.vectors import LANES
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.model.folder import WEIGHTS_FILE, read_config
+from multiscale_transformer.model.folder import WEIGHTS_FILE
 
 Floats = npt.NDArray[np.float32]
 Weights = Mapping[str, Floats]
@@ -45,15 +45,6 @@ def _as_float(view: Mapping[str, object]) -> Floats:
     if view["dtype"] == "BF16":
         raw = (raw.astype(np.uint32) << 16).view(np.float32)
     return np.asarray(raw, np.float32).reshape(view["shape"])  # type: ignore[no-any-return, call-overload]
-
-
-def load_network(folder: Path, bits: Mapping[str, int] | int = 8) -> tuple[ModelConfig, Network]:
-    """The model of a checkpoint; `bits` says for all linear maps, or for each by name, whether they get 8 bits or 4.
-
-    Raises AxlError when the folder is no checkpoint, is damaged, or is too wide for sums of 32 bits.
-    """
-    config = read_config(folder)
-    return config, build_network(config, read_weights(folder), bits)
 
 
 def linear_names(config: ModelConfig) -> list[str]:

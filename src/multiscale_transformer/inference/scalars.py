@@ -81,7 +81,7 @@ def borrowed(typing: Any, value: Any) -> Any:
             array.parent = ir.Constant(array.parent.type, None)
             return array._getvalue()
         if isinstance(kind, types.BaseTuple):
-            for number, inner_kind in enumerate(kind):
+            for number, inner_kind in enumerate(kind):  # type: ignore[arg-type]
                 inner_part = borrow(context, builder, inner_kind, builder.extract_value(part, number))
                 part = builder.insert_value(part, inner_part, number)
         return part

@@ -40,7 +40,7 @@ class Found(NamedTuple):
     states_TMJ: npt.NDArray[np.uint8]
     depths_T2: npt.NDArray[np.uint8]
 
-    def __getitem__(self, where: slice) -> Found:  # type: ignore[override]
+    def part(self, where: slice) -> Found:
         """What they say after some of the ids."""
         return Found(self.symbols_TM[where], self.states_TMJ[where], self.depths_T2[where])
 

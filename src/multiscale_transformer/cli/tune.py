@@ -1,0 +1,45 @@
+"""`axl tune`: let the engine spend fewer bits where the model does not miss them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from multiscale_transformer.cli import console
+from multiscale_transformer.cli.options import Checkpoint, Data, MemoryFolders
+
+FILES, BYTES = 8, 1024
+
+
+def tune(
+    model: Checkpoint,
+    data: Data = None,
+    memory: MemoryFolders = None,
+    allowed: Annotated[
+        float, typer.Option(metavar="X", min=0.0, help="Bits per byte that all maps of 4 bits may cost together.")
+    ] = 0.01,
+) -> None:
+    """Measure which linear maps of a checkpoint can do with 4 bits instead of 8, and keep that in its engine.json.
+
+    Without --data the checkpoint's own held-out files are read, or Python's library where it has none.
+
+        axl tune --model checkpoints/mine
+    """
+    from multiscale_transformer.benchmarks.tuning import tune as tune_maps
+    from multiscale_transformer.cli.complete import memory_for
+    from multiscale_transformer.data.corpus import load_corpus
+    from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.model.folder import read_config
+
+    known = memory_for(read_config(model), model, memory)
+    with console.busy("reading"):
+        held_out = load_corpus(data or [STDLIB]).held_out
+    step = max(1, len(held_out) // FILES)
+    texts = [held_out[index][:BYTES] for index in range(0, len(held_out), step)]
+    with console.bar() as bar:
+        task = bar.add_task("measuring each map", total=1.0)
+        tuned = tune_maps(model, texts, known, allowed=allowed, on_progress=lambda done: bar.update(task, completed=done))
+    console.fact("8 bits", f"{tuned.of_8:.4f} bits per byte on {sum(map(len, texts)):,} bytes")
+    console.fact("4 bits", f"{tuned.of_4:.4f}")
+    console.fact("chosen", f"{tuned.chosen:.4f} with 4 bits for {console.counted(len(tuned.bits), 'map')}, kept in {model}")
