@@ -23,7 +23,7 @@ from multiscale_transformer.benchmarks.peers import peers
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.inference.scoring import score_documents
-from multiscale_transformer.memory.index import build_index, load_index
+from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.model import MultiScaleTransformer
@@ -126,7 +126,6 @@ def _index(documents: Documents) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "index"
         build_index(folder, documents)
-        load_index(folder)
         yield folder
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from multiscale_transformer import files
+from multiscale_transformer.benchmarks import engine_tables
 from multiscale_transformer.benchmarks.stats import summary, verdict
 from multiscale_transformer.errors import AxlError
 
@@ -48,6 +49,10 @@ def table(path: Path) -> str:
         raise AxlError(f"cannot read {path} ({error}); run the benchmark that writes it") from error
     if "share" in content:
         return _utilisation(content)
+    if "bytes_per_second" in content:
+        return engine_tables.decoding(content)
+    if "library" in content:
+        return engine_tables.shipped(content)
     if "exploration" in content:
         return _exploration(content["exploration"])
     if "memory" in content:
@@ -96,6 +101,10 @@ def _unseen(content: dict[str, Any]) -> str:
     for name in dict.fromkeys(row["name"] for row in content["runs"]):
         mine = [row["unseen"] for row in content["runs"] if row["name"] == name]
         lines.append(f"| {name} | " + " | ".join(summary([row[package] for row in mine]) for package in packages) + " |")
+        read = [row["unseen_in_order"] for row in content["runs"] if row["name"] == name and row.get("unseen_in_order")]
+        if read:
+            cells = (summary([row[package] for row in read]) for package in packages)
+            lines.append(f"| {name}, files before indexed | " + " | ".join(cells) + " |")
     for peer in peers:
         bits = (content["unseen_peers"][package][peer] for package in packages)
         lines.append(f"| {PEERS[peer]} | " + " | ".join(f"{figure:.3f}" for figure in bits) + " |")

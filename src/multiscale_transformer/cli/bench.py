@@ -14,9 +14,10 @@ from multiscale_transformer import files
 from multiscale_transformer.benchmarks.stats import summary, verdict
 from multiscale_transformer.benchmarks.tables import write_tables
 from multiscale_transformer.cli.console import busy, errors, out, show_table
-from multiscale_transformer.cli.options import Minutes, Threads, paths
+from multiscale_transformer.cli.options import Checkpoint, Minutes, Threads, paths
 from multiscale_transformer.model.config import ModelConfig, load_recipe
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
+from multiscale_transformer.zoo.shipped import shipped_model
 
 if TYPE_CHECKING:
     from multiscale_transformer.benchmarks.contest import Contender
@@ -152,6 +153,39 @@ def bench_decode(
         out.print(f"{rate:10,.0f} bytes/s  {name}", markup=False)
     for name, value in figures.get("trained", {}).items():
         out.print(f"{name}: {value}", markup=False)
+
+
+@app.command("shipped")
+def bench_shipped(
+    model: Checkpoint = shipped_model(),  # noqa: B008 (a path, made once)
+    project: Annotated[str, typer.Option(metavar="PACKAGE", help="An installed package not trained on.")] = "hypothesis",
+    minutes: Minutes = 3.0,
+    seeds: Seeds = 3,
+    threads: Threads = None,
+    results: Results = Path("runs/bench-shipped.json"),
+) -> None:
+    """The model in the package: with an index and without, on unseen packages, and against training on a project alone."""
+    import torch
+
+    from multiscale_transformer.benchmarks.contenders import MEMORY_CONTENDERS
+    from multiscale_transformer.benchmarks.memory import unseen_packages
+    from multiscale_transformer.benchmarks.shipped import measure_library, measure_swap, seeded
+    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.data.corpus import load_corpus, split
+    from multiscale_transformer.data.sources import INSTALLED, STDLIB
+    from multiscale_transformer.training.machine import default_threads
+
+    torch.set_num_threads(threads or default_threads())
+    library = read_corpus([STDLIB])
+    corpus = split(unseen_packages((project,))[project])
+    (contender,) = _contenders(
+        {"flat with memory": MEMORY_CONTENDERS["flat with memory"]}, minutes, threads, corpus.train.nbytes
+    )
+    swap = {"project": project, **measure_swap(model, library, corpus, seeded(contender, seeds))}
+    with busy("scoring"):
+        figures = {"library": measure_library(model, library, load_corpus([STDLIB, INSTALLED]).held_out), "swap": swap}
+    files.write_json(results, figures)
+    out.print(json.dumps(figures, indent=1), markup=False)
 
 
 @app.command("utilisation")

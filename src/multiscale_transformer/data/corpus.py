@@ -64,9 +64,21 @@ def load_corpus(
     documents, left_out = load_originals(paths, on_progress=report)
     report("splitting", 0.9)
     train, held_out, note = _split(documents, hold_out_every)
-    sha256 = hashlib.sha256(f"{train.sha256()} {held_out.sha256()}".encode()).hexdigest()
     report("ready", 1.0)
-    return Corpus(train, held_out, left_out, tuple(map(str, paths)), sha256, note)
+    return Corpus(train, held_out, left_out, tuple(map(str, paths)), corpus_hash(train, held_out), note)
+
+
+def split(documents: Documents, hold_out_every: int = HOLD_OUT_EVERY) -> Corpus:
+    """Documents that are already read as a corpus, near-copies removed."""
+    copies = set(near_copies(documents))
+    documents = documents.subset([number for number in range(len(documents)) if number not in copies])
+    train, held_out, note = _split(documents, hold_out_every)
+    return Corpus(train, held_out, {NEAR_COPY: len(copies)}, (), corpus_hash(train, held_out), note)
+
+
+def corpus_hash(train: Documents, held_out: Documents) -> str:
+    """SHA-256 over the names and contents of both parts."""
+    return hashlib.sha256(f"{train.sha256()} {held_out.sha256()}".encode()).hexdigest()
 
 
 def load_originals(paths: Sequence[str | Path], *, on_progress: OnProgress | None = None) -> tuple[Documents, dict[str, int]]:

@@ -46,6 +46,11 @@ def permissive_packages(*, most_bytes: int = MOST_BYTES, without: Iterable[str] 
     return [found[name] for name in sorted(found)]
 
 
+def licences(packages: Iterable[Package]) -> dict[str, str]:
+    """Version and licence by name: what is to be named where something was learned from them."""
+    return {package.name: f"{package.version}, {package.licence}" for package in packages}
+
+
 def _licence(metadata: PackageMetadata) -> str:
     """In a few words, the most reliable field first."""
     fields: dict[str, list[str]] = {key: metadata.get_all(key) or [] for key in ("License-Expression", "Classifier", "License")}

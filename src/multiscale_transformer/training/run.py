@@ -21,6 +21,8 @@ import multiscale_transformer
 from multiscale_transformer import files
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.data.installed import licences, permissive_packages
+from multiscale_transformer.data.sources import INSTALLED
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
 from multiscale_transformer.memory.index import MANIFEST_FILE, MEMORY_FOLDER, build_index, load_index
@@ -239,6 +241,7 @@ def _facts(request: RunRequest, corpus: Corpus, trainer: Trainer) -> dict[str, A
             "left_out": corpus.left_out,
             "sha256": corpus.sha256,
             "note": corpus.note,
+            **({"packages": licences(permissive_packages())} if INSTALLED in corpus.sources else {}),
         },
         "compute_dtype": str(trainer.model.compute_dtype).removeprefix("torch."),
         "machine": describe_machine(settings.threads),

@@ -1,0 +1,1 @@
+"""What leaves AXL: checkpoints made ready to be handed on."""

@@ -1,0 +1,71 @@
+"""Make a trained checkpoint the model of the package: bfloat16, no index, and a card that lists what it was trained on.
+
+`python -m multiscale_transformer.export.shipped CHECKPOINT`, after `axl train` with the config and data of docs/shipped.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from multiscale_transformer import files
+from multiscale_transformer.benchmarks.held_out import read_training
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.checkpoint import load_model, save_model
+from multiscale_transformer.model.folder import WEIGHTS_FILE
+from multiscale_transformer.training.card import CARD_FILE
+from multiscale_transformer.training.run import TRAINING_FILE
+from multiscale_transformer.zoo.shipped import shipped_model
+
+MOST_BYTES = 2_000_000  # of the weights, which every installation downloads
+
+
+def ship(checkpoint: Path, folder: Path) -> None:
+    """Write the checkpoint into `folder` as the package holds it.
+
+    Raises AxlError when its weights are too large for the package.
+    """
+    model, facts = load_model(checkpoint), read_training(checkpoint)
+    save_model(model, folder, dtype=torch.bfloat16, name=facts["name"])
+    size = (folder / WEIGHTS_FILE).stat().st_size
+    if size > MOST_BYTES:
+        raise AxlError(f"the weights take {size:,} bytes; the package holds at most {MOST_BYTES:,}")
+    files.write_json(folder / TRAINING_FILE, facts)
+    files.write_text(folder / CARD_FILE, card(facts))
+
+
+def card(facts: dict[str, Any]) -> str:
+    """The model card, from `training.json`."""
+    data, held_out = facts["data"], facts["held_out"]
+    lines = [
+        f"# {facts['name']}",
+        "",
+        f"The model that comes with AXL: {facts['parameters']:,} parameters in bfloat16, a byte-level transformer that looks things",
+        "up in a memory. Its memory is not in the package: AXL indexes the library of the Python it runs on, on first use.",
+        "",
+        f"Trained for {facts['seconds'] / 60:.0f} minutes on {data['train_documents']:,} files ({data['train_bytes']:,} bytes), of",
+        f"which it read {facts['bytes']:,} bytes; measured on {held_out['bytes']:,} bytes of files it never read, with an index of",
+        f"the training files: **{held_out['bits_per_byte']:.3f} bits per byte** (PPMd {held_out['ppmd']:.3f}, xz "
+        f"{held_out['xz']:.3f}).",
+        "",
+        "## Trained on",
+        "",
+        "The library of CPython (Python Software Foundation License 2.0) and these packages, with the licences that their",
+        "metadata name:",
+        "",
+        "| package | version and licence |",
+        "|---|---|",
+        *(f"| {name} | {licence} |" for name, licence in data["packages"].items()),
+        "",
+        "The weights are under the licence of AXL. A model this small knows the look of code, not its meaning: check what it",
+        "writes.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    ship(Path(sys.argv[1]), shipped_model())
