@@ -35,8 +35,6 @@ def test_it_fits_the_package_and_says_what_it_was_trained_on() -> None:
     assert "GPL" not in card
     sources = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))["data"]["sources"]
     assert sources == ["stdlib", "installed"]
-        str(source) for source in __import__("json").loads((folder / TRAINING_FILE).read_text())["data"]["sources"]
-    )
 
 
 def test_complete_without_a_model_indexes_the_library_once_and_says_so(small_library: Path) -> None:

@@ -40,8 +40,8 @@ def _trained(figures: dict[str, Any], peer: float) -> str:
     return (
         f"\nWith drafts from its memory a trained one writes {faster:.1f} times as fast on held-out code{share}, "
         f"{drafting['bytes_per_step']:.0f} bytes a step. Rounding costs {rounded['8 bits']:+.4f} bits per byte with 8 bits and "
-        f"{rounded['4 bits']:+.4f} with 4 (on {rounding['bytes']:,} held-out bytes). The first byte after a prompt that was read "
-        f"before takes {warm:.3f} of the time of a new one. A process that serves it in 4 bits holds "
+        f"{rounded['4 bits']:+.4f} with 4 (on {rounding['bytes']:,} held-out bytes). The first byte after a prompt that was "
+        f"read before takes {warm:.3f} of the time of a new one. A process that serves it in 4 bits holds "
         f"{resident['resident_bytes'] / 1e6:.0f} MB, {resident['imports_bytes'] / 1e6:.0f} of them imports; "
         f"`axl complete` takes {figures['start_seconds']:.1f} s from start to end for one byte.\n"
     )

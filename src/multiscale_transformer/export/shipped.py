@@ -43,13 +43,13 @@ def card(facts: dict[str, Any]) -> str:
     lines = [
         f"# {facts['name']}",
         "",
-        f"The model that comes with AXL: {facts['parameters']:,} parameters in bfloat16, a byte-level transformer that looks things",
-        "up in a memory. Its memory is not in the package: AXL indexes the library of the Python it runs on, on first use.",
+        f"The model that comes with AXL: {facts['parameters']:,} parameters in bfloat16, a byte-level transformer that looks",
+        "things up in a memory. Its memory is not in the package: AXL indexes the library of the Python it runs on, on first use.",
         "",
-        f"Trained for {facts['seconds'] / 60:.0f} minutes on {data['train_documents']:,} files ({data['train_bytes']:,} bytes), of",
-        f"which it read {facts['bytes']:,} bytes; measured on {held_out['bytes']:,} bytes of files it never read, with an index of",
-        f"the training files: **{held_out['bits_per_byte']:.3f} bits per byte** (PPMd {held_out['ppmd']:.3f}, xz "
-        f"{held_out['xz']:.3f}).",
+        f"Trained for {facts['seconds'] / 60:.0f} minutes on {data['train_documents']:,} files "
+        f"({data['train_bytes']:,} bytes), of which it read {facts['bytes']:,} bytes. On {held_out['bytes']:,} bytes of files it",
+        f"never read, with an index of the training files: **{held_out['bits_per_byte']:.3f} bits per byte** "
+        f"(PPMd {held_out['ppmd']:.3f}, xz {held_out['xz']:.3f}).",
         "",
         "## Trained on",
         "",
