@@ -31,7 +31,7 @@ def test_it_fits_the_package_and_says_what_it_was_trained_on() -> None:
     assert (folder / WEIGHTS_FILE).stat().st_size < 2_000_000
     assert load_model(folder).config.memory
     card = (folder / "README.md").read_text(encoding="utf-8")
-    assert "| licence |" in card
+    assert "version and licence" in card
     assert "GPL" not in card
     sources = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))["data"]["sources"]
     assert sources == ["stdlib", "installed"]

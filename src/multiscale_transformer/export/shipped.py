@@ -44,11 +44,12 @@ def card(facts: dict[str, Any]) -> str:
         f"# {facts['name']}",
         "",
         f"The model that comes with AXL: {facts['parameters']:,} parameters in bfloat16, a byte-level transformer that looks",
-        "things up in a memory. Its memory is not in the package: AXL indexes the library of the Python it runs on, on first use.",
+        "things up in a memory. Its memory is not in the package: it is the library of the Python that runs, indexed on the",
+        "first use.",
         "",
         f"Trained for {facts['seconds'] / 60:.0f} minutes on {data['train_documents']:,} files "
-        f"({data['train_bytes']:,} bytes), of which it read {facts['bytes']:,} bytes. On {held_out['bytes']:,} bytes of files it",
-        f"never read, with an index of the training files: **{held_out['bits_per_byte']:.3f} bits per byte** "
+        f"({data['train_bytes']:,} bytes), of which it read {facts['bytes']:,} bytes. On {held_out['bytes']:,} bytes of files",
+        f"it never read, with an index of the training files: **{held_out['bits_per_byte']:.3f} bits per byte** "
         f"(PPMd {held_out['ppmd']:.3f}, xz {held_out['xz']:.3f}).",
         "",
         "## Trained on",
