@@ -58,7 +58,7 @@ def test_primed_is_the_size_of_both_less_the_size_of_the_first(train, held_out):
 
     expected = size(train + held_out) - size(train)
     measured = ppmd_primed_bits_per_byte([("t", train)], [("h", held_out)]) * len(held_out) / 8
-    assert abs(measured - expected) <= 5  # the range coder holds back up to five bytes at the seam
+    assert abs(measured - expected) <= 8  # the range coder holds back five bytes at the seam, and bytes a carry may change
 
 
 def test_nothing_is_forgotten_between_the_training_text_and_the_held_out_one():

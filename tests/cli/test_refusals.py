@@ -51,7 +51,7 @@ Refused = Callable[..., str]
         ("quickstart --minutes -1", "'--minutes'"),
         ("bench train --minutes 0", "'--minutes'"),
         ("data nowhere", "nowhere does not exist"),
-        ("complete x", "missing option '--model'; see axl complete --help"),
+        ("eval bpb", "missing option '--model'; see axl eval bpb --help"),
         ("complete x --model nowhere", "there is no folder nowhere"),
         ("complete x --model .", "no checkpoint in ."),
         ("eval bpb --model nowhere", "there is no folder nowhere"),

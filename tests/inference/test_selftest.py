@@ -12,6 +12,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference import selftest
 from multiscale_transformer.inference.engine import load_engine
 from multiscale_transformer.inference.engine_file import ENGINE_FILE, read_bits, write_bits
+from multiscale_transformer.inference.loading import UnfitError
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_an_engine_that_agrees_passes_and_the_reference_is_asked_once(folder: Pa
 def test_an_engine_that_strays_is_refused_in_one_line(folder: Path) -> None:
     engine = load_engine(folder)
     engine.network.packed.floats[:] *= -8.0  # as if a kernel had got the scales wrong
-    with pytest.raises(AxlError, match="strays from the reference"):
+    with pytest.raises(UnfitError, match="strays from the reference"):
         selftest.check(engine, folder)
 
 

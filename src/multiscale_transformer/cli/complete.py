@@ -100,9 +100,11 @@ def complete(
 def writer(checkpoint: Path, memory: CorpusMemory | None, *, compiled: bool = True, threads: int | None = None) -> Writer:
     """What continues ids: the compiled engine, or the reference where it is asked for or the engine fails its test."""
     if compiled:
+        from multiscale_transformer.inference.loading import UnfitError
+
         try:
             return _compiled(checkpoint, memory, threads or 1)
-        except AxlError as error:
+        except UnfitError as error:
             note(f"{error}; going on with the reference, which is slower")
     import torch
 

@@ -28,6 +28,10 @@ HEAD = "embedding.weight"
 _DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2"), "F64": np.dtype("<f8")}
 
 
+class UnfitError(AxlError):
+    """The compiled engine cannot or must not run this checkpoint on this machine; the reference can."""
+
+
 def read_weights(folder: Path) -> dict[str, Floats]:
     """All tensors of a checkpoint as fp32. Raises AxlError when the file is missing or damaged."""
     path = folder / WEIGHTS_FILE
@@ -67,15 +71,18 @@ _CROSS_PARTS = ("query", "key_value", "out", "feed_forward.w13", "feed_forward.w
 
 
 def build_network(config: ModelConfig, weights: Weights, bits: Mapping[str, int] | int = 8) -> Network:
-    """Pack `weights` (by their names in a checkpoint) into a `Network`. Raises AxlError when one is missing."""
+    """Pack `weights` (by their names in a checkpoint) into a `Network`.
+
+    Raises AxlError when one is missing, UnfitError for a shape that the kernels do not take.
+    """
     if config.d_model % ROWS or config.d_ff % 2 or config.cross_ff % 2:
-        raise AxlError(f"the compiled engine takes widths in steps of {ROWS}: d_model {config.d_model}, d_ff {config.d_ff}")
+        raise UnfitError(f"the compiled engine takes widths in steps of {ROWS}: d_model {config.d_model}, d_ff {config.d_ff}")
     packer, numbers = Packer(), {}
     try:
         for name in linear_names(config):
             weight = weights[name]
             if weight.shape[1] > MOST_INPUTS:
-                raise AxlError(f"{name} has {weight.shape[1]:,} inputs; the compiled engine takes up to {MOST_INPUTS:,}")
+                raise UnfitError(f"{name} has {weight.shape[1]:,} inputs; the compiled engine takes up to {MOST_INPUTS:,}")
             wanted = bits if isinstance(bits, int) else bits.get(name, 8)
             numbers[name] = packer.add(
                 weight, weights.get(name.replace("weight", "bias")), wanted, adds=name.endswith(_RESIDUAL)

@@ -20,6 +20,7 @@ from platformdirs import user_cache_path
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.engine import Engine, Read
+from multiscale_transformer.inference.loading import UnfitError
 from multiscale_transformer.memory.reader import found_nothing
 from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.vocabulary import BOS
@@ -42,10 +43,10 @@ def divergence(engine: Engine, folder: Path) -> float:
 
 
 def check(engine: Engine, folder: Path) -> None:
-    """Raise AxlError when the engine strays from the reference."""
+    """Raise UnfitError when the engine strays from the reference."""
     found = divergence(engine, folder)
     if not found <= MOST_DIVERGENCE:
-        raise AxlError(
+        raise UnfitError(
             f"the compiled engine strays from the reference by {found:.2g} bits a byte on this machine; use --engine torch and "
             "report it"
         )
