@@ -120,7 +120,6 @@ def test_a_memory_that_has_read_the_held_out_bytes_falls_below_the_entropy() -> 
     ("shape", "optimizer", "steps"),
     [
         ("published", "muon", STEPS),
-        pytest.param("published", "adamw", 250, marks=pytest.mark.slow),
         pytest.param("small", "muon", STEPS, marks=pytest.mark.slow),
         pytest.param("two cross layers", "muon", STEPS, marks=pytest.mark.slow),
         pytest.param("wide steps", "muon", 200, marks=pytest.mark.slow),
