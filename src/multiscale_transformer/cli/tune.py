@@ -22,7 +22,7 @@ def tune(
 ) -> None:
     """Measure which linear maps of a checkpoint can do with 4 bits instead of 8, and keep that in its engine.json.
 
-    Without --data the checkpoint's own held-out files are read, or Python's library where it has none.
+    Without --data held-out files of Python's library are read.
 
         axl tune --model checkpoints/mine
     """

@@ -65,18 +65,23 @@ def load_corpus(
     report("splitting", 0.9)
     train, held_out, note = _split(documents, hold_out_every)
     report("ready", 1.0)
-    return Corpus(train, held_out, left_out, tuple(map(str, paths)), corpus_hash(train, held_out), note)
+    return Corpus(train, held_out, left_out, tuple(map(str, paths)), _hash(train, held_out), note)
 
 
 def split(documents: Documents, hold_out_every: int = HOLD_OUT_EVERY) -> Corpus:
     """Documents that are already read as a corpus, near-copies removed."""
-    copies = set(near_copies(documents))
-    documents = documents.subset([number for number in range(len(documents)) if number not in copies])
+    documents, copies = _without_copies(documents)
     train, held_out, note = _split(documents, hold_out_every)
-    return Corpus(train, held_out, {NEAR_COPY: len(copies)}, (), corpus_hash(train, held_out), note)
+    return Corpus(train, held_out, {NEAR_COPY: copies}, (), _hash(train, held_out), note)
 
 
-def corpus_hash(train: Documents, held_out: Documents) -> str:
+def _without_copies(documents: Documents) -> tuple[Documents, int]:
+    """What stays when near-copies are removed, and how many they were."""
+    copies = near_copies(documents)
+    return documents.subset(sorted(set(range(len(documents))) - set(copies))) if copies else documents, len(copies)
+
+
+def _hash(train: Documents, held_out: Documents) -> str:
     """SHA-256 over the names and contents of both parts."""
     return hashlib.sha256(f"{train.sha256()} {held_out.sha256()}".encode()).hexdigest()
 
@@ -90,10 +95,9 @@ def load_originals(paths: Sequence[str | Path], *, on_progress: OnProgress | Non
     items, left_out = _read(paths, report)
     documents = Documents.from_items(items)
     report("removing near-copies", 0.3)
-    copies = near_copies(documents)
+    documents, copies = _without_copies(documents)
     if copies:
-        left_out[NEAR_COPY] = len(copies)
-        documents = documents.subset(sorted(set(range(len(documents))) - set(copies)))
+        left_out[NEAR_COPY] = copies
     return documents, dict(left_out)
 
 

@@ -97,11 +97,6 @@ class Running:
         """How many ids the engine has not read yet; 1 while writing."""
         return len(self.known) - self.start - self.sequence.length
 
-    @property
-    def truncated(self) -> int:
-        """How many ids of the prompt the model does not read (the memory reads them all)."""
-        return min(self.start, len(self.request.prompt))
-
     def look_up(self, ids: list[int]) -> Found:
         """What the memory says after the next ids."""
         return found_nothing(len(ids)) if self.reader is None else self.reader.read(ids)
