@@ -243,13 +243,6 @@ def test_a_pattern_that_gets_too_complex_while_writing_is_refused_in_one_line() 
         constraint.allowed()
 
 
-def test_without_llguidance_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "llguidance", None)
-    for make in (Constraint.json_object, lambda: Constraint.regex("a"), lambda: Constraint.lark("start: /a/")):
-        with pytest.raises(AxlError, match=r"pip install axl\[constrain\]"):
-            make()
-
-
 def test_neither_pytorch_nor_llguidance_is_loaded_in_advance() -> None:
     code = (
         "import sys; from multiscale_transformer.inference.constrain import Constraint; assert 'llguidance' not in sys.modules;"

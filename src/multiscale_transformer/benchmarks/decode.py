@@ -28,6 +28,7 @@ from multiscale_transformer.data.corpus import load_corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.inference.batching import Batcher, Request
 from multiscale_transformer.inference.engine import Engine, load_engine
+from multiscale_transformer.inference.scanning import Scan
 from multiscale_transformer.inference.scoring import score_documents
 from multiscale_transformer.memory.index import MEMORY_FOLDER
 from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
@@ -147,7 +148,7 @@ def _rate(batcher: Batcher, prompt: list[int], count: int) -> float:
     requests = [Request([*prompt, number], _greedy(WRITTEN)) for number in range(count)]
     for request in requests:
         batcher.submit(request)
-    writing: set[Request] = set()
+    writing: set[Request | Scan] = set()
     while len(writing) < count and batcher.busy:
         writing |= {request for request, _ in batcher.step()}
     begin, written = time.perf_counter(), 0

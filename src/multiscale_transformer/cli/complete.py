@@ -146,14 +146,16 @@ def memory_for(config: ModelConfig, checkpoint: Path, names: list[str] | None) -
 
 def stream(write_text: Writer, config: ModelConfig, before: bytes, after: bytes | None, sampling: Sampling) -> str:
     """Write `before`, what the model puts behind it as it comes, and `after`; returns what is new."""
-    from multiscale_transformer.data.fim import fim_ids
+    from multiscale_transformer.data.fim import fitted_fim_ids
     from multiscale_transformer.model.vocabulary import ByteTokenizer
 
-    room = config.max_seq_len - 4  # BOS and the three marks
-    given = len(before) + len(after or b"")
-    if given > room:
-        note(f"the text is {given:,} bytes; the model reads the {room:,} nearest to the gap")
-    ids = ByteTokenizer().encode(before, add_bos=True) if after is None else fim_ids(*_fitting(before, after, room))
+    if after is None:
+        ids, left_out = ByteTokenizer().encode(before, add_bos=True), max(0, len(before) - config.max_seq_len + 1)
+    else:
+        ids, left_out = fitted_fim_ids(before, after, config.max_seq_len)
+    if left_out:
+        given = len(before) + len(after or b"")
+        note(f"the text is {given:,} bytes; the model reads the {given - left_out:,} nearest to the gap")
     write(before.decode("utf-8", "replace"), dim=True)
     last, written = before[-1:].decode("ascii", "replace"), ""
     for piece in write_text(ids, sampling):
@@ -183,12 +185,6 @@ def _explain(memory: CorpusMemory, before: bytes, written: bytes, *, whole: bool
         note(f"{source.name}:{source.line}: {shown!r} ({source.length} bytes match{verdict})")
     if whole and not found:
         note("no part of the text stands in an indexed file")
-
-
-def _fitting(before: bytes, after: bytes, room: int) -> tuple[bytes, bytes]:
-    """The end of `before` and the beginning of `after` that fit in `room` bytes; a third of it is the suffix's."""
-    after = after[: max(room // 3, room - len(before))]
-    return before[max(0, len(before) + len(after) - room) :], after
 
 
 def _standard_input() -> bytes:

@@ -14,7 +14,7 @@ import typer
 from pydantic import ValidationError
 
 import multiscale_transformer
-from multiscale_transformer.cli import bench, complete, evaluate, index, inspect, quickstart, train, tune
+from multiscale_transformer.cli import bench, complete, evaluate, index, inspect, quickstart, serve, train, tune
 from multiscale_transformer.cli.console import errors, out
 from multiscale_transformer.cli.options import help_text
 from multiscale_transformer.errors import AxlError
@@ -30,6 +30,7 @@ for panel, name, command in (
     ("Make a model", "models", inspect.models),
     ("Make a model", "data", inspect.data),
     ("Use it", "complete", complete.complete),
+    ("Use it", "serve", serve.serve),
     ("Use it", "index", index.index),
     ("Use it", "tune", tune.tune),
     ("Measure it", "report", inspect.report),

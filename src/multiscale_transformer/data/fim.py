@@ -18,6 +18,21 @@ def fim_ids(prefix: bytes, suffix: bytes) -> list[int]:
     return [BOS, FIM_PREFIX, *prefix, FIM_SUFFIX, *suffix, FIM_MIDDLE]
 
 
+def fitted_fim_ids(prefix: bytes, suffix: bytes, context: int) -> tuple[list[int], int]:
+    """`fim_ids` of what fits into a window of `context` ids with room left to write, and how many bytes were left out.
+
+    The end of the prefix and the beginning of the suffix stay; the suffix gets a third of the room, or what the prefix leaves.
+    """
+    room = context - 4  # BOS and the three marks
+    if len(prefix) + len(suffix) <= room - context // 8:
+        return fim_ids(prefix, suffix), 0
+    room -= context // 4
+    kept_suffix = suffix[: max(room // 3, room - len(prefix))]
+    kept_prefix = prefix[max(0, len(prefix) + len(kept_suffix) - room) :]
+    left_out = len(prefix) + len(suffix) - len(kept_prefix) - len(kept_suffix)
+    return fim_ids(kept_prefix, kept_suffix), left_out
+
+
 def rearrange(span: npt.NDArray[np.int64], cuts: tuple[int, int]) -> npt.NDArray[np.int64]:
     """`span` cut at `cuts` into prefix, middle and suffix and laid out with the marks: three ids longer.
 

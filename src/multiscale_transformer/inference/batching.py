@@ -1,13 +1,14 @@
 """Continuous batching: requests join and leave a running batch at any step.
 
 A step reads, together, the newest byte of every request that is writing, the bytes that the memory drafts for it, and a piece
-of a prompt that is still being read. Every byte is drawn from the model's own distribution by its request's own
-counter-based random numbers, so neither drafts nor neighbours change what a request writes.
+of a prompt, or of a text to be scored, that is still being read. Every byte is drawn from the model's own distribution by its
+request's own counter-based random numbers, so neither drafts nor neighbours change what a request writes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -21,13 +22,14 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.completion import TextStream
 from multiscale_transformer.inference.drafting import Drafter
 from multiscale_transformer.inference.engine import MOST_ROWS, Engine, Logits, Read, Sequence
+from multiscale_transformer.inference.scanning import Scan, Scanning
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.reader import Found, TextReader, found_nothing
 from multiscale_transformer.model.sampling import Drawn, Sampler, Sampling
 from multiscale_transformer.model.vocabulary import EOS
 from multiscale_transformer.model.window import window_start
 
-STOP, LENGTH, CANCELLED = "stop", "length", "cancelled"  # why a request ended
+STOP, LENGTH, CANCELLED, FAILED = "stop", "length", "cancelled", "failed"  # why a request ended
 
 
 class Constraint(Protocol):
@@ -58,11 +60,15 @@ class Request:
 
 @dataclass
 class Piece:
-    """What a step wrote for a request: text that is safe to show, the ids behind it, and, at the end, why it ended."""
+    """What a step wrote for a request: text that is safe to show, the ids behind it, and, at the end, why it ended.
+
+    A request that FAILED has its `error`.
+    """
 
     text: str = ""
     drawn: list[Drawn] = field(default_factory=list)
     ended: str | None = None
+    error: AxlError | None = None
 
 
 class Running:
@@ -76,6 +82,11 @@ class Running:
         self.written = 0
         self.cancelled = False
         self.begin()
+
+    @property
+    def promised(self) -> int:
+        """Pages that it may still take."""
+        return max(0, _most_pages(self._engine, self.request) - len(self.sequence.pages))
 
     def begin(self, *, full: bool = False) -> None:
         """Read the window that ends with the newest id, but for pages that are there already; `full` says the last one is."""
@@ -110,6 +121,9 @@ class Batcher:
         self._waiting: deque[Request] = deque()
         self._running: list[Running] = []
         self._of_request: dict[Request, Running] = {}
+        self._scans: deque[Scan] = deque()
+        self._scanning: Scanning | None = None  # the oldest of them
+        self._turns = itertools.cycle((True, False))  # whether a prompt or a scan comes first where both wait
 
     def submit(self, request: Request) -> None:
         """Queue a request. Raises AxlError when its prompt is empty."""
@@ -117,9 +131,23 @@ class Batcher:
             raise AxlError("the prompt is empty; begin with BOS")
         self._waiting.append(request)
 
-    def cancel(self, request: Request) -> None:
-        """End a request: it leaves with the next step."""
-        if request in self._of_request:
+    def submit_scan(self, scan: Scan) -> None:
+        """Queue a text to be read for its own sake; what came of it stands in `scan` when `step` has reported it.
+
+        Raises AxlError when it is empty.
+        """
+        if not scan.ids:
+            raise AxlError("the text is empty; begin with BOS")
+        self._scans.append(scan)
+
+    def cancel(self, request: Request | Scan) -> None:
+        """End a request: it leaves with the next step, or at once and unreported where it has not begun."""
+        if isinstance(request, Scan):
+            if self._scanning is not None and self._scanning.scan is request:
+                self._end_scan()
+            elif request in self._scans:
+                self._scans.remove(request)
+        elif request in self._of_request:
             self._of_request[request].cancelled = True
         elif request in self._waiting:
             self._waiting.remove(request)
@@ -127,22 +155,47 @@ class Batcher:
     @property
     def busy(self) -> bool:
         """Whether a step has anything to do."""
-        return bool(self._waiting or self._running)
+        return bool(self._waiting or self._running or self._scans)
 
-    def step(self) -> list[tuple[Request, Piece]]:
+    @property
+    def _promised(self) -> int:
+        """Pages that running requests may still take."""
+        return sum(running.promised for running in self._running)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Requests that run, and requests that wait."""
+        return len(self._running), len(self._waiting)
+
+    def step(self) -> list[tuple[Request | Scan, Piece]]:
         """One forward pass; what it wrote, by request."""
-        self._admit()
-        out = [(running.request, Piece(ended=reason)) for running in self._running if (reason := self._over(running))]
-        for request, _ in out:
-            self._leave(self._of_request[request])
+        out: list[tuple[Request | Scan, Piece]] = [*self._admit()]
+        over = [(running, reason) for running in self._running if (reason := self._over(running))]
+        for running, reason in over:
+            self._leave(running)
+            out.append((running.request, Piece(running.stream.close(), ended=reason)))
         plans = self._plan()
-        if plans:
-            logits = self.engine.read([plan.read for plan in plans])
-            for plan, of_plan in zip(plans, logits, strict=True):
-                piece = self._finish(plan, of_plan)
-                if piece is not None:
-                    out.append((plan.running.request, piece))
+        scanned = self._scan_with(MOST_ROWS - sum(plan.rows for plan in plans))
+        reads = [plan.read for plan in plans] + ([] if scanned is None else [scanned])
+        logits = self.engine.read(reads) if reads else []
+        if scanned is not None and self._scanning is not None:
+            self._scanning.take(logits.pop())
+        if self._scanning is not None and self._scanning.done:
+            out.append((self._end_scan(), Piece(ended=STOP)))
+        for plan, of_plan in zip(plans, logits, strict=True):
+            piece = self._finish(plan, of_plan)
+            if piece is not None:
+                out.append((plan.running.request, piece))
         return out
+
+    def close(self) -> None:
+        """Let everything go; nothing is reported."""
+        for running in list(self._running):
+            self._leave(running)
+        if self._scanning is not None:
+            self._end_scan()
+        self._scans.clear()
+        self._waiting.clear()
 
     def stream(self, request: Request) -> Iterator[Piece]:
         """Submit and step until it ends; for callers who have the batcher to themselves. Closing the iterator cancels."""
@@ -151,6 +204,8 @@ class Batcher:
             while True:
                 for of_request, piece in self.step():
                     if of_request is request:
+                        if piece.error is not None:
+                            raise piece.error
                         yield piece
                         if piece.ended is not None:
                             return
@@ -158,18 +213,19 @@ class Batcher:
             if request in self._of_request:
                 self._leave(self._of_request[request])
 
-    def _admit(self) -> None:
-        """Let requests in while there is a row for each and room for their windows."""
-        page = self.engine.pool.page
+    def _admit(self) -> Iterator[tuple[Request, Piece]]:
+        """Let requests in while there is a row for each and room for all they may become; report those that are too late."""
+        now = time.monotonic()
+        for request in [request for request in self._waiting if request.deadline is not None and now >= request.deadline]:
+            self._waiting.remove(request)
+            yield request, Piece(ended=LENGTH)
         while self._waiting and len(self._running) < MOST_ROWS:
-            request = self._waiting[0]
-            length = min(len(request.prompt) + request.sampling.max_new_tokens, self.engine.config.max_seq_len)
-            if self._running and self.engine.pool.available < -(-length // page) + len(self._running):
+            promised = self._promised + (self._scanning.promised if self._scanning is not None else 0)
+            if promised and self.engine.pool.available < promised + _most_pages(self.engine, self._waiting[0]):
                 break
-            self._waiting.popleft()
-            running = Running(self.engine, request)
+            running = Running(self.engine, self._waiting.popleft())
             self._running.append(running)
-            self._of_request[request] = running
+            self._of_request[running.request] = running
 
     def _over(self, running: Running) -> str | None:
         request = running.request
@@ -189,6 +245,8 @@ class Batcher:
         plans = [_Plan(running, running.known[-1:], running.look_up(running.known[-1:])) for running in writing]
         room = MOST_ROWS - len(plans)
         reading = next((running for running in self._running if running.unread > 1), None)
+        if self._scans and (reading is None or next(self._turns)):
+            return plans
         if reading is not None and room:
             begin = reading.start + reading.sequence.length
             ids = reading.known[begin : begin + room]
@@ -209,14 +267,36 @@ class Batcher:
         plan.drafts, plan.after = self.drafter.propose(running.reader, plan.found, most)
         return len(plan.drafts)
 
+    def _scan_with(self, room: int) -> Read | None:
+        """A piece of the oldest scan, where rows and pages are left for it."""
+        if not self._scans or not room:
+            return None
+        if self._scanning is None:
+            self._scanning = Scanning(self.engine, self._scans[0])
+        if self._scanning.done or (self._running and self.engine.pool.available < self._promised + self._scanning.promised):
+            return None
+        return self._scanning.next(room)
+
+    def _end_scan(self) -> Scan:
+        assert self._scanning is not None
+        self._scanning.close()
+        self._scanning = None
+        return self._scans.popleft()
+
     def _finish(self, plan: _Plan, logits_WV: Logits) -> Piece | None:
         """Draw as many bytes as the drafts agree with, and one more. None while a prompt is being read."""
         running = plan.running
         if running.unread > 0:
             running.sequence.settle()
             return None
-        piece = Piece()
-        accepted = 0
+        try:
+            return self._write(plan, logits_WV)
+        except AxlError as error:  # a constraint that got too complex, logits that are no numbers: nobody else's loss
+            self._leave(running)
+            return Piece(ended=FAILED, error=error)
+
+    def _write(self, plan: _Plan, logits_WV: Logits) -> Piece:
+        running, piece, accepted = plan.running, Piece(), 0
         for row, logits_V in enumerate(logits_WV):
             drawn = self._draw(running, logits_V, piece)
             if row < len(plan.drafts):
@@ -265,6 +345,12 @@ class Batcher:
             running.begin(full=True)
 
 
+def _most_pages(engine: Engine, request: Request) -> int:
+    """Pages of the longest window that a request can reach, and one to copy a page that is taken back into."""
+    most = min(len(request.prompt) + request.sampling.max_new_tokens, engine.config.max_seq_len)
+    return -(-most // engine.pool.page) + 1
+
+
 @dataclass
 class _Plan:
     """What a step reads for a request: ids that are known, and after them drafts."""
@@ -274,6 +360,11 @@ class _Plan:
     found: Found
     drafts: list[int] = field(default_factory=list)
     after: list[Found] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many ids are read."""
+        return len(self.ids) + len(self.drafts)
 
     @property
     def read(self) -> Read:

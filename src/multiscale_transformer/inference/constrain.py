@@ -2,7 +2,7 @@
 
 The work is done by llguidance (MIT, an Earley parser over a lexer of derivatives), which is fast because a vocabulary of
 bytes has nothing to walk through: a mask takes some microseconds. `allowed` goes to `Sampler.draw`, what was drawn to
-`advance`. Text is UTF-8 throughout. llguidance is optional and loaded on first use.
+`advance`. Text is UTF-8 throughout. llguidance is loaded on first use.
 """
 
 # Shape suffixes: V vocabulary.
@@ -109,10 +109,8 @@ class _Bytes:
 
 
 def _library() -> ModuleType:
-    try:
-        import llguidance
-    except ImportError:
-        raise AxlError("constrained output needs the package llguidance; pip install axl[constrain]") from None
+    import llguidance
+
     return llguidance
 
 

@@ -96,6 +96,7 @@ class Engine:
         self._work = _new_work(config, network, threads)
         self._helpers = ThreadPoolExecutor(threads - 1, "axl-engine") if threads > 1 else None
         self._products = config.decode_bytes(dtype_bytes=1.0)
+        self._last: list[int] = []
 
     def new_sequence(self, ids: Items[int], root: object = ()) -> Sequence:
         """Begin a text with `ids`. Pages of an earlier text that began alike under the same `root` are used again, so that
@@ -117,8 +118,14 @@ class Engine:
         for part in reads:
             part.sequence.length += len(part.ids)
             part.sequence.ids += part.ids
+        self._last = [len(part.ids) for part in reads]
         ends = np.cumsum(counts)
         return [logits_WV[end - count : end, :VOCAB_SIZE] for end, count in zip(ends, counts, strict=True)]
+
+    def last_states(self) -> list[npt.NDArray[np.float32]]:
+        """The states (T, E) under the head for the ids of each part of the last `read`; valid until the next one."""
+        ends = np.cumsum(self._last)
+        return [self._work.x_SRE[0, end - count : end] for end, count in zip(ends, self._last, strict=True)]
 
     def close(self) -> None:
         """Stop the helping threads."""

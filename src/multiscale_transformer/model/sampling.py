@@ -128,7 +128,7 @@ class Sampler:
         else:
             up_to_V = self._weights(logits_V, allowed_V).cumsum()
             drawn = int(up_to_V.searchsorted(self.uniform(self.count) * up_to_V[-1], side="right"))
-        logprob, top = (math.nan, ()) if self.sampling.logprobs is None else _reported(logits_V, drawn, self.sampling.logprobs)
+        logprob, top = (math.nan, ()) if self.sampling.logprobs is None else reported(logits_V, drawn, self.sampling.logprobs)
         self._record(drawn)
         return Drawn(drawn, logprob, top)
 
@@ -191,7 +191,8 @@ class Sampler:
             self._offset_V[drawn] = asked.logit_bias.get(drawn, 0.0) - penalty
 
 
-def _reported(logits_V: Logits, drawn: int, most: int) -> tuple[float, tuple[tuple[int, float], ...]]:
+def reported(logits_V: Logits, drawn: int, most: int) -> tuple[float, tuple[tuple[int, float], ...]]:
+    """Natural logarithm of the softmax of `logits_V` (V,) at `drawn`, and of the `most` best ids, the best first."""
     logprobs_V = logits_V.astype(np.float64)
     logprobs_V -= logprobs_V[logprobs_V.argmax()]
     logprobs_V -= math.log(np.exp(logprobs_V).sum())

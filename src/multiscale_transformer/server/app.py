@@ -1,0 +1,96 @@
+"""The application: all routes, all manners, and what happens between start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+import multiscale_transformer
+from multiscale_transformer.server import (
+    llamacpp,
+    ollama,
+    ollama_models,
+    openai_chat,
+    openai_completions,
+    openai_models,
+    openai_responses,
+    playground,
+)
+from multiscale_transformer.server.catalogue import Catalogue
+from multiscale_transformer.server.errors import install_error_handlers
+from multiscale_transformer.server.loading import Limits, Loader
+from multiscale_transformer.server.manners import LOCAL_ORIGIN, Access, Guard
+from multiscale_transformer.server.metrics import Metrics
+from multiscale_transformer.server.service import Service
+
+EXPIRY_SECONDS = 1.0
+DESCRIPTION = "Byte-level code models on this machine. Tokens are bytes: limits and usage count them."
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a server is started with. `kept` is where variants of models are kept."""
+
+    models: dict[str, Path]
+    kept: Path
+    indexes: dict[str, Path] | None = None
+    shipped: Path | None = None
+    hosts: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    body_bytes: int = 8 << 20
+    hole_seconds: float | None = None
+    most_seconds: float | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """The server for these settings; models are loaded when they are first asked for."""
+    metrics = Metrics()
+    loader = Loader(settings.limits, metrics, settings.indexes, settings.shipped)
+    catalogue = Catalogue(dict(settings.models), settings.kept)
+    service = Service(catalogue, loader, metrics, settings.hole_seconds, settings.most_seconds)
+    app = FastAPI(title="AXL", version=multiscale_transformer.__version__, lifespan=_lifespan, description=DESCRIPTION)
+    app.state.service = service
+    for part in (openai_completions, openai_chat, openai_responses, openai_models, ollama, ollama_models, llamacpp, playground):
+        app.include_router(part.router)
+    install_error_handlers(app)
+    _install_manners(app, settings, metrics, (*LOCAL_HOSTS, *settings.hosts))
+    return app
+
+
+def _install_manners(app: FastAPI, settings: Settings, metrics: Metrics, hosts: Iterable[str]) -> None:
+    """The last one added is the first that a request meets."""
+    app.add_middleware(Guard, hosts=hosts, keys=settings.keys, body_bytes=settings.body_bytes)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origin_regex=LOCAL_ORIGIN,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        max_age=600,
+    )
+    app.add_middleware(Access, metrics=metrics)
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    expiring = asyncio.create_task(_expire(service))
+    try:
+        yield
+    finally:
+        expiring.cancel()
+        await asyncio.gather(expiring, return_exceptions=True)
+        await service.loader.close()
+
+
+async def _expire(service: Service) -> None:
+    while True:
+        await asyncio.sleep(EXPIRY_SECONDS)
+        await service.loader.expire()

@@ -1,0 +1,176 @@
+"""Conversations as the text that a model continues, and its answers as messages and tool calls.
+
+A checkpoint may bring `chat_template.jinja`, as Hugging Face's tools write it; without one the template is that of the
+published models. Small contexts cannot hold what agents send (kilobytes of tool schemas): schemas go first, then the oldest
+messages, then the system prompt, and the last message stays for as long as anything fits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from multiscale_transformer.inference.constrain import Constraint
+from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.prompts import Prompt, plain_prompt
+
+TEMPLATE_FILE = "chat_template.jinja"
+DEFAULT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message.role == 'system' %}{{ message.content }}\n\n"
+    "{% elif message.role == 'user' %}User: {{ message.content }}\n"
+    "{% elif message.role == 'tool' %}Tool: {{ message.content }}\n"
+    "{% else %}Assistant: {{ message.content }}\n{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}Assistant: {% endif %}"
+)
+DEFAULT_STOPS = ("\nUser:", "\nTool:", "\nAssistant:")
+CALL, CALL_END = "<tool_call>", "</tool_call>"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that the model may ask for."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = field(default_factory=lambda: {"type": "object"})
+
+    @property
+    def call_schema(self) -> dict[str, Any]:
+        """JSON schema of a call."""
+        return {
+            "type": "object",
+            "properties": {"name": {"const": self.name}, "arguments": self.parameters},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+
+
+@dataclass(frozen=True)
+class Call:
+    """A tool call that the model has written; `arguments` are JSON."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class Template:
+    """How a model's conversations look, and what ends an answer."""
+
+    text: str = DEFAULT_TEMPLATE
+    stops: tuple[str, ...] = DEFAULT_STOPS
+
+    def render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+        """The text to continue. Raises ApiError where the template refuses the messages."""
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _refuse
+        try:
+            return environment.from_string(self.text).render(
+                messages=[{"role": one.role, "content": one.content} for one in _with_tools(messages, tools)],
+                system="\n".join(one.content for one in messages if one.role == "system"),
+                prompt=messages[-1].content if messages else "",
+                add_generation_prompt=True,
+                bos_token="",
+                eos_token="",
+            )
+        except (TemplateError, TypeError) as error:
+            raise ApiError(400, f"the model's chat template refuses these messages: {error}", param="messages") from None
+
+
+def template_of(folder: Path) -> Template:
+    """The template of a checkpoint."""
+    try:
+        return Template((folder / TEMPLATE_FILE).read_text(encoding="utf-8"))
+    except OSError:
+        return Template()
+
+
+def chat_prompt(template: Template, messages: Sequence[Message], tools: Sequence[Tool], context: int) -> Prompt:
+    """What fits of a conversation; three quarters of the context, so that there is room for an answer."""
+    if not messages:
+        raise ApiError(400, "messages: at least one is needed", param="messages")
+    room, whole = context - context // 4, template.render(messages, tools)
+    text = whole
+    for kept, kept_tools in _shorter(messages, tools):
+        text = template.render(kept, kept_tools)
+        if len(text.encode()) <= room:
+            break
+    prompt = plain_prompt(text.encode("utf-8", "replace"), context)
+    dropped = len(whole.encode()) - len(text.encode())
+    return Prompt(prompt.ids, prompt.before, prompt.left_out + dropped)
+
+
+def call_constraint(tools: Sequence[Tool], choice: str) -> Constraint | None:
+    """What an answer may be: a call of some tool, or of the one that `choice` names; with "auto" any text or a call."""
+    if not tools or choice == "none":
+        return None
+    if choice not in ("auto", "required"):
+        tools = [tool for tool in tools if tool.name == choice]
+        if not tools:
+            raise ApiError(400, f"tool_choice: there is no tool {choice!r}", param="tool_choice")
+    schema = json.dumps({"anyOf": [tool.call_schema for tool in tools], "x-guidance": {"whitespace_flexible": False}})
+    call = f'"{CALL}" %json {schema} "{CALL_END}"'
+    return Constraint.lark(
+        f"start: {call}" if choice != "auto" else f"start: text | call\ntext: /([^<](.|\\n)*)?/\ncall: {call}"
+    )
+
+
+def parse_answer(text: str, tools: Sequence[Tool]) -> tuple[str | None, list[Call]]:
+    """The text and the calls of an answer. A call that was cut short is a text."""
+    if not tools or not text.startswith(CALL):
+        return text, []
+    body = text.removeprefix(CALL).removesuffix(CALL_END)
+    try:
+        call = json.loads(body)
+        return None, [Call(str(call["name"]), json.dumps(call["arguments"]))]
+    except (ValueError, KeyError, TypeError):
+        return text, []
+
+
+def may_be_call(text: str) -> bool:
+    """Whether what was written so far is a call or may become one."""
+    return text.startswith(CALL) or CALL.startswith(text)
+
+
+def _shorter(messages: Sequence[Message], tools: Sequence[Tool]):  # type: ignore[no-untyped-def]
+    yield messages, tools
+    yield messages, ()
+    system = [one for one in messages[:1] if one.role == "system" and len(messages) > 1]
+    rest = list(messages[len(system) :])
+    while len(rest) > 1:
+        del rest[0]
+        yield [*system, *rest], ()
+    yield rest, ()
+
+
+def _with_tools(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
+    """The tools as a part of the system prompt."""
+    if not tools:
+        return list(messages)
+    described = [{"name": one.name, "description": one.description, "parameters": one.parameters} for one in tools]
+    lines = "\n".join(
+        ["Tools:", *map(json.dumps, described), f'Call one with {CALL}{{"name": ..., "arguments": ...}}{CALL_END}']
+    )
+    if messages[0].role == "system":
+        return [Message("system", f"{messages[0].content}\n\n{lines}"), *messages[1:]]
+    return [Message("system", lines), *messages]
+
+
+def _refuse(message: str) -> None:
+    raise TemplateError(message)

@@ -1,0 +1,93 @@
+"""What a client is told when something is wrong: the right status, in the shape that its route's clients read.
+
+OpenAI clients read `{"error": {message, type, param, code}}`, Ollama clients `{"error": text}`. Every handler raises `ApiError`
+or `AxlError`; the shape follows from the path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from multiscale_transformer.errors import AxlError
+
+TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    500: "server_error",
+    503: "unavailable_error",
+}
+
+
+class ApiError(Exception):
+    """An answer that is not what was asked for."""
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code, self.retry_after = status, message, param, code, retry_after
+
+
+def error_body(path: str, error: ApiError) -> dict[str, Any]:
+    """The body of an answer to `path`."""
+    if path.startswith("/api/"):
+        return {"error": error.message}
+    kind = TYPES.get(error.status, "invalid_request_error")
+    return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
+
+
+def error_response(path: str, error: ApiError) -> JSONResponse:
+    """The whole answer."""
+    headers: Mapping[str, str] = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return JSONResponse(error_body(path, error), error.status, headers)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Make every failure of a route an answer in its clients' shape."""
+
+    @app.exception_handler(ApiError)
+    async def _api_error(request: Request, error: ApiError) -> JSONResponse:
+        return error_response(request.url.path, error)
+
+    @app.exception_handler(AxlError)
+    async def _axl_error(request: Request, error: AxlError) -> JSONResponse:
+        return error_response(request.url.path, ApiError(400, str(error)))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return error_response(request.url.path, _of_validation(error))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        answer = error_response(request.url.path, ApiError(error.status_code, _of_status(request, error)))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    async def _defect(request: Request, error: Exception) -> JSONResponse:
+        return error_response(request.url.path, ApiError(500, "the server has a defect; its log says more"))
+
+
+def _of_validation(error: RequestValidationError) -> ApiError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "json_invalid":
+        return ApiError(400, f"the body is not JSON: {first.get('ctx', {}).get('error', message)}")
+    return ApiError(400, f"{where or 'the body'}: {message}", param=where or None)
+
+
+def _of_status(request: Request, error: HTTPException) -> str:
+    if error.status_code == 404:
+        return f"there is no {request.url.path} here; /docs lists what there is"
+    if error.status_code == 405:
+        return f"{request.url.path} does not take {request.method}"
+    return str(error.detail)

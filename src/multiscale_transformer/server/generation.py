@@ -1,0 +1,159 @@
+"""From what any route asks for to what is written: the fields that all of them share, and running a request.
+
+OpenAI, Ollama and llama.cpp name the same options differently; their routes translate into `Asked`, so sampling, memory, time
+limits, stop texts and sources are the same whoever asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from fastapi import Request as HttpRequest
+
+from multiscale_transformer.inference.batching import Constraint, Piece, Request
+from multiscale_transformer.memory.explain import sources
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.model.sampling import Sampling
+from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.prompts import MARKER_STOPS, Prompt
+from multiscale_transformer.server.worker import Ticket, Worker
+
+Answer = TypeVar("Answer")
+
+DEFAULTS: dict[str, Any] = {"temperature": 0.4, "top_p": 0.95, "max_new_tokens": 256}  # as of `axl complete`
+MOST_NEW = 65_536  # bytes of one answer
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt, how to draw, and what else a request may say. `seconds` is its time limit; `sources` asks where it is from."""
+
+    prompt: Prompt
+    sampling: Sampling
+    constraint: Constraint | None = None
+    seconds: float | None = None
+    sources: bool = True
+
+
+@dataclass
+class Written:
+    """A finished text: its pieces as one, and where they stand in the memory."""
+
+    piece: Piece
+    sources: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in OpenAI's words."""
+        return "stop" if self.piece.ended == "stop" else "length"
+
+
+def sampling_of(options: dict[str, Any], stops: list[str] | str | None, *, hole: bool = False) -> Sampling:
+    """`Sampling` from options (those that are None are defaults) and stop texts.
+
+    What fills a hole also ends at another marker: some editors' templates make models write one.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    texts = [stops] if isinstance(stops, str) else list(stops or ())
+    texts += MARKER_STOPS if hole else ()
+    fields = {**DEFAULTS, **given, "stop": tuple(text.encode("utf-8", "replace") for text in texts if text)}
+    fields["max_new_tokens"] = min(int(fields["max_new_tokens"]), MOST_NEW)
+    return Sampling.model_validate(fields)
+
+
+def seeded(asked: Asked, index: int) -> Asked:
+    """The same request for another answer: choice `index` has the seed plus its number."""
+    if index == 0 or asked.sampling.seed is None:
+        return asked
+    sampling = asked.sampling.model_copy(update={"seed": (asked.sampling.seed + index) % 2**63})
+    return Asked(asked.prompt, sampling, _copied(asked.constraint), asked.seconds, asked.sources)
+
+
+def start(worker: Worker, asked: Asked, memory: CorpusMemory | None, *, live: bool) -> Ticket:
+    """Put it into the batch."""
+    deadline = None if asked.seconds is None else time.monotonic() + asked.seconds
+    request = Request(asked.prompt.ids, asked.sampling, memory, _copied(asked.constraint), deadline)
+    return worker.submit(request, live=live)
+
+
+def start_all(worker: Worker, asked: Sequence[Asked], memory: CorpusMemory | None, *, live: bool) -> list[Ticket]:
+    """Put all of them into the batch, or none: raises ApiError when there is no place for one."""
+    tickets: list[Ticket] = []
+    try:
+        for one in asked:
+            tickets.append(start(worker, one, memory, live=live))
+    except BaseException:
+        for ticket in tickets:
+            ticket.cancel()
+        raise
+    return tickets
+
+
+async def write_all(worker: Worker, asked: Sequence[Asked], memory: CorpusMemory | None) -> list[Written]:
+    """The whole texts, and where they are from. When one fails all are given up."""
+    tickets = start_all(worker, asked, memory, live=False)
+    try:
+        pieces = await asyncio.gather(*(ticket.whole() for ticket in tickets))
+    except BaseException:
+        for ticket in tickets:
+            ticket.cancel()
+        raise
+    return [Written(piece, await found_sources(one, memory, piece.text)) for piece, one in zip(pieces, asked, strict=True)]
+
+
+async def found_sources(asked: Asked, memory: CorpusMemory | None, text: str) -> list[dict[str, Any]]:
+    """The documents that the text stands in, as JSON; bytes are counted in its UTF-8."""
+    if memory is None or not asked.sources or not text:
+        return []
+    found = await asyncio.to_thread(sources, memory, asked.prompt.before, text.encode())
+    return [
+        {
+            "begin": source.begin,
+            "end": source.end,
+            "file": source.name,
+            "line": source.line,
+            "matched": source.length,
+            "copied": source.copied,
+            "licence": source.licence,
+        }
+        for source in found
+    ]
+
+
+async def live_pieces(ticket: Ticket) -> AsyncIterator[Piece]:
+    """What is written as it is written; leaving early takes the request out of the batch."""
+    ended = False
+    try:
+        async for piece in ticket:
+            ended = piece.ended is not None
+            yield piece
+    finally:
+        if not ended:
+            ticket.cancel()
+
+
+async def unless_gone(http: HttpRequest, answer: Awaitable[Answer]) -> Answer:
+    """The answer, unless the client hangs up first: then the work stops and nobody gets anything."""
+    working = asyncio.ensure_future(answer)
+    watching = asyncio.ensure_future(_gone(http))
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ApiError(499, "the client has gone")
+        return await working
+    finally:
+        for task in (working, watching):
+            task.cancel()
+
+
+async def _gone(http: HttpRequest) -> None:
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _copied(constraint: Any) -> Any:
+    return None if constraint is None else constraint.copy()

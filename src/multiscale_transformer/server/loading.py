@@ -1,0 +1,158 @@
+"""Models in memory: loaded when first asked for, kept while in use, unloaded after that or when room is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.inference.engine import CACHE_BYTES, load_engine
+from multiscale_transformer.inference.selftest import check
+from multiscale_transformer.memory.lookup import CorpusMemory, memory_of
+from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.server.catalogue import Entry
+from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.metrics import Metrics
+from multiscale_transformer.server.worker import Worker
+
+FOR_EVER = float("inf")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server may take: `cache_bytes` for each model's state, `model_bytes` for all models together, requests that
+    wait for each; `keep_alive` seconds that an unused model stays."""
+
+    threads: int = 1
+    cache_bytes: int = CACHE_BYTES
+    model_bytes: int = 4 << 30
+    queued: int = 64
+    keep_alive: float = FOR_EVER
+
+
+@dataclass(eq=False)
+class Loaded:
+    """A model that is ready."""
+
+    folder: Path
+    config: ModelConfig
+    worker: Worker
+    memories: dict[tuple[str, ...] | None, CorpusMemory | None]
+    bytes: int
+    users: int = 0
+    used: float = field(default_factory=time.monotonic)
+    expires: float = FOR_EVER
+
+
+class Loader:
+    """Loads and unloads; one model at a time, each for all names of its folder.
+
+    `indexes` are the memories that requests may name; by default a model uses all of them, or its own where there are none.
+    """
+
+    def __init__(self, limits: Limits, metrics: Metrics, indexes: dict[str, Path] | None, shipped: Path | None = None) -> None:
+        self.limits, self.metrics, self.indexes, self._shipped = limits, metrics, indexes, shipped
+        self.loaded: dict[Path, Loaded] = {}
+        self._lock = asyncio.Lock()
+        self.notes: dict[Path, str] = {}  # what went wrong with a memory that the model goes on without
+
+    @asynccontextmanager
+    async def use(self, entry: Entry, keep_alive: float | None = None) -> AsyncIterator[Loaded]:
+        """The model of an entry, which is not unloaded inside the block.
+
+        Raises ApiError (503) when there is no room for it, AxlError when its folder is damaged.
+        """
+        async with self._lock:
+            model = self.loaded.get(entry.folder) or await self._load(entry)
+            model.users += 1
+        try:
+            yield model
+        finally:
+            model.users -= 1
+            model.used = time.monotonic()
+            kept = self.limits.keep_alive if keep_alive is None else keep_alive
+            model.expires = model.used + (FOR_EVER if kept < 0 else kept)
+
+    def memory(self, model: Loaded, names: list[str] | None) -> CorpusMemory | None:
+        """What a request looks up in: the indexes of these names, none for an empty list, or the server's.
+
+        Raises ApiError for a name that the server was not started with, AxlError for an index that is damaged.
+        """
+        if names is None:
+            return model.memories[None]
+        key = tuple(names)
+        if key not in model.memories:
+            unknown = [name for name in names if name not in (self.indexes or {})]
+            if unknown:
+                known = ", ".join(self.indexes or {}) or "none"
+                raise ApiError(400, f"memory {unknown[0]!r} is not known; the server was started with: {known}", param="memory")
+            model.memories[key] = memory_of(model.folder, model.config.memory, [(self.indexes or {})[name] for name in names])
+        return model.memories[key]
+
+    async def expire(self) -> None:
+        """Unload what nobody has used for its time."""
+        async with self._lock:
+            now = time.monotonic()
+            for model in [model for model in self.loaded.values() if model.users == 0 and model.expires <= now]:
+                await self._unload(model)
+
+    async def close(self) -> None:
+        """Unload everything."""
+        async with self._lock:
+            for model in list(self.loaded.values()):
+                await self._unload(model)
+
+    def preload(self, entry: Entry) -> Loaded:
+        """Load a model before there is an event loop, so that the first request need not wait. Raises AxlError."""
+        model = self._open(entry, entry.config, self._needed(entry))
+        self.loaded[entry.folder] = model
+        self.metrics.loaded.labels(model.worker.name).set(model.bytes)
+        return model
+
+    async def _load(self, entry: Entry) -> Loaded:
+        await self._make_room(self._needed(entry))
+        return await asyncio.to_thread(self.preload, entry)
+
+    def _needed(self, entry: Entry) -> int:
+        """Bytes of RAM that a model may come to: its weights as read and as packed, and its cache."""
+        return 4 * entry.config.parameters() + entry.weight_bytes + self.limits.cache_bytes
+
+    async def _make_room(self, needed: int) -> None:
+        idle = sorted((model for model in self.loaded.values() if model.users == 0), key=lambda model: model.used)
+        while self.loaded and sum(model.bytes for model in self.loaded.values()) + needed > self.limits.model_bytes:
+            if not idle:
+                raise ApiError(
+                    503, "no room for another model while the loaded ones are in use; try again later", retry_after=5
+                )
+            await self._unload(idle.pop(0))
+
+    def _open(self, entry: Entry, config: ModelConfig, needed: int) -> Loaded:
+        engine = load_engine(entry.folder, threads=self.limits.threads, cache_bytes=self.limits.cache_bytes)
+        check(engine, entry.folder)
+        worker = Worker(engine, entry.name, self.metrics, self.limits.queued)
+        return Loaded(entry.folder, config, worker, {None: self._default_memory(entry.folder, config)}, needed)
+
+    def _default_memory(self, folder: Path, config: ModelConfig) -> CorpusMemory | None:
+        """All indexes, or the model's own; one that is damaged does not keep the model from working, but is said."""
+        if not config.memory:
+            return None
+        try:
+            if self.indexes is not None:
+                return memory_of(folder, True, list(self.indexes.values()))
+            if folder == self._shipped:
+                from multiscale_transformer.zoo.library import library_index
+
+                return memory_of(folder, True, [library_index()])
+            return memory_of(folder, True, None)
+        except AxlError as error:
+            self.notes[folder] = f"{error}; the model goes on without its memory"
+            return None
+
+    async def _unload(self, model: Loaded) -> None:
+        del self.loaded[model.folder]
+        self.metrics.loaded.labels(model.worker.name).set(0)
+        await asyncio.to_thread(model.worker.close)

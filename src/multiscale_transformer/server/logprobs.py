@@ -1,0 +1,52 @@
+"""Log-probabilities in the two shapes of OpenAI: of completions, with text offsets, and of chats, with bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from multiscale_transformer.model.sampling import Drawn
+from multiscale_transformer.model.vocabulary import BOS, EOS
+
+_NAMES = {BOS: "<|bos|>", EOS: "<|eos|>"}
+LEAST = -9999.0  # what OpenAI says for never
+
+
+def token_text(index: int) -> str:
+    """A byte as a text: itself where it is ASCII, else as OpenAI writes a token that is no text."""
+    if index in _NAMES:
+        return _NAMES[index]
+    return chr(index) if index < 0x80 else f"bytes:\\x{index:02x}"
+
+
+def completion_logprobs(drawn: Sequence[Drawn], offset: int = 0, *, first: int | None = None) -> dict[str, Any]:
+    """Of bytes whose first begins at character `offset`; with an echo, `first` is the id before them, which has none."""
+    indices = [one.id for one in drawn] if first is None else [first, *(one.id for one in drawn)]
+    offsets = []
+    for index in indices:
+        offsets.append(offset)
+        offset += not 0x80 <= index < 0xC0 and index < BOS  # continuation bytes belong to the character before
+    unknown: list[Any] = [] if first is None else [None]
+    tops = [{token_text(other): max(logprob, LEAST) for other, logprob in one.top} for one in drawn]
+    return {
+        "tokens": [token_text(index) for index in indices],
+        "token_logprobs": unknown + [max(one.logprob, LEAST) for one in drawn],
+        "top_logprobs": unknown + tops,
+        "text_offset": offsets,
+    }
+
+
+def chat_logprobs(drawn: Sequence[Drawn]) -> dict[str, Any]:
+    """Of the bytes of an answer."""
+    return {
+        "content": [
+            {**_chat_token(one.id, one.logprob), "top_logprobs": [_chat_token(*other) for other in one.top]}
+            for one in drawn
+            if one.id < BOS
+        ],
+        "refusal": None,
+    }
+
+
+def _chat_token(index: int, logprob: float) -> dict[str, Any]:
+    return {"token": token_text(index), "logprob": max(logprob, LEAST), "bytes": [index] if index < BOS else []}

@@ -1,0 +1,149 @@
+"""Ollama's routes about models: what there is, what is loaded, and variants of them to make, copy and delete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+import multiscale_transformer
+from multiscale_transformer.model.folder import MODEL_TYPE
+from multiscale_transformer.server.catalogue import Entry, Variant
+from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.go_templates import to_jinja
+from multiscale_transformer.server.ollama_bodies import CopyBody, CreateBody, Named, Options
+from multiscale_transformer.server.service import service_of
+
+router = APIRouter(tags=["Ollama"])
+
+FAR = 365 * 86_400  # seconds from now that stand for never
+_TEMPLATE = (
+    "{{ .System }}\n\nUser: {{ .Prompt }}{{ .Suffix }}\nAssistant: "  # clients look for .Suffix: it means "can fill holes"
+)
+
+
+@router.get("/api/version", summary="The server's version")
+async def version() -> dict[str, str]:
+    """Clients only ask whether there is one."""
+    return {"version": multiscale_transformer.__version__}
+
+
+@router.get("/api/tags", summary="All models")
+async def tags(http: Request) -> dict[str, Any]:
+    """The models that can be asked for, loaded or not."""
+    return {"models": [_listed(entry) for entry in service_of(http).catalogue.entries()]}
+
+
+@router.get("/api/ps", summary="Loaded models")
+async def loaded(http: Request) -> dict[str, Any]:
+    """The models in memory, and until when."""
+    service, out = service_of(http), []
+    for entry in service.catalogue.entries():
+        model = service.loader.loaded.get(entry.folder)
+        if model is not None and entry.variant is None:
+            left = min(model.expires - time.monotonic(), FAR) if math.isfinite(model.expires) else FAR
+            until = datetime.fromtimestamp(time.time() + left, UTC).isoformat()
+            out.append({**_listed(entry), "size": model.bytes, "size_vram": 0, "expires_at": until})
+    return {"models": out}
+
+
+@router.post("/api/show", summary="What is known of a model")
+async def show(body: Named, http: Request) -> dict[str, Any]:
+    """Its size, context, options and what it can do."""
+    entry = service_of(http).catalogue.find(body.called)
+    config, variant = entry.config, entry.variant or Variant(folder=str(entry.folder))
+    modelfile = [f"FROM {entry.folder}", *([f'SYSTEM """{variant.system}"""'] if variant.system else [])]
+    options = [f"{name:<30} {json.dumps(value)}" for name, value in variant.options.items()]
+    return {
+        "modelfile": "\n".join(modelfile),
+        "parameters": "\n".join(options),
+        "template": _TEMPLATE,
+        "system": variant.system,
+        "details": _details(entry),
+        "model_info": {
+            "general.architecture": MODEL_TYPE,
+            "general.parameter_count": config.parameters(),
+            f"{MODEL_TYPE}.context_length": config.max_seq_len,
+            f"{MODEL_TYPE}.embedding_length": config.d_model,
+            f"{MODEL_TYPE}.vocab_size": config.vocab_size,
+            "tokenizer.ggml.model": "bytes",
+        },
+        "capabilities": ["completion", "insert", "tools", "embedding"],
+        "modified_at": _time(entry.created),
+    }
+
+
+@router.post("/api/create", summary="Make a variant of a model")
+async def create(body: CreateBody, http: Request) -> Response:
+    """The weights of `from` with another system prompt, template or default options, under a new name."""
+    catalogue = service_of(http).catalogue
+    if not body.from_:
+        raise ApiError(400, "from: the name of the model to build on is missing", param="from")
+    source = catalogue.find(body.from_)
+    Options.model_validate(body.parameters)
+    old = source.variant or Variant(folder=str(source.folder))
+    template = to_jinja(body.template) if body.template else old.template
+    options = {**old.options, **body.parameters}
+    variant = Variant(folder=old.folder, system=body.system or old.system, template=template, options=options)
+    catalogue.create(body.called, variant)
+    return _statuses(["writing manifest", "success"], body.stream)
+
+
+@router.post("/api/copy", summary="A second name for a model")
+async def copy(body: CopyBody, http: Request) -> Response:
+    """As Ollama's."""
+    service_of(http).catalogue.copy(body.source, body.destination)
+    return Response(status_code=200)
+
+
+@router.delete("/api/delete", summary="Forget a variant")
+async def delete(body: Named, http: Request) -> Response:
+    """Only what `create` or `copy` made: folders of weights are not touched."""
+    if not body.called:
+        raise ApiError(400, "model: a name is missing")
+    service_of(http).catalogue.delete(body.called)
+    return Response(status_code=200)
+
+
+@router.post("/api/pull", summary="Nothing is downloaded")
+async def pull(body: Named, http: Request) -> Response:
+    """Succeeds for a model that is here, so that clients that pull before they ask go on."""
+    service_of(http).catalogue.find(body.called)
+    return _statuses(["success"], True)
+
+
+def _statuses(lines: list[str], stream: bool) -> Response:
+    if not stream:
+        return JSONResponse({"status": lines[-1]})
+    return StreamingResponse((json.dumps({"status": line}) + "\n" for line in lines), media_type="application/x-ndjson")
+
+
+def _listed(entry: Entry) -> dict[str, Any]:
+    name = entry.name if ":" in entry.name else f"{entry.name}:latest"
+    digest = hashlib.sha256(f"{entry.name} {entry.folder} {entry.created}".encode()).hexdigest()
+    size = entry.weight_bytes
+    listed = {"name": name, "model": name, "modified_at": _time(entry.created), "size": size, "digest": digest}
+    return {**listed, "details": _details(entry)}
+
+
+def _details(entry: Entry) -> dict[str, Any]:
+    count = entry.config.parameters()
+    size = f"{count / 1e6:.1f}M" if count >= 1e6 else f"{count / 1e3:.0f}K"
+    return {
+        "parent_model": "" if entry.variant is None else entry.folder.name,
+        "format": "safetensors",
+        "family": MODEL_TYPE,
+        "families": [MODEL_TYPE],
+        "parameter_size": size,
+        "quantization_level": "Q8",
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,234 @@
+// The playground: asks the OpenAI routes of the server it came from, and shows what comes as it comes.
+
+const element = (id) => document.getElementById(id);
+const settings = ["temperature", "top_p", "top_k", "min_p", "max_tokens", "seed"];
+let running = null; // AbortController of the request in progress
+let conversation = [];
+let last = { given: "", text: "", suffix: "" };
+
+async function call(path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  const key = element("key").value;
+  if (key) headers.Authorization = `Bearer ${key}`;
+  const answer = await fetch(path, body ? { method: "POST", headers, body: JSON.stringify(body), signal } : { headers, signal });
+  if (!answer.ok) {
+    if (answer.status === 401) element("key-row").hidden = false;
+    const told = await answer.json().catch(() => ({}));
+    throw new Error(told.error?.message ?? told.error ?? `the server says ${answer.status}`);
+  }
+  return answer;
+}
+
+async function* events(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    held += value;
+    for (let end; (end = held.indexOf("\n\n")) >= 0; held = held.slice(end + 2)) {
+      const line = held.slice(0, end);
+      if (!line.startsWith("data: ") || line === "data: [DONE]") continue;
+      const event = JSON.parse(line.slice(6));
+      if (event.error) throw new Error(event.error.message);
+      yield event;
+    }
+  }
+}
+
+function options() {
+  const chosen = { model: element("model").value, stream: true, stream_options: { include_usage: true } };
+  for (const name of settings) {
+    const value = element(name).value;
+    if (value !== "") chosen[name] = Number(value);
+  }
+  const stop = element("stop-text").value.replaceAll("\\n", "\n").replaceAll("\\t", "\t");
+  if (stop) chosen.stop = [stop];
+  return chosen;
+}
+
+function notice(text) {
+  element("notice").textContent = text;
+  element("notice").hidden = !text;
+}
+
+function busy(on) {
+  for (const id of ["run", "send"]) element(id).disabled = on;
+  for (const id of ["stop", "stop-chat"]) element(id).disabled = !on;
+}
+
+async function run(path, body, onChoice) {
+  running?.abort();
+  const mine = new AbortController();
+  running = mine;
+  notice("");
+  busy(true);
+  const began = performance.now();
+  let first = 0, bytes = 0;
+  try {
+    for await (const event of events(await call(path, body, mine.signal))) {
+      const choice = event.choices[0];
+      if (choice) {
+        const text = choice.text ?? choice.delta?.content ?? "";
+        if (text && !first) first = performance.now();
+        bytes += new TextEncoder().encode(text).length;
+        onChoice(text, choice);
+      }
+      if (event.usage) bytes = event.usage.completion_tokens;
+      const seconds = (performance.now() - (first || began)) / 1000;
+      const wait = first ? `first byte after ${Math.round(first - began)} ms` : "reading";
+      element("speed").textContent = `${bytes} bytes, ${wait}, ${Math.round(bytes / Math.max(seconds, 0.001))} bytes/s`;
+    }
+  } catch (error) {
+    if (error.name !== "AbortError") notice(error.message);
+  } finally {
+    if (running === mine) {
+      running = null;
+      busy(false);
+    }
+    showLoaded();
+  }
+}
+
+// The text with what stands in the memory marked. Offsets of sources count bytes of UTF-8.
+function paint(given, text, suffix, sources) {
+  const output = element("output");
+  const bytes = new TextEncoder().encode(text), decoder = new TextDecoder();
+  output.replaceChildren();
+  const add = (kind, content, name) => {
+    const part = document.createElement(kind);
+    part.textContent = content;
+    if (name) part.className = name;
+    output.append(part);
+    return part;
+  };
+  add("span", given, "given");
+  let at = 0;
+  sources.forEach((source, index) => {
+    output.append(decoder.decode(bytes.slice(at, source.begin)));
+    const part = add("mark", decoder.decode(bytes.slice(source.begin, source.end)), source.copied ? "copied" : "");
+    part.dataset.source = index;
+    part.title = `${source.file}:${source.line}`;
+    at = source.end;
+  });
+  output.append(decoder.decode(bytes.slice(at)));
+  add("span", suffix, "given");
+}
+
+function list(sources) {
+  element("sources-none").hidden = sources.length > 0;
+  element("sources").replaceChildren(...sources.map((source, index) => {
+    const item = document.createElement("li"), button = document.createElement("button"), more = document.createElement("small");
+    button.textContent = `${source.file}:${source.line}`;
+    more.textContent = `${source.matched} bytes match` + (source.copied ? `; a copy${source.licence ? ` (${source.licence})` : ""}` : "");
+    button.append(more);
+    const choose = (on) => element("output").querySelector(`[data-source="${index}"]`)?.classList.toggle("chosen", on);
+    for (const [name, on] of [["mouseenter", true], ["focus", true], ["mouseleave", false], ["blur", false]])
+      button.addEventListener(name, () => choose(on));
+    item.append(button);
+    return item;
+  }));
+}
+
+async function complete() {
+  const given = element("prompt").value, suffix = element("suffix").value;
+  let text = "", sources = [];
+  list([]);
+  paint(given, "", suffix, []);
+  element("accept").disabled = true;
+  const body = { ...options(), prompt: given, ...(suffix ? { suffix } : {}) };
+  await run("v1/completions", body, (more, choice) => {
+    text += more;
+    sources = choice.sources ?? sources;
+    paint(given, text, suffix, sources);
+  });
+  list(sources);
+  last = { given, text, suffix };
+  element("accept").disabled = !text;
+}
+
+async function chat() {
+  const said = element("say").value.trim();
+  if (!said) return;
+  element("say").value = "";
+  conversation.push({ role: "user", content: said });
+  bubble("user").textContent = said;
+  const answer = bubble("assistant");
+  let text = "";
+  await run("v1/chat/completions", { ...options(), messages: conversation }, (more, choice) => {
+    text += more;
+    answer.textContent = text;
+    if (choice.sources) list(choice.sources);
+  });
+  conversation.push({ role: "assistant", content: text });
+}
+
+function bubble(role) {
+  const item = document.createElement("li");
+  item.className = role;
+  element("messages").append(item);
+  return item;
+}
+
+async function showModels() {
+  try {
+    const { data } = await (await call("v1/models")).json();
+    element("model").replaceChildren(...data.map(({ id }) => new Option(id, id)));
+    await showLoaded();
+  } catch (error) {
+    notice(error.message);
+  }
+}
+
+async function showLoaded() {
+  try {
+    const { models } = await (await call("api/ps")).json();
+    element("loaded").replaceChildren(...models.map((model) => {
+      const item = document.createElement("li"), more = document.createElement("small");
+      item.textContent = model.name.replace(/:latest$/, "");
+      more.textContent = `${model.details.parameter_size} parameters, up to ${Math.round(model.size / 1e6)} MB`;
+      item.append(more);
+      return item;
+    }));
+  } catch { /* the next request tells */ }
+}
+
+const tabs = ["complete", "chat"];
+function show(name) {
+  for (const tab of tabs) {
+    element(tab).hidden = tab !== name;
+    element(`tab-${tab}`).setAttribute("aria-selected", tab === name);
+    element(`tab-${tab}`).tabIndex = tab === name ? 0 : -1;
+  }
+}
+for (const tab of tabs) {
+  const button = element(`tab-${tab}`);
+  button.addEventListener("click", () => show(tab));
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    const other = tabs[(tabs.indexOf(tab) + 1) % tabs.length];
+    show(other);
+    element(`tab-${other}`).focus();
+  });
+}
+for (const name of ["temperature", "top_p"])
+  element(name).addEventListener("input", () => { element(`${name}-shown`).textContent = element(name).value; });
+element("run").addEventListener("click", complete);
+element("send").addEventListener("click", chat);
+for (const id of ["stop", "stop-chat"]) element(id).addEventListener("click", () => running?.abort());
+element("accept").addEventListener("click", () => {
+  element("prompt").value = last.given + last.text;
+  element("accept").disabled = true;
+  element("prompt").focus();
+});
+element("clear").addEventListener("click", () => {
+  conversation = [];
+  element("messages").replaceChildren();
+  element("say").focus();
+});
+element("key").addEventListener("change", showModels);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) (element("chat").hidden ? complete : chat)();
+  if (event.key === "Escape") running?.abort();
+});
+showModels();
