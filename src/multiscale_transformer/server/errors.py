@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from multiscale_transformer.errors import AxlError
@@ -61,8 +62,9 @@ def install_error_handlers(app: FastAPI) -> None:
     async def _axl_error(request: Request, error: AxlError) -> JSONResponse:
         return error_response(request.url.path, ApiError(400, str(error)))
 
+    @app.exception_handler(ValidationError)  # of what a route makes out of a body: sampling, tools
     @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError | ValidationError) -> JSONResponse:
         return error_response(request.url.path, _of_validation(error))
 
     @app.exception_handler(HTTPException)
@@ -76,7 +78,7 @@ def install_error_handlers(app: FastAPI) -> None:
         return error_response(request.url.path, ApiError(500, "the server has a defect; its log says more"))
 
 
-def _of_validation(error: RequestValidationError) -> ApiError:
+def _of_validation(error: RequestValidationError | ValidationError) -> ApiError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body")
     message = str(first["msg"]).removeprefix("Value error, ")

@@ -83,6 +83,13 @@ class ResponsesBody(OpenAIOptions):
     text: TextOptions = TextOptions()
     metadata: dict[str, str] = {}
 
+    @property
+    def choice(self) -> str:
+        """Which tool: a name, or a word; other tools than functions run at OpenAI only, so the model may choose."""
+        if isinstance(self.tool_choice, str):
+            return self.tool_choice
+        return self.tool_choice.name if self.tool_choice.type == "function" else "auto"
+
     def messages(self) -> list[Message]:
         """The conversation."""
         items = [Message("user", self.input)] if isinstance(self.input, str) else [item.plain() for item in self.input]
@@ -107,7 +114,7 @@ class _Job:
 
     def response(self, status: str, output: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         body, sampling = self.body, self.asked().sampling
-        choice = body.tool_choice if isinstance(body.tool_choice, str) else body.tool_choice.model_dump()
+        choice = body.choice if body.choice in ("none", "auto", "required") else {"type": "function", "name": body.choice}
         return {
             "id": self.id,
             "object": "response",
@@ -125,7 +132,7 @@ class _Job:
             "temperature": sampling.temperature,
             "text": {"format": {"type": "text"}},
             "tool_choice": choice,
-            "tools": [{**tool.model_dump(), "strict": None} for tool in body.tools],
+            "tools": [{**tool.model_dump(), "strict": None} for tool in body.tools if tool.type == "function"],
             "top_p": sampling.top_p,
             "truncation": "auto",
             "usage": None,
@@ -144,7 +151,6 @@ async def responses(body: ResponsesBody, http: Request) -> Response:
     messages = body.messages()
     functions = [tool for tool in body.tools if tool.type == "function"]  # clients also offer tools that only OpenAI runs
     tools = [ToolBody(function=FunctionBody.model_validate(tool.model_dump())).plain() for tool in functions]
-    choice = body.tool_choice if isinstance(body.tool_choice, str) else body.tool_choice.name
     wanted = body.text.format
     form = ResponseFormat.model_validate(
         {"type": wanted.type, "json_schema": {"schema": wanted.json_schema} if wanted.json_schema is not None else None}
@@ -152,7 +158,9 @@ async def responses(body: ResponsesBody, http: Request) -> Response:
     created = time.time()
 
     def job(model: Loaded) -> _Job:
-        return _Job(body, Chat(service, model, template, messages, tools, choice, form), entry.name, new_id("resp"), created)
+        return _Job(
+            body, Chat(service, model, template, messages, tools, body.choice, form), entry.name, new_id("resp"), created
+        )
 
     if body.stream:
         return await event_stream(service, entry, lambda model: _stream(job(model)), done=None)
