@@ -16,6 +16,7 @@ from multiscale_transformer.benchmarks.tables import write_tables
 from multiscale_transformer.cli.console import busy, errors, out, show_table
 from multiscale_transformer.cli.options import Checkpoint, Minutes, Threads, paths
 from multiscale_transformer.model.config import ModelConfig, load_recipe
+from multiscale_transformer.model.folder import read_config
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.zoo.shipped import shipped_model
 
@@ -184,6 +185,26 @@ def bench_shipped(
     swap = {"project": project, **measure_swap(model, library, corpus, seeded(contender, seeds))}
     with busy("scoring"):
         figures = {"library": measure_library(model, library, load_corpus([STDLIB, INSTALLED]).held_out), "swap": swap}
+    files.write_json(results, figures)
+    out.print(json.dumps(figures, indent=1), markup=False)
+
+
+@app.command("serve")
+def bench_serve(
+    model: Checkpoint = shipped_model(),  # noqa: B008 (a path, made once)
+    minutes: Annotated[float, typer.Option(metavar="M", help="How long the soak lasts; 0 leaves it out.")] = 10.0,
+    clients: Annotated[int, typer.Option(metavar="N", min=1, help="Clients of the soak.")] = 64,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds of the throughput.")] = 5,
+    results: Results = Path("runs/bench-serve.json"),
+) -> None:
+    """The server: 16 clients beside the engine's own throughput, then many clients with bad manners."""
+    from multiscale_transformer.benchmarks.serving import measure_soak, measure_throughput
+    from multiscale_transformer.cli.complete import memory_for
+
+    memory = memory_for(read_config(model), model, None)
+    figures: dict[str, Any] = {"serving": measure_throughput(model, memory, 16, rounds)}
+    if minutes > 0:
+        figures["soak"] = measure_soak(model, clients, minutes)
     files.write_json(results, figures)
     out.print(json.dumps(figures, indent=1), markup=False)
 

@@ -7,13 +7,14 @@ to its depth, and then followed in the text of the file for as long as it goes o
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.memory.search import DEPTH, REMOVED, extend, new_search, restart
+from multiscale_transformer.memory.search import DEPTH, REMOVED, follow, new_search
 
 LEAST = 12  # bytes that a match must have to be worth naming: shorter ones are everywhere
 COPY = 100  # bytes of a completion, all as in one file, that make it a copy
@@ -39,6 +40,14 @@ class Source:
     licence: str
 
 
+class _Matches(NamedTuple):
+    """For each place of the completion: the depth of the longest match that ends there, its shard, and its rows (from, to)."""
+
+    depths_N: npt.NDArray[np.int64]
+    shards_N: npt.NDArray[np.int64]
+    ranges_N2: npt.NDArray[np.int64]
+
+
 def sources(memory: CorpusMemory, prompt: bytes, completion: bytes) -> list[Source]:
     """The parts of `completion` that stand in documents of `memory`, in order.
 
@@ -49,8 +58,8 @@ def sources(memory: CorpusMemory, prompt: bytes, completion: bytes) -> list[Sour
     found: list[Source] = []
     end = len(text)
     while end > first:
-        depth, shard, rows = matches[end - first - 1]
-        source = _longest(memory, text, first, end, shard, rows) if depth >= min(LEAST, end) else None
+        deep = matches.depths_N[end - first - 1] >= min(LEAST, end)
+        source = _longest(memory, text, first, end, matches) if deep else None
         if source is None or source.length < LEAST:
             end -= 1
             continue
@@ -59,27 +68,20 @@ def sources(memory: CorpusMemory, prompt: bytes, completion: bytes) -> list[Sour
     return found[::-1]
 
 
-def _matches(memory: CorpusMemory, text: bytes, first: int) -> list[tuple[int, int, Sequence[int]]]:
-    """For each place of the completion: the depth of the longest match that ends there, its shard, and some of its rows."""
-    rows, search = memory.rows, new_search(len(memory.shards))
-    restart(rows, search)
-    begin = max(0, first - DEPTH - 1)
-    matches: list[tuple[int, int, Sequence[int]]] = []
-    for at in range(begin, len(text)):
-        extend(rows, search, text[at])
-        if at < first:
-            continue
-        shard = int(np.argmax(search.depths_S)) if len(search.depths_S) else 0
-        depth = int(search.depths_S[shard]) if len(search.depths_S) else 0
-        low, high = map(int, search.ranges_SK2[shard, depth]) if depth else (0, 0)
-        matches.append((depth, shard, range(low, high, max(1, (high - low) // PLACES))))
-    return matches
+def _matches(memory: CorpusMemory, text: bytes, first: int) -> _Matches:
+    count = len(text) - first
+    found = _Matches(np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros((count, 2), np.int64))
+    seen = np.frombuffer(text, np.uint8)[max(0, first - DEPTH - 1) :]
+    follow(memory.rows, new_search(len(memory.shards)), seen, len(seen) - count, *found)
+    return found
 
 
-def _longest(memory: CorpusMemory, text: bytes, first: int, end: int, number: int, rows: Sequence[int]) -> Source | None:
-    """The document among those of `rows` in which the match that ends at `end` is longest."""
+def _longest(memory: CorpusMemory, text: bytes, first: int, end: int, matches: _Matches) -> Source | None:
+    """The document in which the match that ends at `end` is longest."""
+    number, depth = int(matches.shards_N[end - first - 1]), int(matches.depths_N[end - first - 1])
+    low, high = map(int, matches.ranges_N2[end - first - 1])
     shard, best = memory.shards[number], None
-    for row in rows:
+    for row in range(low, high, max(1, (high - low) // PLACES)):
         if len(memory.rows.documents_N) and memory.rows.documents_N[memory.rows.first_rows[number] + row] == REMOVED:
             continue
         document, offset = shard.place(row)
@@ -87,6 +89,8 @@ def _longest(memory: CorpusMemory, text: bytes, first: int, end: int, number: in
         length = _agreeing(content, offset, text, end)
         if best is None or length > best[0]:
             best = (length, document, offset, content)
+        if depth < DEPTH:
+            break  # a match that ends before the search does is as long in all of them
     if best is None:
         return None
     length, document, offset, content = best
@@ -98,10 +102,10 @@ def _longest(memory: CorpusMemory, text: bytes, first: int, end: int, number: in
 
 def _agreeing(content: bytes, offset: int, text: bytes, end: int) -> int:
     """How many bytes before `offset` of a document and before `end` of the text agree."""
-    length = 0
-    while length < min(offset, end) and content[offset - 1 - length] == text[end - 1 - length]:
-        length += 1
-    return length
+    most = min(offset, end)
+    same = np.frombuffer(content, np.uint8)[offset - most : offset] == np.frombuffer(text, np.uint8)[end - most : end]
+    different = np.flatnonzero(~same)
+    return most if not len(different) else most - 1 - int(different[-1])
 
 
 def _licence(content: bytes) -> str:

@@ -188,6 +188,22 @@ def extend(rows, search, symbol):
 
 
 @njit(cache=True, nogil=True)
+def follow(rows, search, text_T, first, depths_N, shards_N, ranges_N2):
+    """Append a text; for each byte from `first` on, depth, shard and rows of the deepest match that ends with it."""
+    restart(rows, search)
+    for at in range(len(text_T)):
+        extend(rows, search, np.int64(text_T[at]))
+        if at < first:
+            continue
+        for shard in range(len(search.depths_S)):
+            depth = search.depths_S[shard]
+            if depth > depths_N[at - first]:
+                depths_N[at - first], shards_N[at - first] = depth, shard
+                ranges_N2[at - first, 0] = search.ranges_SK2[shard, depth, 0]
+                ranges_N2[at - first, 1] = search.ranges_SK2[shard, depth, 1]
+
+
+@njit(cache=True, nogil=True)
 def _step(rows, shard, first, start, low, high, symbol):
     if high - low <= 1 << (CHECKPOINT_BITS - 3):  # few rows: see whether there is anything to count at all
         among = 0

@@ -52,10 +52,11 @@ class Tool:
 
     @property
     def call_schema(self) -> dict[str, Any]:
-        """JSON schema of a call."""
+        """JSON schema of a call; arguments that the tool does not name are not made up."""
+        arguments = {"additionalProperties": False, **self.parameters} if "properties" in self.parameters else self.parameters
         return {
             "type": "object",
-            "properties": {"name": {"const": self.name}, "arguments": self.parameters},
+            "properties": {"name": {"const": self.name}, "arguments": arguments},
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }

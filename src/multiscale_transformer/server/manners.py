@@ -46,6 +46,7 @@ class Guard:
         if refused is not None:
             await error_response(scope["path"], refused)(scope, receive, send)
             return
+        _say_json(scope)
         await self._limited(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: Headers) -> ApiError | None:
@@ -112,6 +113,12 @@ class Guard:
 
     def _too_large(self) -> ApiError:
         return ApiError(413, f"the body is larger than {self._body_bytes:,} bytes")
+
+
+def _say_json(scope: Scope) -> None:
+    """Every body here is JSON, and some clients (LiteLLM towards Ollama, curl) do not say so."""
+    headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+    scope["headers"] = [*headers, (b"content-type", b"application/json")]
 
 
 class Access:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.server.service import Service
 
 GRACE_SECONDS = 10.0
+SWITCH_SECONDS = 0.0001  # for which the event loop may keep an engine from going on after a kernel; Python's default is 0.005
 
 
 class Server(uvicorn.Server):
@@ -61,4 +63,5 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(app: FastAPI, bound: socket.socket, grace: float = GRACE_SECONDS) -> None:
     """Answer requests on `bound` until told to stop."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     Server(app, grace).run(sockets=[bound])

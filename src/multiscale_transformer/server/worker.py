@@ -23,6 +23,7 @@ from multiscale_transformer.server.metrics import Metrics
 Job = Request | Scan
 
 BUNDLE_SECONDS = 0.02
+BUNDLE_SECONDS_EACH = 0.005  # more for each stream: with many readers nobody reads faster than that
 QUEUED = 64  # requests that wait for a place in the batch, at most
 LATEST = 5  # seconds after which a client that found the queue full should come again
 
@@ -164,7 +165,7 @@ class Worker:
                 self._metrics.first_byte.labels(self.name).observe(ticket.first - ticket.started)
             merge(self._ready.setdefault(ticket, Piece()), piece)
         now = time.monotonic()
-        if self._ready and (at_once or now - self._flushed > BUNDLE_SECONDS):
+        if self._ready and (at_once or now - self._flushed > max(BUNDLE_SECONDS, BUNDLE_SECONDS_EACH * len(self._ready))):
             self._flushed = now
             self._flush()
 
