@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 3
 
-.PHONY: quickstart test check fast slow clean
+.PHONY: quickstart test check fast slow browser clean
 
 quickstart: $(VENV)/.installed
 	@$(BIN)/axl quickstart --minutes $(MINUTES)
@@ -20,8 +20,13 @@ check: $(VENV)/.dev
 fast: $(VENV)/.dev
 	$(BIN)/pytest -m "not slow"
 
-slow: $(VENV)/.dev
+slow: $(VENV)/.dev browser
 	$(BIN)/pytest -m slow
+
+# The playground is tested in Chromium; CI installs it, a person is asked to.
+browser:
+	@command -v chromium > /dev/null || if [ "$$CI" = true ]; then apt-get update -q && apt-get install -y -q chromium; \
+	else echo "no chromium here: the tests of the playground are skipped (apt-get install chromium)"; fi
 
 # The version that runs must be at least 3.11; ensure that in words before pip says it in its own.
 $(BIN)/python:
@@ -37,4 +42,4 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-clients .venv-transformers build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,8 +9,9 @@ import pytest
 
 from multiscale_transformer.benchmarks import llama
 from multiscale_transformer.benchmarks.llama import LlamaPeer, llama_process
-from multiscale_transformer.benchmarks.llama_file import LlamaShape, quantize, write_byte_llama
+from multiscale_transformer.benchmarks.llama_file import LlamaShape, write_byte_llama
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.inference.ggml import quantize_file
 
 pytest.importorskip("gguf")
 pytest.importorskip("xllamacpp")
@@ -22,7 +23,7 @@ CONTEXT = 256
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("llama")
     write_byte_llama(folder / "f16.gguf", LlamaShape(d_model=256, n_layers=2, n_heads=4, d_ff=768, context=CONTEXT), seed=0)
-    quantize(folder / "f16.gguf", folder / "q4.gguf", "Q4_K_M")
+    quantize_file(folder / "f16.gguf", folder / "q4.gguf", "Q4_K_M")
     return folder / "q4.gguf"
 
 

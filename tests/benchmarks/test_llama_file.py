@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiscale_transformer.benchmarks.llama_file import LlamaShape, llama_shape, quantize, write_byte_llama
+from multiscale_transformer.benchmarks.llama_file import LlamaShape, llama_shape, write_byte_llama
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.inference.ggml import quantize_file
 
 gguf = pytest.importorskip("gguf")
 pytest.importorskip("xllamacpp")
@@ -66,7 +67,7 @@ def test_the_same_seed_writes_the_same_file(f16, tmp_path):
 
 @pytest.mark.parametrize(("kind", "most"), [("Q8_0", 0.01), ("Q4_K_M", 0.10)])
 def test_quantized_weights_are_the_old_ones_with_a_small_error(f16, tmp_path, kind, most):
-    quantize(f16, tmp_path / "q.gguf", kind)
+    quantize_file(f16, tmp_path / "q.gguf", kind)
     before, after = gguf.GGUFReader(f16), gguf.GGUFReader(tmp_path / "q.gguf")
     for old, new in zip(before.tensors, after.tensors, strict=True):
         assert (old.name, list(old.shape)) == (new.name, list(new.shape))
@@ -78,7 +79,7 @@ def test_quantized_weights_are_the_old_ones_with_a_small_error(f16, tmp_path, ki
 
 
 def test_the_mix_is_the_one_of_llama_cpp(f16, tmp_path):
-    quantize(f16, tmp_path / "q.gguf", "Q4_K_M")
+    quantize_file(f16, tmp_path / "q.gguf", "Q4_K_M")
     types = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(tmp_path / "q.gguf").tensors}
     wide = {layer for layer in range(8) if types[f"blk.{layer}.ffn_down.weight"] == "Q6_K"}
     assert wide == {0, 3, 6, 7}  # as written by llama-quantize, byte by byte, on four shapes
@@ -89,10 +90,10 @@ def test_the_mix_is_the_one_of_llama_cpp(f16, tmp_path):
 def test_what_is_no_f16_model_is_refused_and_nothing_is_written(f16, tmp_path):
     (tmp_path / "text.gguf").write_text("no model")
     (tmp_path / "cut.gguf").write_bytes(f16.read_bytes()[:300_000])
-    quantize(f16, tmp_path / "small.gguf", "Q8_0")
+    quantize_file(f16, tmp_path / "small.gguf", "Q8_0")
     for name, says in [("absent", "not a whole"), ("text", "not a whole"), ("cut", "not a whole"), ("small", "already")]:
         with pytest.raises(AxlError, match=says) as caught:
-            quantize(tmp_path / f"{name}.gguf", tmp_path / "out.gguf", "Q4_K_M")
+            quantize_file(tmp_path / f"{name}.gguf", tmp_path / "out.gguf", "Q4_K_M")
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.gguf").exists()
 
@@ -102,4 +103,4 @@ def test_a_place_that_cannot_be_written_is_named(f16, tmp_path):
     with pytest.raises(AxlError, match="cannot write"):
         write_byte_llama(tmp_path / "file" / "f16.gguf", SHAPE, seed=0)
     with pytest.raises(AxlError, match="cannot write"):
-        quantize(f16, tmp_path / "file" / "q.gguf", "Q8_0")
+        quantize_file(f16, tmp_path / "file" / "q.gguf", "Q8_0")

@@ -21,13 +21,14 @@ import torch
 
 from multiscale_transformer.benchmarks.held_out import run_sources
 from multiscale_transformer.benchmarks.llama import LlamaProcess, llama_process
-from multiscale_transformer.benchmarks.llama_file import llama_shape, quantize, write_byte_llama
+from multiscale_transformer.benchmarks.llama_file import llama_shape, write_byte_llama
 from multiscale_transformer.benchmarks.resident import measure_resident, measure_start
 from multiscale_transformer.benchmarks.tuning import engine_bits_per_byte
 from multiscale_transformer.data.corpus import load_corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.inference.batching import Batcher, Request
 from multiscale_transformer.inference.engine import Engine, load_engine
+from multiscale_transformer.inference.ggml import quantize_file
 from multiscale_transformer.inference.scanning import Scan
 from multiscale_transformer.inference.scoring import score_documents
 from multiscale_transformer.memory.index import MEMORY_FOLDER
@@ -208,7 +209,7 @@ def _llamas(
     for kind in QUANTS:
         path = scratch / f"llama-{kind}.gguf"
         if kind != "F16":
-            quantize(plain, path, kind)  # type: ignore[arg-type]
+            quantize_file(plain, path, kind)  # type: ignore[arg-type]
         for count in threads:
             yield kind, count, open_ones.enter_context(llama_process(path, count, slots=max(MANY)))
 

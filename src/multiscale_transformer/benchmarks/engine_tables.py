@@ -90,3 +90,22 @@ def _swap(swap: dict[str, Any]) -> str:
         lines.append(f"| {row['name']}, {minutes}, seed {row['seed']} | {row['bits_per_byte']:.3f} |")
     lines.append(f"| PPMd primed with the project's other files | {swap['peers']['ppmd_primed']:.3f} |")
     return "\n".join(lines) + f"\n\n{swap['train_bytes']:,} bytes to index or train on, {swap['held_out_bytes']:,} held out.\n"
+
+
+def serving(content: dict[str, Any]) -> str:
+    """Throughput through HTTP, and what became of the soak's requests."""
+    figures, soak = content["serving"], content.get("soak")
+    text = (
+        f"{figures['clients']} clients get **{figures['share_streamed']:.0%}** of the engine's own bytes per second as streams "
+        f"and {figures['share_whole']:.0%} as whole answers (medians of ratios, {figures['rounds']} rounds).\n"
+    )
+    if not soak:
+        return text
+    first, lost = soak["first_byte_seconds"], sum(n for name, n in soak["outcomes"].items() if "LOST" in name or "CUT" in name)
+    lines = [f"| {name} | {count:,} |" for name, count in sorted(soak["outcomes"].items())]
+    return (
+        f"{text}\n{soak['clients']} clients for {soak['minutes']:g} minutes: {soak['requests']:,} requests, {lost} without an "
+        f"answer; resident memory of the second half {soak['resident_growth']:+.1%} of the first; first byte after "
+        f"{first['p50']:.2f} s (median), {first['p99']:.1f} s (99 %), while a seventh of the requests are prompts of a "
+        "megabyte.\n\n" + "\n".join(["| what became of them | |", "|---|---:|", *lines]) + "\n"
+    )

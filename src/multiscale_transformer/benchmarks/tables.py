@@ -22,6 +22,11 @@ _BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTAL
 PEERS = {"xz": "xz -9e", "ppmd": "PPMd, order 8", "ppmd_primed": "PPMd primed with the training files"}
 BASELINES = ("flat", "flat with memory")  # what the others of a contest are judged against
 Rows = list[dict[str, Any]]
+_BY_KEY: dict[str, Callable[[dict[str, Any]], str]] = {
+    "bytes_per_second": engine_tables.decoding,
+    "serving": engine_tables.serving,
+    "library": engine_tables.shipped,
+}
 
 
 def write_tables(documents: Iterable[Path], runs: Path) -> list[Path]:
@@ -49,10 +54,9 @@ def table(path: Path) -> str:
         raise AxlError(f"cannot read {path} ({error}); run the benchmark that writes it") from error
     if "share" in content:
         return _utilisation(content)
-    if "bytes_per_second" in content:
-        return engine_tables.decoding(content)
-    if "library" in content:
-        return engine_tables.shipped(content)
+    for key, of_key in _BY_KEY.items():
+        if key in content:
+            return of_key(content)
     if "exploration" in content:
         return _exploration(content["exploration"])
     if "memory" in content:

@@ -14,7 +14,7 @@ import typer
 from pydantic import ValidationError
 
 import multiscale_transformer
-from multiscale_transformer.cli import bench, complete, evaluate, index, inspect, quickstart, serve, train, tune
+from multiscale_transformer.cli import bench, complete, evaluate, export, index, inspect, quickstart, serve, train, tune
 from multiscale_transformer.cli.console import errors, out
 from multiscale_transformer.cli.options import help_text
 from multiscale_transformer.errors import AxlError
@@ -26,6 +26,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 for panel, name, command in (
     ("Make a model", "quickstart", quickstart.quickstart),
     ("Make a model", "train", train.train),
+    ("Make a model", "distill", export.distill),
     ("Make a model", "suggest", inspect.suggest),
     ("Make a model", "models", inspect.models),
     ("Make a model", "data", inspect.data),
@@ -33,9 +34,11 @@ for panel, name, command in (
     ("Use it", "serve", serve.serve),
     ("Use it", "index", index.index),
     ("Use it", "tune", tune.tune),
+    ("Hand it on", "quantize", export.quantize),
     ("Measure it", "report", inspect.report),
 ):
     app.command(name, help=help_text(command), rich_help_panel=panel)(command)
+app.add_typer(export.app, name="export", rich_help_panel="Hand it on")
 app.add_typer(evaluate.app, name="eval", rich_help_panel="Measure it")
 app.add_typer(bench.app, name="bench", rich_help_panel="Measure it")
 

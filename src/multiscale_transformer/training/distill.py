@@ -1,0 +1,180 @@
+"""Distillation: a small plain student learns from the whole model and its memory what the memory would have said.
+
+The student reads what the teacher reads; its loss is that of the teacher's softened distribution (Hinton et al. 2015) and that
+of the text. With `student_config` None it is the fine stack of the teacher with its own exit, which `axl export gguf` writes:
+the files of llama.cpp have no memory, so what can be had of it has to be learnt by heart.
+"""
+
+# Shape suffixes: B rows, T bytes of a window, V vocabulary.
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from multiscale_transformer import files
+from multiscale_transformer.data.corpus import Corpus, load_corpus
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.index import build_index
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.model.checkpoint import load_model, save_model
+from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.recall import Recall
+from multiscale_transformer.training.machine import available_memory, compute_dtype, default_threads
+from multiscale_transformer.training.memory_plan import MemoryPlan
+from multiscale_transformer.training.run import TRAINING_FILE
+from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
+from multiscale_transformer.training.trainer import Callback, Trainer
+
+DISTILLED_RATE = 0.3  # of the usual learning rate: the student knows much already
+
+
+def exit_model(teacher: MultiScaleTransformer) -> MultiScaleTransformer:
+    """The fine stack and its exit as a flat model without a memory.
+
+    What the teacher's net is told at its input when no memory speaks has no place in it, so with a memory its logits differ a
+    little from the teacher's exit; training closes that.
+    """
+    config = teacher.config.model_copy(
+        update={"downsample_factors": (1,), "n_layers_per_scale": teacher.config.layers[0], "memory": False}
+    )
+    student = MultiScaleTransformer(ModelConfig.model_validate(config.model_dump()))
+    known = teacher.state_dict()
+    student.load_state_dict({name: known[name].clone() for name in student.state_dict()})
+    return student
+
+
+class Distiller(Trainer):
+    """The time-boxed loop with a teacher: `alpha` is its share of the loss, `temperature` softens both distributions."""
+
+    teacher: MultiScaleTransformer
+    temperature: float
+    alpha: float
+
+    def _backward(self, ids_BT: Tensor, plan: MemoryPlan, recall: Recall | None = None) -> float:
+        rows, total = ids_BT.shape[0], 0.0
+        self.model.recompute = plan.checkpoint
+        for first in range(0, rows, plan.rows):
+            part_BT = ids_BT[first : first + plan.rows]
+            known = None if recall is None else recall[first : first + plan.rows]
+            share = part_BT.shape[0] / rows
+            with torch.no_grad():
+                theirs_BTV = self.teacher(part_BT[:, :-1], recall=known) / self.temperature
+            ours_BTV = self.model(part_BT[:, :-1])
+            hard = F.cross_entropy(ours_BTV.flatten(0, 1), part_BT[:, 1:].flatten())
+            soft = F.kl_div(
+                (ours_BTV / self.temperature).log_softmax(-1).flatten(0, 1),
+                theirs_BTV.log_softmax(-1).flatten(0, 1),
+                reduction="batchmean",
+                log_target=True,
+            )
+            loss = self.alpha * self.temperature**2 * soft + (1 - self.alpha) * hard
+            total += hard.item() * share
+            torch.autograd.backward(loss * share)
+        return total
+
+
+class DistillationTrainer:
+    """The published interface: `DistillationTrainer(teacher_path, student_config).train(text_data, max_time, output_dir)`.
+
+    `student_config` None begins with the teacher's own fine stack. Raises AxlError when the teacher is no checkpoint.
+    """
+
+    def __init__(
+        self,
+        teacher_path: str | Path,
+        student_config: ModelConfig | None = None,
+        temperature: float = 2.0,
+        alpha: float = 0.7,
+    ) -> None:
+        if not (temperature > 0 and 0 <= alpha <= 1):
+            raise AxlError(f"temperature must be above 0 and alpha from 0 to 1, got {temperature} and {alpha}")
+        self.teacher_path, self.student_config = Path(teacher_path), student_config
+        self.temperature, self.alpha = temperature, alpha
+
+    def train(
+        self,
+        text_data: str | Path | Sequence[str | Path] | Corpus,
+        max_time: float = 600,
+        output_dir: str | Path = "checkpoints/distilled",
+        *,
+        seed: int = 0,
+        threads: int | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Path:
+        """Train the student for `max_time` seconds on `text_data` (paths, or a corpus that is loaded); returns its folder.
+
+        The teacher looks up in an index of the training files, never in the file that it reads. Raises AxlError when the folder
+        is there already, the data are too few or the disk is full.
+        """
+        out = Path(output_dir)
+        if out.exists():
+            raise AxlError(f"{out} already exists; choose another folder, or delete it")
+        threads = threads or default_threads()
+        torch.set_num_threads(threads)
+        teacher = load_model(self.teacher_path)
+        torch.manual_seed(seed)
+        student = exit_model(teacher) if self.student_config is None else MultiScaleTransformer(self.student_config)
+        teacher.compute_dtype = student.compute_dtype = compute_dtype(threads)
+        corpus = text_data if isinstance(text_data, Corpus) else load_corpus(_paths(text_data))
+        with tempfile.TemporaryDirectory() as temporary:
+            memory = _memory(teacher.config, corpus, Path(temporary) / "index", threads)
+            settings = _settings(student.config, corpus, max_time / 60, seed, threads, fresh=self.student_config is not None)
+            trainer = Distiller(student, student.config, corpus.train, settings, available_memory(), memory=memory)
+            trainer.teacher, trainer.temperature, trainer.alpha = teacher, self.temperature, self.alpha
+            trainer.run(callbacks)
+        student.compute_dtype = torch.float32
+        save_model(student, out, name=out.name)
+        files.write_json(out / TRAINING_FILE, self._facts(out.name, corpus, trainer))
+        return out
+
+    def _facts(self, name: str, corpus: Corpus, trainer: Trainer) -> dict[str, Any]:
+        progress = trainer.progress
+        return {
+            "name": name,
+            "parameters": trainer.model.config.parameters(),
+            "memory": trainer.model.config.memory,
+            "teacher": str(self.teacher_path),
+            "temperature": self.temperature,
+            "alpha": self.alpha,
+            "settings": trainer.settings.model_dump(mode="json"),
+            "steps": progress.step,
+            "seconds": progress.seconds,
+            "bytes": progress.bytes,
+            "data": {"sources": list(corpus.sources), "train_bytes": corpus.train.nbytes, "sha256": corpus.sha256},
+        }
+
+
+def _paths(text_data: str | Path | Sequence[str | Path]) -> list[str]:
+    given = [text_data] if isinstance(text_data, str | Path) else list(text_data)
+    return [str(path) for path in given]
+
+
+def _memory(config: ModelConfig, corpus: Corpus, folder: Path, threads: int) -> CorpusMemory | None:
+    if not config.memory:
+        return None
+    return CorpusMemory(build_index(folder, corpus.train, corpus.sources).shards, leave_out=True, threads=threads)
+
+
+def _settings(config: ModelConfig, corpus: Corpus, minutes: float, seed: int, threads: int, *, fresh: bool) -> TrainSettings:
+    from multiscale_transformer.training.optimizers import LEARNING_RATES
+
+    stages = stages_for(config, corpus.train.nbytes)
+    settings = TrainSettings(
+        minutes=minutes,
+        threads=threads,
+        seed=seed,
+        batch_bytes=batch_for(config),
+        stages=stages if fresh else ((0.0, stages[-1][1]),),  # a student that can read long windows does so from the start
+        memory_dropout=0.0,
+        exit_weight=0.0,
+    )
+    rate = settings.learning_rate or LEARNING_RATES[settings.optimizer]
+    return settings if fresh else settings.model_copy(update={"learning_rate": DISTILLED_RATE * rate})

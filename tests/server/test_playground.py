@@ -1,0 +1,104 @@
+"""The playground in a real browser: it completes, streams, stops, converses, names sources, and asks no other host."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from server.running import Running, running, settings_for
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium")]
+
+
+@pytest.fixture(scope="module")
+def up(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(settings_for(model, tmp_path_factory.mktemp("playground"))) as server:
+        yield server
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(request: pytest.FixtureRequest, up: Running) -> Iterator[Page]:
+    """The page, in both colour schemes; at its end no error and no request to another host."""
+    errors: list[str] = []
+    hosts: set[str] = set()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page(color_scheme=request.param)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if request.url.startswith("http") else None)
+        page.goto(up.url)
+        yield page
+        browser.close()
+    assert not errors
+    assert hosts == {f"127.0.0.1:{up.port}"}
+
+
+def test_it_completes_and_takes_over(page: Page) -> None:
+    expect(page.locator("#model")).to_have_value("tiny")
+    page.fill("#prompt", "def area(")
+    page.fill("#max_tokens", "40")
+    page.click("#run")
+    expect(page.locator("#accept")).to_be_enabled(timeout=20_000)
+    expect(page.locator("#speed")).to_contain_text("40 bytes")
+    shown = page.locator("#output").text_content() or ""
+    assert shown.startswith("def area(")
+    assert len(shown) > len("def area(")
+    page.click("#accept")
+    assert (page.input_value("#prompt")).startswith("def area(")
+    assert len(page.input_value("#prompt")) > len("def area(")
+    expect(page.locator("#loaded li")).to_contain_text("tiny")
+
+
+def test_it_is_usable_by_keyboard(page: Page) -> None:
+    page.focus("#prompt")
+    page.fill("#max_tokens", "60000")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#stop")).to_be_enabled()
+    page.keyboard.press("Escape")
+    expect(page.locator("#stop")).to_be_disabled()
+    page.focus("#tab-complete")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#chat")).to_be_visible()
+    expect(page.locator("#complete")).to_be_hidden()
+
+
+def test_it_converses(page: Page) -> None:
+    page.click("#tab-chat")
+    page.fill("#max_tokens", "20")
+    page.fill("#say", "Hello")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#messages li.user")).to_have_text("Hello")
+    expect(page.locator("#send")).to_be_enabled(timeout=20_000)
+    assert page.locator("#messages li.assistant").text_content()
+    page.click("#clear")
+    expect(page.locator("#messages li")).to_have_count(0)
+
+
+def test_sources_are_marked_and_named(page: Page) -> None:
+    page.route(
+        "**/v1/completions",
+        lambda route: route.fulfill(
+            content_type="text/event-stream",
+            body='data: {"choices": [{"text": "é = copied text", "sources": [{"begin": 5, "end": 16, "file": "<b>.py",'
+            ' "line": 7, "matched": 120, "copied": true, "licence": "MIT"}]}]}\n\ndata: [DONE]\n\n',
+        ),
+    )
+    page.fill("#prompt", "x")
+    page.click("#run")
+    expect(page.locator("#output mark")).to_have_text("copied text")
+    expect(page.locator("#sources li")).to_have_count(1)
+    expect(page.locator("#sources li")).to_contain_text("<b>.py:7")
+    expect(page.locator("#sources li")).to_contain_text("a copy (MIT)")
+    page.focus("#sources button")
+    expect(page.locator("#output mark")).to_have_class("copied chosen")
+
+
+def test_errors_are_shown(page: Page) -> None:
+    page.fill("#min_p", "7")
+    page.click("#run")
+    expect(page.locator("#notice")).to_contain_text("min_p")

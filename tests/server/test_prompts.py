@@ -1,0 +1,87 @@
+"""From texts to ids: what is kept of a long one, and what a conversation becomes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multiscale_transformer.data.fim import fim_ids, fitted_fim_ids
+from multiscale_transformer.model.vocabulary import BOS, EOS
+from multiscale_transformer.server.chats import (
+    Message,
+    Template,
+    Tool,
+    chat_prompt,
+    may_be_call,
+    parse_answer,
+)
+from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.go_templates import to_jinja
+from multiscale_transformer.server.prompts import find_hole, id_prompt, text_prompt
+
+TOOL = Tool("f", "A function.", {"type": "object", "properties": {"x": {"type": "boolean"}}})
+
+
+@given(prefix=st.binary(max_size=200), suffix=st.binary(max_size=200), context=st.integers(32, 256))
+def test_a_hole_fits_with_room_to_write(prefix: bytes, suffix: bytes, context: int) -> None:
+    ids, left_out = fitted_fim_ids(prefix, suffix, context)
+    assert len(ids) <= context - context // 8
+    assert len(ids) + left_out == len(prefix) + len(suffix) + 4
+    if not left_out:
+        assert ids == fim_ids(prefix, suffix)
+
+
+def test_the_text_next_to_the_gap_stays() -> None:
+    ids, _ = fitted_fim_ids(b"a" * 100 + b"END", b"START" + b"b" * 100, 64)
+    text = bytes(i for i in ids if i < BOS)
+    assert b"END\x12START" in text
+
+
+@given(st.text(max_size=80))
+def test_texts_without_marks_are_no_holes(text: str) -> None:
+    assert find_hole(text.replace("<", "").replace("[", "")) is None
+
+
+def test_ids_begin_with_bos_whatever_stood_there() -> None:
+    for ids in ([65, 66], [BOS, 65, 66], [EOS, 65, 66]):
+        assert id_prompt(ids, 64).ids == [BOS, 65, 66]
+    assert text_prompt("é", 64).ids == [BOS, 0xC3, 0xA9]
+
+
+def test_the_published_template() -> None:
+    messages = [Message("system", "S"), Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
+    assert Template().render(messages) == "S\n\nUser: a\nAssistant: b\nUser: c\nAssistant: "
+
+
+def test_what_does_not_fit_goes_in_order() -> None:
+    messages = [Message("system", "S" * 20), Message("user", "old" * 30), Message("assistant", "b"), Message("user", "new")]
+    texts = [bytes(chat_prompt(Template(), messages, [TOOL], context).ids[1:]).decode() for context in (600, 250, 110, 40)]
+    assert "<tool_call>" in texts[0]
+    assert "Tools" not in texts[1]
+    assert "old" in texts[1]
+    assert "old" not in texts[2]
+    assert texts[2].startswith("S" * 20)
+    assert texts[3] == "User: new\nAssistant: "
+    assert all(text.endswith("User: new\nAssistant: ") for text in texts)
+
+
+def test_calls_are_found_and_broken_ones_are_text() -> None:
+    text, calls = parse_answer('<tool_call>{"name": "f", "arguments": {"x": true}}</tool_call>', [TOOL])
+    assert text is None
+    assert [(call.name, call.arguments) for call in calls] == [("f", '{"x": true}')]
+    assert parse_answer('<tool_call>{"name": "f"', [TOOL]) == ('<tool_call>{"name": "f"', [])
+    assert parse_answer("<tool_call>{}", []) == ("<tool_call>{}", [])
+    assert may_be_call("<to")
+    assert not may_be_call("<b")
+
+
+def test_a_template_cannot_reach_out() -> None:
+    with pytest.raises(ApiError, match="refuses"):
+        Template("{{ messages.__class__.__mro__ }}").render([Message("user", "x")])
+    with pytest.raises(ApiError, match="no system"):
+        Template("{{ raise_exception('no system') }}").render([Message("user", "x")])
+
+
+def test_gos_templates() -> None:
+    assert to_jinja("{{ if .System }}{{ .System }}{{ else }}-{{ end }}") == "{% if system %}{{ system }}{% else %}-{% endif %}"
