@@ -10,6 +10,8 @@ import torch
 
 from inference.test_engine import checkpoint
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.lookup import CorpusMemory, Window
+from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.vocabulary import BOS
@@ -34,8 +36,10 @@ def test_the_student_comes_nearer_to_a_teacher_with_a_memory(tmp_path: Path) -> 
     facts = json.loads((out / "training.json").read_text())
     assert facts["steps"] > 3
     assert facts["alpha"] == 1.0
+    shard, _ = build_shard((name, data) for name, data in corpus().train)
+    recall = CorpusMemory([shard]).recall([Window(IDS[0].numpy())])
     with torch.inference_mode():
-        theirs = teacher(IDS).log_softmax(-1)
+        theirs = teacher(IDS, recall=recall).log_softmax(-1)
         far, near = (
             torch.nn.functional.kl_div(student(IDS).log_softmax(-1), theirs, reduction="batchmean", log_target=True).item()
             for student in (before, after)

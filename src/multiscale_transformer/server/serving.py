@@ -7,6 +7,8 @@ properly, and the process goes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import socket
 import sys
 
@@ -17,6 +19,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.server.service import Service
 
 GRACE_SECONDS = 10.0
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of <malloc.h>
 SWITCH_SECONDS = 0.0001  # for which the event loop may keep an engine from going on after a kernel; Python's default is 0.005
 
 
@@ -46,6 +49,18 @@ class Server(uvicorn.Server):
             model.worker.end_all()
 
 
+def _tame_malloc() -> None:
+    """Have glibc give large blocks back to the system, and keep two arenas instead of one for each thread.
+
+    Left alone it raises the size from which blocks are given back to what it has seen, and a server that reads a prompt of a
+    megabyte now and then grows for hours.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another libc, another allocator
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_THRESHOLD, 256 << 10)
+        libc.mallopt(M_ARENA_MAX, 2)
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket bound to an address. Raises AxlError when it cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -64,4 +79,5 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(app: FastAPI, bound: socket.socket, grace: float = GRACE_SECONDS) -> None:
     """Answer requests on `bound` until told to stop."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    _tame_malloc()
     Server(app, grace).run(sockets=[bound])
