@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from export.llama import Llama
 from inference.test_engine import SHAPES, checkpoint
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.export.fine import fine_stack
 from multiscale_transformer.export.gguf import KINDS, export_gguf, gguf_name
+from multiscale_transformer.export.judge import Llama
 from multiscale_transformer.export.ollama import export_ollama
 from multiscale_transformer.inference.ggml import tensor_type
 from multiscale_transformer.model.checkpoint import load_model

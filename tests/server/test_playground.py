@@ -102,3 +102,8 @@ def test_errors_are_shown(page: Page) -> None:
     page.fill("#min_p", "7")
     page.click("#run")
     expect(page.locator("#notice")).to_contain_text("min_p")
+
+
+def test_the_list_of_routes(page: Page) -> None:
+    page.goto(page.url + "docs")
+    expect(page.locator("table")).to_contain_text("/v1/chat/completions")

@@ -209,6 +209,29 @@ def bench_serve(
     out.print(json.dumps(figures, indent=1), markup=False)
 
 
+@app.command("export")
+def bench_export(
+    model: Checkpoint = shipped_model(),  # noqa: B008 (a path, made once)
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", callback=paths, help="Data (default: the Python library)."),
+    ] = None,
+    held_out_files: Annotated[int, typer.Option("--files", metavar="N", min=1, help="Held-out files.")] = 16,
+    file_bytes: Annotated[int, typer.Option(metavar="N", min=100, help="Bytes of each, from its beginning.")] = 800,
+    results: Results = Path("runs/bench-export.json"),
+) -> None:
+    """What the exported files keep of a model, in stock llama.cpp on held-out text."""
+    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.export.measure import measure_export
+
+    corpus = read_corpus(data or [STDLIB])
+    with busy("asking llama.cpp"):
+        figures = measure_export(model, corpus, held_out_files, file_bytes)
+    files.write_json(results, {"model": read_config(model).parameters(), **figures})
+    out.print(json.dumps(figures, indent=1), markup=False)
+
+
 @app.command("utilisation")
 def bench_utilisation(
     model: Annotated[str, typer.Option(metavar="NAME", help="A shipped model.")] = "AXL-Micro-Lion",

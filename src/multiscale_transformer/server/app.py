@@ -30,7 +30,6 @@ from multiscale_transformer.server.metrics import Metrics
 from multiscale_transformer.server.service import Service
 
 EXPIRY_SECONDS = 1.0
-DESCRIPTION = "Byte-level code models on this machine. Tokens are bytes: limits and usage count them."
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -56,7 +55,7 @@ def build_app(settings: Settings) -> FastAPI:
     loader = Loader(settings.limits, metrics, settings.indexes, settings.shipped)
     catalogue = Catalogue(dict(settings.models), settings.kept)
     service = Service(catalogue, loader, metrics, settings.hole_seconds, settings.most_seconds)
-    app = FastAPI(title="AXL", version=multiscale_transformer.__version__, lifespan=_lifespan, description=DESCRIPTION)
+    app = FastAPI(title="AXL", version=multiscale_transformer.__version__, lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     for part in (openai_completions, openai_chat, openai_responses, openai_models, ollama, ollama_models, llamacpp, playground):
         app.include_router(part.router)

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.engine import CACHE_BYTES, load_engine
 from multiscale_transformer.inference.selftest import check
@@ -20,6 +22,8 @@ from multiscale_transformer.server.metrics import Metrics
 from multiscale_transformer.server.worker import Worker
 
 FOR_EVER = float("inf")
+
+log = structlog.get_logger("axl.models")
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,11 @@ class Loader:
 
         Raises ApiError (503) when there is no room for it, AxlError when its folder is damaged.
         """
-        async with self._lock:
-            model = self.loaded.get(entry.folder) or await self._load(entry)
-            model.users += 1
+        model = self.loaded.get(entry.folder)
+        if model is None:
+            async with self._lock:
+                model = self.loaded.get(entry.folder) or await self._load(entry)
+        model.users += 1
         try:
             yield model
         finally:
@@ -96,9 +102,9 @@ class Loader:
     async def expire(self) -> None:
         """Unload what nobody has used for its time."""
         async with self._lock:
-            now = time.monotonic()
-            for model in [model for model in self.loaded.values() if model.users == 0 and model.expires <= now]:
-                await self._unload(model)
+            for model in list(self.loaded.values()):
+                if model.users == 0 and model.expires <= time.monotonic():
+                    await self._unload(model)
 
     async def close(self) -> None:
         """Unload everything."""
@@ -122,13 +128,11 @@ class Loader:
         return 4 * entry.config.parameters() + entry.weight_bytes + self.limits.cache_bytes
 
     async def _make_room(self, needed: int) -> None:
-        idle = sorted((model for model in self.loaded.values() if model.users == 0), key=lambda model: model.used)
         while self.loaded and sum(model.bytes for model in self.loaded.values()) + needed > self.limits.model_bytes:
+            idle = [model for model in self.loaded.values() if model.users == 0]
             if not idle:
-                raise ApiError(
-                    503, "no room for another model while the loaded ones are in use; try again later", retry_after=5
-                )
-            await self._unload(idle.pop(0))
+                raise ApiError(503, "no room for another model while the loaded ones are in use", retry_after=5)
+            await self._unload(min(idle, key=lambda model: model.used))
 
     def _open(self, entry: Entry, config: ModelConfig, needed: int) -> Loaded:
         engine = load_engine(entry.folder, threads=self.limits.threads, cache_bytes=self.limits.cache_bytes)
@@ -150,6 +154,7 @@ class Loader:
             return memory_of(folder, True, None)
         except AxlError as error:
             self.notes[folder] = f"{error}; the model goes on without its memory"
+            log.warning("memory", note=self.notes[folder])
             return None
 
     async def _unload(self, model: Loaded) -> None:

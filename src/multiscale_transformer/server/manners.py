@@ -24,7 +24,6 @@ from multiscale_transformer.server.metrics import Metrics
 
 LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?|(vscode-webview|vscode-file|app|tauri)://.*"
 PUBLIC = {"/", "/health", "/v1/health", "/v1/models", "/models", "/playground.css", "/playground.js"}
-_ROUTES = re.compile(r"/v1/models/.+|/models/.+")
 
 log = structlog.get_logger("axl.access")
 

@@ -80,4 +80,5 @@ def serve(app: FastAPI, bound: socket.socket, grace: float = GRACE_SECONDS) -> N
     """Answer requests on `bound` until told to stop."""
     sys.setswitchinterval(SWITCH_SECONDS)
     _tame_malloc()
-    Server(app, grace).run(sockets=[bound])
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when it has shut down
+        Server(app, grace).run(sockets=[bound])

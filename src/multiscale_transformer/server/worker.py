@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.batching import FAILED, Batcher, Piece, Request
-from multiscale_transformer.inference.engine import Engine
+from multiscale_transformer.inference.engine import MOST_ROWS, Engine
 from multiscale_transformer.inference.scanning import Scan
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.metrics import Metrics
@@ -91,10 +91,9 @@ class Worker:
     def submit(self, job: Job, *, live: bool) -> Ticket:
         """Queue a request of the running event loop; `live` wants what is written while it is being written.
 
-        Raises ApiError when too many wait.
+        Raises ApiError when the batch is full and `queued` wait.
         """
-        running, waiting = self.counts
-        if len(self._tickets) >= self.queued + max(running, 1) and waiting + 1 > self.queued:
+        if len(self._tickets) >= MOST_ROWS + self.queued:
             raise ApiError(429, "too many requests wait; try again later", code="queue_full", retry_after=LATEST)
         ticket = Ticket(self, job, live=live)
         self._tickets[job] = ticket

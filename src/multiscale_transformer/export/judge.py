@@ -1,4 +1,9 @@
-"""Stock llama.cpp as a judge: probabilities of the next byte and greedy text, through the server inside xllamacpp."""
+"""Stock llama.cpp as the judge of an exported file: what it gives the next byte, and what it writes.
+
+It is the server inside xllamacpp, asked over its own port as anybody's would be.
+"""
+
+# Shape suffixes: V vocabulary.
 
 from __future__ import annotations
 
@@ -7,26 +12,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import numpy.typing as npt
 
+from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
 
 
 class Llama:
-    """A GGUF in llama.cpp on one thread."""
+    """A GGUF in llama.cpp on one thread. Raises AxlError when xllamacpp or httpx are missing or the file does not load."""
 
     def __init__(self, path: Path, context: int = 2048) -> None:
-        import xllamacpp
-
+        try:
+            import httpx
+            import xllamacpp
+        except ImportError as error:
+            raise AxlError(
+                f"asking llama.cpp needs xllamacpp and httpx ({error}); run: pip install axl[bench,peers]"
+            ) from error
         settings = xllamacpp.CommonParams()
         settings.model.path = str(path)
         settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
         settings.n_parallel, settings.n_ctx = 1, context
         settings.fit_params = settings.ui = False
         settings.verbosity = 0
-        self._server = xllamacpp.Server(settings)
+        try:
+            self._server = xllamacpp.Server(settings)
+        except RuntimeError as error:
+            raise AxlError(f"llama.cpp cannot load {path}; export it anew") from error
         self._http = httpx.Client(base_url=self._server.listening_address, timeout=60)
 
     def logprobs(self, ids: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -59,5 +72,6 @@ class Llama:
         prompt = list(prompt) if not isinstance(prompt, str) else prompt
         body = {"prompt": prompt, "n_predict": count, "temperature": 0.0, "cache_prompt": True, "samplers": ["temperature"]}
         answer = self._http.post("/completion", json={**body, "repeat_penalty": 1.0, **more})
-        assert answer.status_code == 200, answer.text
+        if answer.status_code != 200:
+            raise AxlError(f"llama.cpp refuses a request: {answer.text[:200]}")
         return answer.json()  # type: ignore[no-any-return]
