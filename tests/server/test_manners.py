@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 import time
@@ -164,7 +165,45 @@ def test_a_model_that_cannot_be_loaded_is_said(model: Path, tmp_path: Path, monk
 
 
 def copied(model: Path, to: Path) -> Path:
-    import shutil
-
     shutil.copytree(model, to)
     return to
+
+
+def test_who_hangs_up_leaves_nothing_behind(served: Running, http: httpx.Client) -> None:
+    http.post("/v1/completions", json={"prompt": "x", "max_tokens": 1})
+    worker = worker_of(served)
+    body = {"prompt": "x", "max_tokens": 60_000, "logit_bias": {"257": -100}}
+    for _ in range(3):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{served.url}/v1/completions", json=body, timeout=0.3)
+    assert until(lambda: not worker._ready and not worker._tickets and worker.counts == (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("path", "raw"),
+    [
+        ("/v1/chat/completions", '{"messages": [{"role": "user", "content": "\\ud83d"}], "max_tokens": 2}'),
+        ("/v1/completions", '{"prompt": "\\ud83d", "echo": true, "max_tokens": 2}'),
+        ("/v1/responses", '{"input": "x", "metadata": {"a": "\\ud83d"}, "max_output_tokens": 2}'),
+        ("/v1/responses", '{"input": "x", "top_p": NaN}'),
+        ("/v1/completions", '{"prompt": "x", "t_max_predict_ms": NaN}'),
+        ("/v1/completions", json.dumps({"prompt": "x", "stop": ["q"] * 1000})),
+        ("/v1/completions", json.dumps({"prompt": [""] * 1000, "n": 128})),
+        ("/v1/chat/completions", json.dumps({"messages": [{"role": "user", "content": "x"}] * 3000, "max_tokens": 2})),
+        ("/api/generate", json.dumps({"model": "tiny", "prompt": "x", "template": "{% for a in range(9) %}{% endfor %}"})),
+        ("/api/generate", json.dumps({"model": "tiny", "prompt": "x", "template": "{{" + " " * 3000, "stream": False})),
+        ("/v1/completions", json.dumps({"prompt": "<PRE>" * 20_000 + "[SUFFIX]" * 20_000, "max_tokens": 2})),
+    ],
+)
+def test_strange_bodies_are_answered_and_never_a_defect(http: httpx.Client, path: str, raw: str) -> None:
+    answer = http.post(path, content=raw.encode(), timeout=20)
+    assert answer.status_code in (200, 400), answer.text
+
+
+def test_a_variant_whose_model_has_gone_hides_nothing(model: Path, tmp_path: Path) -> None:
+    gone = copied(model, tmp_path / "gone")
+    with running(settings_for(gone, tmp_path)) as up, httpx.Client(base_url=up.url, timeout=60) as client:
+        assert client.post("/api/copy", json={"source": "tiny", "destination": "second"}).status_code == 200
+    shutil.rmtree(gone)
+    with running(settings_for(model, tmp_path)) as up, httpx.Client(base_url=up.url, timeout=60) as client:
+        assert [one["name"] for one in client.get("/api/tags").json()["models"]] == ["tiny:latest"]

@@ -76,7 +76,7 @@ def _compared(model: MultiScaleTransformer, llama: Llama, texts: Sequence[bytes]
 
 def _all_logits(model: MultiScaleTransformer, ids: Sequence[int]) -> np.ndarray[Any, Any]:
     with torch.inference_mode():
-        return model.head(model.states(torch.tensor([list(ids)]))[1])[0].numpy()  # type: ignore[no-any-return]
+        return model.head(model.states(torch.tensor([list(ids)]))[1])[0].numpy()
 
 
 def _logits(model: MultiScaleTransformer, ids: Sequence[int]) -> np.ndarray[Any, Any]:
@@ -84,7 +84,7 @@ def _logits(model: MultiScaleTransformer, ids: Sequence[int]) -> np.ndarray[Any,
 
 
 def _centred(logits_V: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return logits_V - logits_V.mean()
+    return logits_V - logits_V.mean()  # type: ignore[no-any-return]
 
 
 def _greedy(model: MultiScaleTransformer, ids: Sequence[int]) -> list[int]:

@@ -47,7 +47,10 @@ class Constraint:
             text = json.dumps(schema, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise _refused("JSON schema", str(error)) from None
-        grammar = library.LLMatcher.grammar_from_json_schema(text, defaults={"whitespace_pattern": _SPACE})
+        try:
+            grammar = library.LLMatcher.grammar_from_json_schema(text, defaults={"whitespace_pattern": _SPACE})
+        except ValueError as error:
+            raise _refused("JSON schema", str(error)) from None
         return cls(_matcher("JSON schema", grammar))
 
     @classmethod

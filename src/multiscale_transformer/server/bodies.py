@@ -13,7 +13,7 @@ from multiscale_transformer.server.errors import ApiError
 class Body(BaseModel):
     """A request body: null is as good as absent, unknown fields are ignored."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.model.folder import WEIGHTS_FILE, read_config
+from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE, read_config
 from multiscale_transformer.server.errors import ApiError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}(/[A-Za-z0-9][A-Za-z0-9._-]{0,79})?(:[A-Za-z0-9._-]{1,40})?\Z")
@@ -87,7 +87,8 @@ class Catalogue:
     def entries(self) -> list[Entry]:
         """All models, the server's first one first."""
         named = [Entry(name, folder) for name, folder in self.folders.items()]
-        return named + [entry for path in sorted(self.kept.glob("*.json")) if (entry := self._read(path)) is not None]
+        kept = (entry for path in sorted(self.kept.glob("*.json")) if (entry := self._read(path)) is not None)
+        return named + [entry for entry in kept if (entry.folder / CONFIG_FILE).is_file()]  # of models that are still there
 
     def find(self, name: str | None) -> Entry:
         """The model of this name, or the first one where none is given. Raises ApiError (404) for another."""
@@ -150,5 +151,5 @@ def names_of(folders: Iterable[Path], name: str | None) -> dict[str, Path]:
             raise AxlError(f"--name {called!r} is no name for a model: letters, digits and . _ - : with at most one /")
         if called in named:
             raise AxlError(f"two models are called {called}: {named[called]} and {folder}; rename a folder")
-        named[called] = folder
+        named[called] = folder.resolve()
     return named

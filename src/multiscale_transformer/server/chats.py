@@ -7,12 +7,14 @@ messages, then the system prompt, and the last message stays for as long as anyt
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Template as JinjaTemplate
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -79,10 +81,8 @@ class Template:
 
     def render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
         """The text to continue. Raises ApiError where the template refuses the messages."""
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = _refuse
         try:
-            return environment.from_string(self.text).render(
+            return _compiled(self.text).render(
                 messages=[{"role": one.role, "content": one.content} for one in _with_tools(messages, tools)],
                 system="\n".join(one.content for one in messages if one.role == "system"),
                 prompt=messages[-1].content if messages else "",
@@ -90,7 +90,7 @@ class Template:
                 bos_token="",
                 eos_token="",
             )
-        except (TemplateError, TypeError) as error:
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ApiError(400, f"the model's chat template refuses these messages: {error}", param="messages") from None
 
 
@@ -108,12 +108,10 @@ def chat_prompt(template: Template, messages: Sequence[Message], tools: Sequence
         raise ApiError(400, "messages: at least one is needed", param="messages")
     room, whole = context - context // 4, template.render(messages, tools)
     text = whole
-    for kept, kept_tools in _shorter(messages, tools):
-        text = template.render(kept, kept_tools)
-        if len(text.encode()) <= room:
-            break
+    if len(whole.encode("utf-8", "replace")) > room:
+        text = _shortened(template, messages, room)
     prompt = plain_prompt(text.encode("utf-8", "replace"), context)
-    dropped = len(whole.encode()) - len(text.encode())
+    dropped = len(whole.encode("utf-8", "replace")) - len(text.encode("utf-8", "replace"))
     return Prompt(prompt.ids, prompt.before, prompt.left_out + dropped)
 
 
@@ -149,15 +147,21 @@ def may_be_call(text: str) -> bool:
     return text.startswith(CALL) or CALL.startswith(text)
 
 
-def _shorter(messages: Sequence[Message], tools: Sequence[Tool]):  # type: ignore[no-untyped-def]
-    yield messages, tools
-    yield messages, ()
+def _shortened(template: Template, messages: Sequence[Message], room: int) -> str:
+    """Without tools, with as many of the last messages as fit behind the system prompt; the last one in any case."""
+
+    def rendered(kept: Sequence[Message]) -> tuple[str, bool]:
+        text = template.render(kept)
+        return text, len(text.encode("utf-8", "replace")) <= room
+
     system = [one for one in messages[:1] if one.role == "system" and len(messages) > 1]
-    rest = list(messages[len(system) :])
-    while len(rest) > 1:
-        del rest[0]
-        yield [*system, *rest], ()
-    yield rest, ()
+    rest = messages[len(system) :]
+    first, last = max(0, len(rest) - room), len(rest) - 1  # a message is a byte at least
+    while first < last:  # the more are left out, the shorter it is
+        middle = (first + last) // 2
+        first, last = (first, middle) if rendered([*system, *rest[middle:]])[1] else (middle + 1, last)
+    text, fits = rendered([*system, *rest[first:]])
+    return text if fits else rendered(rest[-1:])[0]
 
 
 def _with_tools(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
@@ -171,6 +175,13 @@ def _with_tools(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Mess
     if messages[0].role == "system":
         return [Message("system", f"{messages[0].content}\n\n{lines}"), *messages[1:]]
     return [Message("system", lines), *messages]
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled(text: str) -> JinjaTemplate:
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = _refuse
+    return environment.from_string(text)
 
 
 def _refuse(message: str) -> None:

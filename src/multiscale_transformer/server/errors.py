@@ -27,6 +27,10 @@ TYPES = {
 }
 
 
+class StoppedError(AxlError):
+    """A request that ended for no fault of its own: the server's, so that a client may try again."""
+
+
 class ApiError(Exception):
     """An answer that is not what was asked for."""
 
@@ -35,6 +39,13 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.param, self.code, self.retry_after = status, message, param, code, retry_after
+
+
+def as_api_error(error: AxlError) -> ApiError:
+    """The answer to an error of the engine: 503 for what is the server's, 400 for what is the request's."""
+    if isinstance(error, StoppedError):
+        return ApiError(503, str(error), retry_after=1)
+    return ApiError(400, str(error))
 
 
 def error_body(path: str, error: ApiError) -> dict[str, Any]:
@@ -60,7 +71,12 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(AxlError)
     async def _axl_error(request: Request, error: AxlError) -> JSONResponse:
-        return error_response(request.url.path, ApiError(400, str(error)))
+        return error_response(request.url.path, as_api_error(error))
+
+    @app.exception_handler(RecursionError)
+    @app.exception_handler(UnicodeEncodeError)
+    async def _strange(request: Request, error: Exception) -> JSONResponse:
+        return error_response(request.url.path, ApiError(400, f"the body cannot be read: {type(error).__name__}"))
 
     @app.exception_handler(ValidationError)  # of what a route makes out of a body: sampling, tools
     @app.exception_handler(RequestValidationError)

@@ -20,12 +20,13 @@ from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.prompts import MARKER_STOPS, Prompt
-from multiscale_transformer.server.worker import Ticket, Worker
+from multiscale_transformer.server.worker import Job, Ticket, Worker
 
 Answer = TypeVar("Answer")
 
 DEFAULTS: dict[str, Any] = {"temperature": 0.4, "top_p": 0.95, "max_new_tokens": 256}  # as of `axl complete`
 MOST_NEW = 65_536  # bytes of one answer
+MOST_STOPS = 64  # texts that end it
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def sampling_of(options: dict[str, Any], stops: list[str] | str | None, *, hole:
     """
     given = {name: value for name, value in options.items() if value is not None}
     texts = [stops] if isinstance(stops, str) else list(stops or ())
+    if len(texts) > MOST_STOPS:
+        raise ApiError(400, f"stop: {len(texts)} texts are too many; the most are {MOST_STOPS}", param="stop")
     texts += MARKER_STOPS if hole else ()
     fields = {**DEFAULTS, **given, "stop": tuple(text.encode("utf-8", "replace") for text in texts if text)}
     fields["max_new_tokens"] = min(int(fields["max_new_tokens"]), MOST_NEW)
@@ -73,19 +76,17 @@ def seeded(asked: Asked, index: int) -> Asked:
     return Asked(asked.prompt, sampling, _copied(asked.constraint), asked.seconds, asked.sources)
 
 
-def start(worker: Worker, asked: Asked, memory: CorpusMemory | None, *, live: bool) -> Ticket:
-    """Put it into the batch."""
-    deadline = None if asked.seconds is None else time.monotonic() + asked.seconds
-    request = Request(asked.prompt.ids, asked.sampling, memory, _copied(asked.constraint), deadline)
-    return worker.submit(request, live=live)
-
-
 def start_all(worker: Worker, asked: Sequence[Asked], memory: CorpusMemory | None, *, live: bool) -> list[Ticket]:
     """Put all of them into the batch, or none: raises ApiError when there is no place for one."""
+    return submit_all(worker, [_request(one, memory) for one in asked], live=live)
+
+
+def submit_all(worker: Worker, jobs: Sequence[Job], *, live: bool) -> list[Ticket]:
+    """All or none, as `start_all`."""
     tickets: list[Ticket] = []
     try:
-        for one in asked:
-            tickets.append(start(worker, one, memory, live=live))
+        for job in jobs:
+            tickets.append(worker.submit(job, live=live))
     except BaseException:
         for ticket in tickets:
             ticket.cancel()
@@ -95,14 +96,21 @@ def start_all(worker: Worker, asked: Sequence[Asked], memory: CorpusMemory | Non
 
 async def write_all(worker: Worker, asked: Sequence[Asked], memory: CorpusMemory | None) -> list[Written]:
     """The whole texts, and where they are from. When one fails all are given up."""
-    tickets = start_all(worker, asked, memory, live=False)
-    try:
-        pieces = await asyncio.gather(*(ticket.whole() for ticket in tickets))
-    except BaseException:
-        for ticket in tickets:
-            ticket.cancel()
-        raise
+    pieces = await all_whole(start_all(worker, asked, memory, live=False))
     return [Written(piece, await found_sources(one, memory, piece.text)) for piece, one in zip(pieces, asked, strict=True)]
+
+
+async def all_whole(tickets: Sequence[Ticket]) -> list[Piece]:
+    """What all of them write. When one fails or the caller is cancelled, all are given up."""
+    tasks = [asyncio.ensure_future(ticket.whole()) for ticket in tickets]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task, ticket in zip(tasks, tickets, strict=True):
+            task.cancel()
+            ticket.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 async def found_sources(asked: Asked, memory: CorpusMemory | None, text: str) -> list[dict[str, Any]]:
@@ -148,11 +156,17 @@ async def unless_gone(http: HttpRequest, answer: Awaitable[Answer]) -> Answer:
     finally:
         for task in (working, watching):
             task.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
 
 
 async def _gone(http: HttpRequest) -> None:
     while (await http.receive())["type"] != "http.disconnect":
         pass
+
+
+def _request(asked: Asked, memory: CorpusMemory | None) -> Request:
+    deadline = None if asked.seconds is None else time.monotonic() + asked.seconds
+    return Request(asked.prompt.ids, asked.sampling, memory, _copied(asked.constraint), deadline)
 
 
 def _copied(constraint: Any) -> Any:

@@ -6,8 +6,10 @@ import re
 
 from multiscale_transformer.server.errors import ApiError
 
-_ACTION = re.compile(r"\{\{(-?)\s*(.*?)\s*(-?)\}\}", re.DOTALL)
-_NAMES = {".System": "system", ".Prompt": "prompt", ".Response": "", ".Suffix": "", ".First": "true"}
+_ACTION = re.compile(r"\{\{(-?)([^{}]*?)(-?)\}\}")
+_RESPONSE = re.compile(r"\{\{-?[ \t]*\.Response[ \t]*-?\}\}")
+_JINJA = re.compile(r"\{[%#{]|[%#}]\}")
+_NAMES = {".System": "system", ".Prompt": "prompt", ".Suffix": "''", ".First": "true"}
 
 
 def to_jinja(template: str) -> str:
@@ -15,16 +17,28 @@ def to_jinja(template: str) -> str:
 
     What comes after `{{ .Response }}` belongs behind an answer, so it is left out.
     """
-    template = template.split("{{ .Response }}", maxsplit=1)[0]
-    return _ACTION.sub(_translated, template)
+    template = _RESPONSE.split(template, maxsplit=1)[0]
+    parts, at = [], 0
+    for action in _ACTION.finditer(template):
+        parts += [_plain(template[at : action.start()]), _translated(*action.groups())]
+        at = action.end()
+    return "".join([*parts, _plain(template[at:])])
 
 
-def _translated(action: re.Match[str]) -> str:
-    left, inner, right = action.groups()
+def _plain(text: str) -> str:
+    """Text that means something in Jinja only is no text of a template in Go's language."""
+    found = _JINJA.search(text)
+    if found:
+        raise ApiError(400, f"template: {found[0]!r} is not understood", param="template")
+    return text
+
+
+def _translated(left: str, inner: str, right: str) -> str:
+    inner = inner.strip()
     if inner in _NAMES:
-        return f"{{{{{left} {_NAMES[inner] or repr('')} {right}}}}}"
+        return f"{{{{{left} {_NAMES[inner]} {right}}}}}"
     if inner.startswith("if ") and inner[3:].strip() in _NAMES:
-        return f"{{%{left} if {_NAMES[inner[3:].strip()] or 'false'} {right}%}}"
+        return f"{{%{left} if {_NAMES[inner[3:].strip()]} {right}%}}"
     if inner in ("else", "end"):
         return f"{{%{left} {'else' if inner == 'else' else 'endif'} {right}%}}"
     raise ApiError(

@@ -16,6 +16,7 @@ from multiscale_transformer.server.bodies import Body, bias_of
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.generation import (
     DEFAULTS,
+    MOST_NEW,
     Asked,
     found_sources,
     live_pieces,
@@ -52,14 +53,13 @@ class NativeBody(Body):
     stream: bool = False
     json_schema: dict[str, Any] | None = None
     t_max_predict_ms: float | None = None
-    n_probs: int | None = Field(None, ge=0, le=20)
     memory: list[str] | None = None
 
     def asked(self, service: Service, prompt: Prompt) -> Asked:
         """The request behind it; as in llama.cpp, -1 bytes are as many as it takes and seed -1 is any."""
         bias = {str(key): value for key, value in self.logit_bias} if isinstance(self.logit_bias, list) else self.logit_bias
         options = {
-            "max_new_tokens": None if self.n_predict is None or self.n_predict < 0 else self.n_predict,
+            "max_new_tokens": MOST_NEW if self.n_predict is not None and self.n_predict < 0 else self.n_predict,
             "temperature": self.temperature,
             "top_k": None if self.top_k is None else max(self.top_k, 0),
             "top_p": None if self.top_p is None else max(self.top_p, 1e-9),
@@ -206,6 +206,7 @@ async def _answer(body: NativeBody, http: Request, prompt: Any) -> Response:
     entry = service.catalogue.find(body.model)
     if body.stream:
         return await event_stream(
+            http,
             service,
             entry,
             lambda model: _stream(service, model, body, body.asked(service, prompt(model)), entry.name),

@@ -72,8 +72,7 @@ class Loader:
         """
         model = self.loaded.get(entry.folder)
         if model is None:
-            async with self._lock:
-                model = self.loaded.get(entry.folder) or await self._load(entry)
+            model = await asyncio.shield(asyncio.ensure_future(self._loaded(entry)))
         model.users += 1
         try:
             yield model
@@ -90,13 +89,13 @@ class Loader:
         """
         if names is None:
             return model.memories[None]
-        key = tuple(names)
+        key = tuple(sorted(set(names)))
         if key not in model.memories:
             unknown = [name for name in names if name not in (self.indexes or {})]
             if unknown:
                 known = ", ".join(self.indexes or {}) or "none"
                 raise ApiError(400, f"memory {unknown[0]!r} is not known; the server was started with: {known}", param="memory")
-            model.memories[key] = memory_of(model.folder, model.config.memory, [(self.indexes or {})[name] for name in names])
+            model.memories[key] = memory_of(model.folder, model.config.memory, [(self.indexes or {})[name] for name in key])
         return model.memories[key]
 
     async def expire(self) -> None:
@@ -114,14 +113,21 @@ class Loader:
 
     def preload(self, entry: Entry) -> Loaded:
         """Load a model before there is an event loop, so that the first request need not wait. Raises AxlError."""
-        model = self._open(entry, entry.config, self._needed(entry))
+        return self._keep(entry, self._open(entry, entry.config, self._needed(entry)))
+
+    async def _loaded(self, entry: Entry) -> Loaded:
+        async with self._lock:
+            return self.loaded.get(entry.folder) or await self._load(entry)
+
+    async def _load(self, entry: Entry) -> Loaded:
+        """Not cut short when the client goes: the next one would load it again beside it."""
+        await self._make_room(self._needed(entry))
+        return self._keep(entry, await asyncio.to_thread(self._open, entry, entry.config, self._needed(entry)))
+
+    def _keep(self, entry: Entry, model: Loaded) -> Loaded:
         self.loaded[entry.folder] = model
         self.metrics.loaded.labels(model.worker.name).set(model.bytes)
         return model
-
-    async def _load(self, entry: Entry) -> Loaded:
-        await self._make_room(self._needed(entry))
-        return await asyncio.to_thread(self.preload, entry)
 
     def _needed(self, entry: Entry) -> int:
         """Bytes of RAM that a model may come to: its weights as read and as packed, and its cache."""

@@ -84,7 +84,7 @@ class Guard:
         bearer = headers.get("authorization", "")
         given = [bearer[7:]] if bearer[:7].lower() == "bearer " else []
         given += [headers.get(name, "") for name in ("x-api-key", "api-key")]
-        return any([hmac.compare_digest(one.encode(), key) for one in given for key in self._keys])  # noqa: C419  # all of them
+        return any([hmac.compare_digest(one.encode("latin-1", "replace"), key) for one in given for key in self._keys])  # noqa: C419  # all of them
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the body as it comes, for those who do not say how long it is; what is too long ends as if it were cut off."""
@@ -142,6 +142,9 @@ class Access:
 
         try:
             await self._app(scope, receive, noted)
+        except Exception:
+            status = 500
+            raise
         finally:
             seconds = time.monotonic() - began
             route = getattr(scope.get("route"), "path", "other")

@@ -35,7 +35,7 @@ from multiscale_transformer.server.ollama_bodies import (
     refuse_images,
 )
 from multiscale_transformer.server.openai_chat import Chat
-from multiscale_transformer.server.openai_models import embed
+from multiscale_transformer.server.openai_models import embed, unit
 from multiscale_transformer.server.prompts import hole_prompt, text_prompt
 from multiscale_transformer.server.service import Service, service_of
 from multiscale_transformer.server.streams import line_stream
@@ -155,7 +155,7 @@ async def _answer(
         return _Job(service, model, body.called or entry.name, asked(model), memory, shape, tools, began, time.monotonic())
 
     if body.stream:
-        return await line_stream(service, entry, lambda model: _stream(job(model)), keep_alive=body.keep_seconds)
+        return await line_stream(http, service, entry, lambda model: _stream(job(model)), keep_alive=body.keep_seconds)
     async with service.loader.use(entry, body.keep_seconds) as model:
         return JSONResponse(await unless_gone(http, _whole(job(model))))
 
@@ -195,7 +195,7 @@ async def embed_texts(body: EmbedBody, http: Request) -> Response:
     async with service.loader.use(entry, body.keep_seconds) as model:
         loaded = time.monotonic()
         vectors, count = await unless_gone(http, embed(model, body.inputs))
-    cut = [vector[: body.dimensions] for vector in vectors]
+    cut = [unit(vector[: body.dimensions]) for vector in vectors]
     durations = {"total_duration": _nanoseconds(time.monotonic() - began), "load_duration": _nanoseconds(loaded - began)}
     answer = {"model": body.called or entry.name, "embeddings": [[float(x) for x in vector] for vector in cut]}
     return JSONResponse({**answer, **durations, "prompt_eval_count": count})

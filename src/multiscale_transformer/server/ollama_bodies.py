@@ -12,6 +12,7 @@ from multiscale_transformer.inference.constrain import Constraint
 from multiscale_transformer.server.bodies import Body
 from multiscale_transformer.server.chats import Message
 from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.generation import MOST_NEW
 from multiscale_transformer.server.openai_chat import ToolBody
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -35,7 +36,7 @@ class Options(Body):
     def sampling(self) -> dict[str, Any]:
         """For `generation.sampling_of`; -1 and -2 bytes are as many as it takes."""
         return {
-            "max_new_tokens": None if self.num_predict is None or self.num_predict < 0 else self.num_predict,
+            "max_new_tokens": MOST_NEW if self.num_predict is not None and self.num_predict < 0 else self.num_predict,
             "temperature": self.temperature,
             "top_k": self.top_k,
             "top_p": None if self.top_p is None else max(self.top_p, 1e-9),

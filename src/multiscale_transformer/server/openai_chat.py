@@ -234,7 +234,7 @@ async def chat_completions(body: ChatBody, http: Request) -> Response:
         return _Job(body, Chat(service, model, template, messages, tools, choice, form), entry.name, new_id("chatcmpl"))
 
     if body.stream:
-        return await event_stream(service, entry, lambda model: _stream(job(model)))
+        return await event_stream(http, service, entry, lambda model: _stream(job(model)))
     async with service.loader.use(entry) as model:
         return JSONResponse(await unless_gone(http, _whole(job(model))))
 

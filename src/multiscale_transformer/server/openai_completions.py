@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import time
@@ -22,11 +21,13 @@ from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.generation import (
     Asked,
     Written,
+    all_whole,
     found_sources,
     live_pieces,
     sampling_of,
     seeded,
     start_all,
+    submit_all,
     unless_gone,
     write_all,
 )
@@ -82,12 +83,12 @@ class _Job:
         kept = max(body.n, body.best_of or 0)
         wanted = body.logprobs if body.logprobs is not None or kept == body.n else 0
         out = []
+        if len(body.prompts) * kept > MOST_PROMPTS:
+            raise ApiError(400, f"{len(body.prompts) * kept} answers are too many; the most are {MOST_PROMPTS}", param="n")
         for prompt in map(self._prompt, body.prompts):
             sampling = sampling_of(body.options(body.max_tokens, wanted), body.stop, hole=prompt.hole)
             asked = Asked(prompt, sampling, None, self.service.seconds(body.t_max_predict_ms, prompt), body.sources)
             out += [seeded(asked, index) for index in range(kept)]
-        if len(out) > MOST_PROMPTS:
-            raise ApiError(400, f"{len(out)} answers are too many at once; the most are {MOST_PROMPTS}", param="n")
         return out
 
     def _prompt(self, given: str | list[int]) -> Prompt:
@@ -96,10 +97,10 @@ class _Job:
             if not isinstance(given, str):
                 raise ApiError(400, "suffix goes with a prompt that is a text", param="suffix")
             return hole_prompt(given, self.body.suffix, context)
-        if self.body.echo and self.body.logprobs is not None and len(given) > SEEN:
+        if self.body.echo and self.body.logprobs is not None and _bytes(given) > SEEN:
             raise ApiError(400, f"a text to be scored may have {SEEN:,} bytes at most", param="prompt")
         if isinstance(given, str):
-            return plain_prompt(given.encode(), context) if self.body.echo else text_prompt(given, context)
+            return plain_prompt(given.encode("utf-8", "replace"), context) if self.body.echo else text_prompt(given, context)
         return id_prompt(given, context)
 
     def envelope(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
@@ -127,7 +128,9 @@ async def completions(body: CompletionBody, http: Request) -> Response:
     if body.stream:
         if body.echo and body.logprobs is not None:
             raise ApiError(400, "echo with logprobs is not streamed; leave stream out", param="echo")
-        return await event_stream(service, entry, lambda model: _stream(_Job(body, service, model, entry.name, new_id("cmpl"))))
+        return await event_stream(
+            http, service, entry, lambda model: _stream(_Job(body, service, model, entry.name, new_id("cmpl")))
+        )
     async with service.loader.use(entry) as model:
         job = _Job(body, service, model, entry.name, new_id("cmpl"))
         return JSONResponse(await unless_gone(http, _whole(job)))
@@ -161,7 +164,7 @@ def _choice(
             first = None if isinstance(given, str) or not given else given[0]
             before = completion_logprobs(scores if first is None or first >= BOS else scores[1:], first=first)
             logprobs = {name: before[name] + logprobs[name] for name in logprobs}
-            if first is None and logprobs["token_logprobs"]:
+            if first is None and scores:
                 logprobs["token_logprobs"][0], logprobs["top_logprobs"][0] = None, None
     choice = {"text": echoed + written.piece.text, "index": index, "logprobs": logprobs, "finish_reason": written.reason}
     return {**choice, "sources": written.sources} if written.sources else choice
@@ -171,8 +174,7 @@ async def _score_prompts(job: _Job, asked: list[Asked]) -> list[list[Drawn]]:
     """What each prompt's bytes cost, as one request each."""
     per_prompt = len(asked) // len(job.body.prompts)
     scans = [Scan(one.prompt.ids, job.memory, top=job.body.logprobs) for one in asked[::per_prompt]]
-    tickets = [job.model.worker.submit(scan, live=False) for scan in scans]
-    await asyncio.gather(*(ticket.whole() for ticket in tickets))
+    await all_whole(submit_all(job.model.worker, scans, live=False))
     return [scan.costs for scan in scans]
 
 
@@ -205,6 +207,10 @@ def usage(asked: list[Asked], written: list[int], per_prompt: int = 1) -> dict[s
     left_out = sum(one.prompt.left_out for one in asked[::per_prompt])
     counted = {"prompt_tokens": prompt, "completion_tokens": sum(written), "total_tokens": prompt + sum(written)}
     return {**counted, "prompt_tokens_left_out": left_out} if left_out else counted
+
+
+def _bytes(given: str | list[int]) -> int:
+    return len(given.encode("utf-8", "replace")) if isinstance(given, str) else len(given)
 
 
 def _mean_logprob(written: Written) -> float:

@@ -73,7 +73,7 @@ async def embeddings(body: EmbeddingBody, http: Request) -> Response:
         raise ApiError(400, f"dimensions: the model has {width}", param="dimensions")
     async with service.loader.use(entry) as loaded:
         vectors, count = await unless_gone(http, embed(loaded, body.inputs))
-    cut = [_unit(vector[: body.dimensions]) if body.dimensions else vector for vector in vectors]
+    cut = [unit(vector[: body.dimensions]) if body.dimensions else vector for vector in vectors]
     data = [
         {"object": "embedding", "index": index, "embedding": _encoded(vector, body.encoding_format)}
         for index, vector in enumerate(cut)
@@ -86,7 +86,7 @@ async def embed(model: Loaded, inputs: list[str | list[int]]) -> tuple[list[np.n
     """A vector (E,) for each text, and how many ids were read."""
     if not inputs or len(inputs) > MOST_INPUTS:
         raise ApiError(400, f"input: 1 to {MOST_INPUTS} texts, got {len(inputs)}", param="input")
-    if any(len(given) > SEEN for given in inputs):
+    if any(len(given.encode("utf-8", "replace") if isinstance(given, str) else given) > SEEN for given in inputs):
         raise ApiError(400, f"input: a text may have {SEEN:,} bytes at most", param="input")
     context = model.config.max_seq_len
     prompts = [
@@ -100,7 +100,8 @@ async def embed(model: Loaded, inputs: list[str | list[int]]) -> tuple[list[np.n
     return [scan.state for scan in scans if scan.state is not None], sum(len(scan.ids) for scan in scans)
 
 
-def _unit(vector: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def unit(vector: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The vector at length 1."""
     return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 

@@ -15,7 +15,15 @@ from pydantic import Field
 from multiscale_transformer.server.bodies import Body, OpenAIOptions
 from multiscale_transformer.server.chats import Call, Message, may_be_call, parse_answer
 from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.generation import Asked, Written, live_pieces, start_all, unless_gone, write_all
+from multiscale_transformer.server.generation import (
+    Asked,
+    Written,
+    found_sources,
+    live_pieces,
+    start_all,
+    unless_gone,
+    write_all,
+)
 from multiscale_transformer.server.loading import Loaded
 from multiscale_transformer.server.openai_chat import Chat, ChatMessage, FunctionBody, Part, ResponseFormat, ToolBody
 from multiscale_transformer.server.service import service_of
@@ -149,6 +157,8 @@ async def responses(body: ResponsesBody, http: Request) -> Response:
     entry = service.catalogue.find(body.model)
     template = service.template(entry)
     messages = body.messages()
+    if entry.variant and entry.variant.system and messages[:1] and messages[0].role != "system":
+        messages.insert(0, Message("system", entry.variant.system))
     functions = [tool for tool in body.tools if tool.type == "function"]  # clients also offer tools that only OpenAI runs
     tools = [ToolBody(function=FunctionBody.model_validate(tool.model_dump())).plain() for tool in functions]
     wanted = body.text.format
@@ -163,7 +173,7 @@ async def responses(body: ResponsesBody, http: Request) -> Response:
         )
 
     if body.stream:
-        return await event_stream(service, entry, lambda model: _stream(job(model)), done=None)
+        return await event_stream(http, service, entry, lambda model: _stream(job(model)), done=None)
     async with service.loader.use(entry) as model:
         return JSONResponse(await unless_gone(http, _whole(job(model))))
 
@@ -172,7 +182,7 @@ async def _whole(job: _Job) -> dict[str, Any]:
     asked = job.asked()
     (written,) = await write_all(job.chat.model.worker, [asked], job.memory)
     text, calls = parse_answer(written.piece.text, job.chat.tools)
-    status = "completed" if written.reason == "stop" else "incomplete"
+    status = "completed" if calls or written.reason == "stop" else "incomplete"
     output = [_call(call) for call in calls] if calls else [_message(new_id("msg"), text or "", status)]
     found = {"sources": written.sources} if written.sources else {}
     return job.response(status, output, usage=_usage(asked, len(written.piece.drawn)), **found)
@@ -189,12 +199,18 @@ async def _stream(job: _Job) -> AsyncIterator[str]:
         number += 1
         return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
 
-    yield event("response.created", response=job.response("in_progress", []))
-    yield event("response.in_progress", response=job.response("in_progress", []))
+    pieces = live_pieces(ticket)
+    began_with = job.response("in_progress", [])
+    try:
+        yield event("response.created", response=began_with)
+        yield event("response.in_progress", response=began_with)
+    except GeneratorExit:  # gone before anything was read of it
+        ticket.cancel()
+        raise
     name, whole, shown, began, count = new_id("msg"), "", 0, False, 0
     at = {"item_id": name, "output_index": 0, "content_index": 0}
     piece = None
-    async for piece in live_pieces(ticket):
+    async for piece in pieces:
         whole += piece.text
         count += len(piece.drawn)
         ended = piece.ended is not None
@@ -223,7 +239,9 @@ async def _stream(job: _Job) -> AsyncIterator[str]:
         yield event("response.content_part.done", **at, part=_part(text or ""))
         yield event("response.output_item.done", output_index=0, item=output[0])
     kind = "response.completed" if status == "completed" else "response.incomplete"
-    yield event(kind, response=job.response(status, output, usage=_usage(asked, count)))
+    sources = await found_sources(asked, job.memory, whole)
+    more = {"sources": sources} if sources else {}
+    yield event(kind, response=job.response(status, output, usage=_usage(asked, count), **more))
 
 
 def _part(text: str) -> dict[str, Any]:

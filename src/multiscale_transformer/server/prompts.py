@@ -6,7 +6,7 @@ editor knows works. Long texts are cut to what the model and its memory can use,
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from multiscale_transformer.data.fim import fitted_fim_ids
@@ -21,8 +21,6 @@ _MARKS = (
     ("<PRE>", "<SUF>", "<MID>"),
     ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
 )
-_HOLES = [re.compile("(.*?)".join(map(re.escape, marks)), re.DOTALL) for marks in _MARKS]
-_SUFFIX_FIRST = re.compile(r"\[SUFFIX\](.*?)\[PREFIX\](.*)\Z", re.DOTALL)
 MARKER_STOPS = ("<fim_", "<|fim_", "<|endoftext|>", "<file_sep>")
 
 
@@ -64,11 +62,22 @@ def id_prompt(ids: list[int], context: int) -> Prompt:
 
 def find_hole(text: str) -> tuple[str, str] | None:
     """Prefix and suffix of a text with an editor's marks."""
-    if "<" not in text and "[SUFFIX]" not in text:
-        return None
-    for pattern in _HOLES:
-        found = pattern.search(text)
-        if found:
-            return found[1], found[2]
-    found = _SUFFIX_FIRST.search(text)
-    return (found[2], found[1]) if found else None
+    for marks in _MARKS:
+        cut = _cut(text, marks)
+        if cut is not None:
+            return cut[0], cut[1]
+    cut = _cut(text, ("[SUFFIX]", "[PREFIX]"))
+    return (cut[1], cut[0]) if cut is not None else None
+
+
+def _cut(text: str, marks: Sequence[str]) -> list[str] | None:
+    """What stands between these marks, in this order, and, after two of them, to the end of the text."""
+    places, at = [], 0
+    for mark in marks:
+        found = text.find(mark, at)
+        if found < 0:
+            return None
+        at = found + len(mark)
+        places.append((found, at))
+    ends = [begin for begin, _ in places[1:]] + ([len(text)] if len(marks) == 2 else [])
+    return [text[after:end] for (_, after), end in zip(places, ends, strict=False)]

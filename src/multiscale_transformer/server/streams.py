@@ -8,11 +8,13 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.server.catalogue import Entry
-from multiscale_transformer.server.errors import ApiError, error_body
+from multiscale_transformer.server.errors import ApiError, as_api_error, error_body
+from multiscale_transformer.server.generation import unless_gone
 from multiscale_transformer.server.loading import Loaded
 from multiscale_transformer.server.service import Service
 
@@ -28,7 +30,12 @@ def new_id(prefix: str) -> str:
 
 
 async def event_stream(
-    service: Service, entry: Entry, events: Callable[[Loaded], AsyncIterator[str]], *, done: str | None = "data: [DONE]\n\n"
+    http: Request,
+    service: Service,
+    entry: Entry,
+    events: Callable[[Loaded], AsyncIterator[str]],
+    *,
+    done: str | None = "data: [DONE]\n\n",
 ) -> StreamingResponse:
     """Each event as `data:`, or as it is where it begins with `event:`. What fails before the first has a status."""
 
@@ -36,22 +43,37 @@ async def event_stream(
         return event if event.startswith("event:") else f"data: {event}\n\n"
 
     source = _with_model(service, entry, events, None)
-    return await _streaming(source, framed, done, "text/event-stream", "/v1/", ": still working\n\n")
+    return await _streaming(http, source, framed, done, "text/event-stream", "/v1/", ": still working\n\n")
 
 
 async def line_stream(
-    service: Service, entry: Entry, lines: Callable[[Loaded], AsyncIterator[str]], *, keep_alive: float | None = None
+    http: Request,
+    service: Service,
+    entry: Entry,
+    lines: Callable[[Loaded], AsyncIterator[str]],
+    *,
+    keep_alive: float | None = None,
 ) -> StreamingResponse:
     """Each line as it is: Ollama's streams."""
     source = _with_model(service, entry, lines, keep_alive)
-    return await _streaming(source, lambda line: line + "\n", None, "application/x-ndjson", "/api/", None)
+    return await _streaming(http, source, lambda line: line + "\n", None, "application/x-ndjson", "/api/", None)
 
 
 async def _streaming(
-    source: AsyncGenerator[str], framed: Callable[[str], str], done: str | None, kind: str, path: str, ping: str | None
+    http: Request,
+    source: AsyncGenerator[str],
+    framed: Callable[[str], str],
+    done: str | None,
+    kind: str,
+    path: str,
+    ping: str | None,
 ) -> StreamingResponse:
     """The same for both, so that neither forgets a part."""
-    first = await anext(source, None)  # loading and refusing happen here, while the answer can still have a status
+    try:  # loading and refusing happen here, while the answer can still have a status
+        first = await unless_gone(http, _first(source))
+    except BaseException:
+        await source.aclose()
+        raise
 
     async def body() -> AsyncIterator[str]:
         try:
@@ -62,12 +84,16 @@ async def _streaming(
             if done is not None:
                 yield done
         except (ApiError, AxlError) as error:
-            known = error if isinstance(error, ApiError) else ApiError(400, str(error))
+            known = error if isinstance(error, ApiError) else as_api_error(error)
             yield framed(json.dumps(error_body(path, known)))
         finally:
             await source.aclose()
 
     return StreamingResponse(body(), media_type=kind, headers=_NO_CACHE)
+
+
+async def _first(source: AsyncGenerator[str]) -> str | None:
+    return await anext(source, None)
 
 
 async def _with_model(

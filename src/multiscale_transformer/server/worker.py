@@ -14,10 +14,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.inference.batching import FAILED, Batcher, Piece, Request
+from multiscale_transformer.inference.batching import FAILED, LENGTH, Batcher, Piece, Request
 from multiscale_transformer.inference.engine import MOST_ROWS, Engine
 from multiscale_transformer.inference.scanning import Scan
-from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.errors import ApiError, StoppedError
 from multiscale_transformer.server.metrics import Metrics
 
 Job = Request | Scan
@@ -65,8 +65,7 @@ class Ticket:
 
     def cancel(self) -> None:
         """Take the request out of the batch; it takes effect with the next step."""
-        self._worker.call(lambda batcher: batcher.cancel(self.job))
-        self._worker.forget(self)
+        self._worker.drop(self)
 
     def deliver(self, piece: Piece) -> None:
         """More of it, on the event loop."""
@@ -116,13 +115,28 @@ class Worker:
         """Nobody waits for it any more."""
         self._tickets.pop(ticket.job, None)
 
+    def drop(self, ticket: Ticket) -> None:
+        """Nobody waits for it any more, and it is not to go on."""
+        self.forget(ticket)  # first, so that no later step collects for it
+
+        def leave(batcher: Batcher) -> None:
+            batcher.cancel(ticket.job)
+            self._ready.pop(ticket, None)
+
+        self.call(leave)
+
     def end_all(self) -> None:
-        """End what runs as if it had reached its length, so that streams end properly."""
-        for job in list(self._tickets):
-            self.call(lambda batcher, job=job: batcher.cancel(job))  # type: ignore[misc]
-            ticket = self._tickets.pop(job, None)
-            if ticket is not None:
-                ticket.deliver(Piece(ended="length"))
+        """End what runs as if it had reached its length, so that streams end properly; scans fail."""
+
+        def end(batcher: Batcher) -> None:
+            for job, ticket in list(self._tickets.items()):
+                batcher.cancel(job)
+                failed = Piece(ended=FAILED, error=StoppedError("the server stops"))
+                stopped = failed if isinstance(job, Scan) else Piece(ended=LENGTH)
+                merge(self._ready.setdefault(ticket, Piece()), stopped)
+            self._flush()
+
+        self.call(end)
 
     def close(self) -> None:
         """Stop the thread and let the engine go."""
@@ -196,7 +210,7 @@ class Worker:
         """A defect or a full cache: whoever was in the batch is told, and the next request finds a new one."""
         self._batcher.close()
         self._batcher = Batcher(self.engine)
-        reason = error if isinstance(error, AxlError) else AxlError("the engine failed; the server's log says more")
+        reason = StoppedError(str(error) if isinstance(error, AxlError) else "the engine failed; the server's log says more")
         for ticket in list(self._tickets.values()):
             self._ready[ticket] = Piece(ended=FAILED, error=reason)
         self._flush()
@@ -206,5 +220,5 @@ def merge(written: Piece, more: Piece) -> None:
     """Put what came after `written` behind it."""
     written.text += more.text
     written.drawn += more.drawn
-    written.ended = more.ended
-    written.error = more.error
+    written.ended = more.ended or written.ended
+    written.error = more.error or written.error
