@@ -23,7 +23,7 @@ from multiscale_transformer.server.metrics import Metrics
 Job = Request | Scan
 
 BUNDLE_SECONDS = 0.02
-BUNDLE_SECONDS_EACH = 0.005  # more for each stream: with many readers nobody reads faster than that
+BUNDLE_SECONDS_EACH = 0.01  # more for each stream: with many readers nobody reads faster than that
 QUEUED = 64  # requests that wait for a place in the batch, at most
 LATEST = 5  # seconds after which a client that found the queue full should come again
 
@@ -78,7 +78,9 @@ class Worker:
 
     def __init__(self, engine: Engine, name: str, metrics: Metrics, queued: int = QUEUED) -> None:
         self.engine, self.name, self.queued = engine, name, queued
-        self._metrics, self._batcher = metrics, Batcher(engine)
+        self._batcher = Batcher(engine)
+        self._read, self._written = metrics.read.labels(name), metrics.written.labels(name)
+        self._first_byte = metrics.first_byte.labels(name)
         self._wake, self._closing = threading.Condition(), False
         self._inbox: list[Callable[[Batcher], None]] = []
         self._tickets: dict[Job, Ticket] = {}
@@ -175,7 +177,7 @@ class Worker:
             at_once |= piece.ended is not None or (ticket.live and ticket not in self._ready and ticket.first is None)
             if piece.drawn and ticket.first is None:
                 ticket.first = time.monotonic()
-                self._metrics.first_byte.labels(self.name).observe(ticket.first - ticket.started)
+                self._first_byte.observe(ticket.first - ticket.started)
             merge(self._ready.setdefault(ticket, Piece()), piece)
         now = time.monotonic()
         if self._ready and (at_once or now - self._flushed > max(BUNDLE_SECONDS, BUNDLE_SECONDS_EACH * len(self._ready))):
@@ -202,9 +204,9 @@ class Worker:
             ticket.deliver(piece)
 
     def _count(self, ticket: Ticket, piece: Piece) -> None:
-        self._metrics.written.labels(self.name).inc(len(piece.drawn))
+        self._written.inc(len(piece.drawn))
         if piece.ended is not None and isinstance(ticket.job, Request):
-            self._metrics.read.labels(self.name).inc(len(ticket.job.prompt))
+            self._read.inc(len(ticket.job.prompt))
 
     def _fail_all(self, error: Exception) -> None:
         """A defect or a full cache: whoever was in the batch is told, and the next request finds a new one."""
