@@ -127,21 +127,22 @@ def test_a_text_longer_than_the_context_keeps_its_marks_and_what_is_nearest_to_t
         patch.setattr(batching.Batcher, "stream", lambda batcher, request: asked.append(request.prompt) or iter(()))
         call("complete", "--model", trained.folder, "--suffix", after, "--threads", "1", "--", before)
     (ids,) = asked
-    assert len(ids) <= 128
+    assert len(ids) <= 112  # an eighth of the context is left to write in
     prefix, suffix = bytes(ids[2:-1]).split(bytes([FIM_SUFFIX]))
     assert (ids[:2], ids[-1]) == ([BOS, FIM_PREFIX], FIM_MIDDLE)
     assert before.encode().endswith(prefix)
     assert after.encode().startswith(suffix)
-    if len(before) + len(after) > 124:
-        assert len(ids) == 128  # no room is wasted
-        assert len(suffix) >= min(len(after), 41)
+    if len(before) + len(after) > 108:
+        assert len(ids) == 96  # when it has to be cut, a quarter
+        assert len(suffix) >= min(len(after), 30)
 
 
 @pytest.mark.parametrize("suffix", [(), ("--suffix", "b" * 500)])
 def test_a_text_longer_than_the_context_is_cut_and_said(trained: Trained, suffix: tuple[str, ...]) -> None:
     answer = call("complete", "a" * 500, *suffix, "--model", trained.folder, "--max-tokens", "3", "--threads", "1")
     assert answer.status == 0, answer
-    assert answer.err.startswith(f"note: the text is {500 * (1 + bool(suffix)):,} bytes; the model reads the 124 nearest")
+    read = 92 if suffix else 127  # with a gap a quarter of the context is left to write in
+    assert answer.err.startswith(f"note: the text is {500 * (1 + bool(suffix)):,} bytes; the model reads the {read} nearest")
     assert answer.out.startswith("a" * 500)
 
 
