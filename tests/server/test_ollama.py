@@ -54,7 +54,7 @@ def test_what_clients_were_seen_to_send(http: httpx.Client) -> None:
         "model": "tiny",
         "messages": [{"role": "user", "content": "x"}],
         "stream": False,
-        "options": {"temperature": None, "num_ctx": 2048, "num_predict": 3},
+        "options": {"temperature": None, "num_ctx": 2048, "num_predict": 3, "seed": 3},
         "tools": [],
     }
     assert http.post("/api/generate", json={**langchain, "options": {"num_predict": 2}}).status_code == 200
@@ -80,7 +80,7 @@ def test_models_and_what_is_known_of_them(client: ollama.Client) -> None:
 def test_variants_are_made_used_copied_and_deleted(client: ollama.Client) -> None:
     client.create("brief", from_="tiny", system="Be brief.", parameters={"num_predict": 3})
     try:
-        assert client.generate("brief", "x").eval_count == 3
+        assert client.generate("brief", "x", options={"seed": 3}).eval_count == 3
         assert client.generate("brief", "x").prompt_eval_count == len("Be brief.\n\nx") + 1
         client.copy("brief", "again")
         assert {model.model for model in client.list().models} == {"tiny:latest", "brief:latest", "again:latest"}
