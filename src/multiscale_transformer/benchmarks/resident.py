@@ -44,12 +44,12 @@ def measure_start(folder: Path, rounds: int) -> float:
     return statistics.median(times[1:])
 
 
-def resident_bytes() -> int:
-    """Of this process. Raises AxlError where the system does not say."""
+def resident_bytes(process: int | str = "self") -> int:
+    """Of a process. Raises AxlError where the system does not say, or when the process is gone."""
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
     except OSError as error:
-        raise AxlError("resident memory is measured on Linux only") from error
+        raise AxlError("resident memory is not to be had: the process has gone, or this is no Linux") from error
     return pages * 4096
 
 

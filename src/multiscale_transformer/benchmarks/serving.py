@@ -22,6 +22,7 @@ from typing import Any
 
 import httpx
 
+from multiscale_transformer.benchmarks.resident import resident_bytes
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.batching import Batcher, Request
 from multiscale_transformer.inference.engine import load_engine
@@ -162,7 +163,7 @@ class _Soak:
 
     async def _watch(self, end: float) -> None:
         while time.monotonic() < end:
-            self.resident.append(resident_mb(self.process))
+            self.resident.append(resident_bytes(self.process) / 1e6)
             await asyncio.sleep(SAMPLED_SECONDS)
 
     async def _client(self, client: httpx.AsyncClient, end: float) -> None:
@@ -215,12 +216,3 @@ class _Soak:
         bad = (good[:-5], b"\xff\xfe" + good, b'{"prompt": 5, "stream": "perhaps"}', b"[]", b"")
         answer = await client.post("/v1/completions", content=self.random.choice(bad))
         return str(answer.status_code)
-
-
-def resident_mb(process: int) -> float:
-    """Resident memory of another process, in megabytes. Raises AxlError where the system does not say."""
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
-    except OSError as error:
-        raise AxlError("the server has gone, or this is no Linux") from error
-    return pages * 4096 / 1e6

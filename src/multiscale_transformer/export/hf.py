@@ -18,6 +18,7 @@ import multiscale_transformer
 from multiscale_transformer import files, model
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.export.gguf import CHAT_TEMPLATE
+from multiscale_transformer.inference.ggml import byte_texts
 from multiscale_transformer.model.checkpoint import load_model, save_tensors
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import CONFIG_FILE, MODEL_TYPE, WEIGHTS_FILE
@@ -100,9 +101,7 @@ def _generation() -> dict[str, Any]:
 
 def tokenizer() -> dict[str, str]:
     """`tokenizer.json` of the library tokenizers: a byte-level BPE without merges whose ids are the bytes."""
-    plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    other = iter(range(256, 512))
-    vocabulary = {chr(byte if byte in plain else next(other)): byte for byte in range(256)}
+    vocabulary = {text: byte for byte, text in enumerate(byte_texts())}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     marks = {"<|bos|>": BOS, "<|eos|>": EOS}
     added = [

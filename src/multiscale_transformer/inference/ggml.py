@@ -52,13 +52,18 @@ def library() -> Any:
     return gguf
 
 
-def add_vocabulary(writer: Any) -> None:
-    """The byte table of GPT-2 without merges: every byte is one token, and all valid UTF-8 is exact."""
+def byte_texts() -> list[str]:
+    """The printable character that stands for each byte in GPT-2's tokenizer."""
     plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
     other = iter(range(256, 512))
+    return [chr(byte if byte in plain else next(other)) for byte in range(256)]
+
+
+def add_vocabulary(writer: Any) -> None:
+    """The byte table of GPT-2 without merges: every byte is one token, and all valid UTF-8 is exact."""
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")  # with most others llama.cpp takes spaces away when it makes text of tokens
-    writer.add_token_list([*(chr(byte if byte in plain else next(other)) for byte in range(256)), "<|bos|>", "<|eos|>"])
+    writer.add_token_list([*byte_texts(), "<|bos|>", "<|eos|>"])
     writer.add_token_types([1] * 256 + [3, 3])  # normal, control
     writer.add_token_merges(["\u4e00 \u4e01"])  # the key must exist, and gguf leaves out empty lists
     writer.add_bos_token_id(BOS)

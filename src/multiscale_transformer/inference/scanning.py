@@ -9,7 +9,6 @@ at least half a context of what came before, or everything, and the memory sees 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +18,7 @@ from multiscale_transformer.inference.engine import Engine, Logits, Read
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.reader import TextReader, found_nothing
 from multiscale_transformer.model.sampling import Drawn, reported
+from multiscale_transformer.model.window import scoring_windows
 
 
 @dataclass(eq=False)
@@ -52,7 +52,7 @@ class Scanning:
     def __init__(self, engine: Engine, scan: Scan) -> None:
         self.scan, self._engine = scan, engine
         length = len(scan.ids) if scan.pool else len(scan.ids) - 1
-        self._windows = list(_windows(length, engine.config.max_seq_len))[::-1]
+        self._windows = [_Window(*part) for part in scoring_windows(length, engine.config.max_seq_len)][::-1]
         self._sum_E = np.zeros(engine.config.d_model)
         self._counted = 0
         self._open()
@@ -110,13 +110,3 @@ class Scanning:
         if self._window is None and self.scan.pool:
             length = math.sqrt(float(self._sum_E @ self._sum_E)) or 1.0
             self.scan.state = (self._sum_E / length).astype(np.float32)
-
-
-def _windows(length: int, context: int) -> Iterator[_Window]:
-    """As in `scoring`, over ids instead of bytes: the first counts all, each later one begins half a context before."""
-    done = 0
-    while done < length:
-        start = max(0, done - context // 2)
-        end = min(length, start + context)
-        yield _Window(start, end, end - done)
-        done = end

@@ -21,6 +21,7 @@ from multiscale_transformer.memory import lookup as memory_lookup
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.vocabulary import BOS
+from multiscale_transformer.model.window import scoring_windows
 
 BATCH_BYTES = 8192
 
@@ -73,7 +74,7 @@ def score_documents(
     The model must be in evaluation mode. `on_bytes` is told after each batch how many bytes it scored.
     """
     context = context or model.config.max_seq_len
-    windows = [window for _, content in documents for window in _windows(content, context)]
+    windows = [_Window(content, *part) for _, content in documents for part in scoring_windows(len(content), context)]
     windows.sort(key=len)
     bits, count = 0.0, 0
     with torch.inference_mode():
@@ -84,15 +85,6 @@ def score_documents(
             if on_bytes is not None:
                 on_bytes(scored)
     return Score(bits, count)
-
-
-def _windows(content: bytes, context: int) -> Iterator[_Window]:
-    done = 0
-    while done < len(content):
-        start = max(0, done - context // 2)
-        end = min(len(content), start + context)
-        yield _Window(content, start, end, end - done)
-        done = end
 
 
 def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:

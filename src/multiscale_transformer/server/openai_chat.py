@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -205,15 +204,7 @@ class _Job:
         return [seeded(first, index) for index in range(body.n)]
 
     def envelope(self, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": kind,
-            "created": int(time.time()),
-            "model": self.name,
-            "system_fingerprint": self.chat.service.fingerprint,
-            "choices": choices,
-            **more,
-        }
+        return self.chat.service.envelope(self.name, self.id, kind, choices, **more)
 
 
 @router.post("/v1/chat/completions", summary="Go on with a conversation")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -104,15 +103,7 @@ class _Job:
         return id_prompt(given, context)
 
     def envelope(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": "text_completion",
-            "created": int(time.time()),
-            "model": self.name,
-            "system_fingerprint": self.service.fingerprint,
-            "choices": choices,
-            **more,
-        }
+        return self.service.envelope(self.name, self.id, "text_completion", choices, **more)
 
 
 @router.post("/v1/completions", summary="Complete a text or fill a hole")

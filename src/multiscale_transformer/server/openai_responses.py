@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -112,6 +113,7 @@ class _Job:
     id: str
     created: float
 
+    @cached_property
     def asked(self) -> Asked:
         body = self.body
         return self.chat.asked(body.options(body.max_output_tokens, None), body.stop, body.t_max_predict_ms, body.sources)
@@ -121,7 +123,7 @@ class _Job:
         return self.chat.service.loader.memory(self.chat.model, self.body.memory)
 
     def response(self, status: str, output: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        body, sampling = self.body, self.asked().sampling
+        body, sampling = self.body, self.asked.sampling
         choice = body.choice if body.choice in ("none", "auto", "required") else {"type": "function", "name": body.choice}
         return {
             "id": self.id,
@@ -179,7 +181,7 @@ async def responses(body: ResponsesBody, http: Request) -> Response:
 
 
 async def _whole(job: _Job) -> dict[str, Any]:
-    asked = job.asked()
+    asked = job.asked
     (written,) = await write_all(job.chat.model.worker, [asked], job.memory)
     text, calls = parse_answer(written.piece.text, job.chat.tools)
     status = "completed" if calls or written.reason == "stop" else "incomplete"
@@ -190,7 +192,7 @@ async def _whole(job: _Job) -> dict[str, Any]:
 
 async def _stream(job: _Job) -> AsyncIterator[str]:
     """The events of an answer in OpenAI's order."""
-    asked, number = job.asked(), 0
+    asked, number = job.asked, 0
     (ticket,) = start_all(job.chat.model.worker, [asked], job.memory, live=True)
 
     def event(kind: str, **fields: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 
@@ -28,6 +30,11 @@ class Service:
     def fingerprint(self) -> str:
         """OpenAI's name for what runs behind a model."""
         return f"axl-{multiscale_transformer.__version__}"
+
+    def envelope(self, name: str, answer: str, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        """OpenAI's answer around choices."""
+        known = {"id": answer, "object": kind, "created": int(time.time()), "model": name}
+        return {**known, "system_fingerprint": self.fingerprint, "choices": choices, **more}
 
     @staticmethod
     def template(entry: Entry) -> Template:
