@@ -6,7 +6,8 @@ SSE stages of PAQ do, Mahoney 2005). What comes out is added to the candidate's 
 net's own. So without a memory the model is just the net.
 """
 
-# Shape suffixes: B batch, T positions, M candidates, J sources, R values of a state, E model width, F hidden, V vocabulary.
+# Shape suffixes: B batch, T positions, M candidates, J sources, R values of a state, X = J * R, E model width, F hidden,
+# V vocabulary.
 
 from __future__ import annotations
 
@@ -26,20 +27,28 @@ from multiscale_transformer.model.sources import CONTEXT_DEPTHS, CORPUS_DEPTHS, 
 
 
 class _Values(Function):
-    """Look up values in the tables; the backward pass counts, which is many times faster than that of `F.embedding`."""
+    """Look up values in the tables: the first of each state, and all of a candidate side by side in the dtype of the net.
+
+    The backward pass counts, which is many times faster than that of `F.embedding`; two results spare it a sum over everything.
+    """
 
     @staticmethod
-    def forward(ctx: Any, tables_JSR: Tensor, index: Tensor) -> Tensor:
-        ctx.save_for_backward(index)
+    def forward(ctx: Any, tables_JSR: Tensor, index_BTMJ: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(index_BTMJ)
         ctx.shape = tables_JSR.shape
-        return F.embedding(index, tables_JSR.flatten(0, 1))
+        values_BTMJR = F.embedding(index_BTMJ, tables_JSR.flatten(0, 1))
+        return values_BTMJR[..., 0].contiguous(), values_BTMJR.flatten(-2).to(dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (index,) = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (index_BTMJ,) = ctx.saved_tensors
+        first_BTMJ, all_BTMX = grads
+        index = index_BTMJ.flatten()
         length = ctx.shape[0] * ctx.shape[1]
-        columns = [torch.bincount(index.flatten(), grad.flatten(), length) for grad in grads[0].unbind(-1)]
-        return torch.stack(columns, -1).view(ctx.shape).to(grads[0].dtype), None
+        parts = [part.float() for part in all_BTMX.view(*index_BTMJ.shape, -1).unbind(-1)]
+        parts[0] = parts[0] + first_BTMJ
+        columns = [torch.bincount(index, part.flatten(), length) for part in parts]
+        return torch.stack(columns, -1).view(ctx.shape).to(first_BTMJ.dtype), None, None
 
 
 class MemoryFusion(nn.Module):
@@ -63,14 +72,14 @@ class MemoryFusion(nn.Module):
         """Logits (B, T, V) with the memories' say."""
         h_BTE = rms_norm(h_BTE)
         depths = recall.depths_BT2.long()
-        index_BTMJ = recall.states_BTMJ.long() + torch.arange(0, SOURCES * STATES, STATES)
-        values_BTMJR = _Values.apply(self.tables_JSR, index_BTMJ)  # type: ignore[no-untyped-call]
+        index_BTMJ = recall.states_BTMJ.int() + torch.arange(0, SOURCES * STATES, STATES, dtype=torch.int32)
+        first_BTMJ, values_BTMX = _Values.apply(self.tables_JSR, index_BTMJ, h_BTE.dtype)  # type: ignore[no-untyped-call]
         gate_BTJ = (
             self.gate(h_BTE).float() + self.gate_bias_J + self.corpus_gate[depths[..., 0]] + self.context_gate[depths[..., 1]]
         )
-        gated_BTM = torch.einsum("...mj,...j->...m", values_BTMJR[..., 0], F.softplus(gate_BTJ - 1.5))
+        gated_BTM = torch.einsum("...mj,...j->...m", first_BTMJ, F.softplus(gate_BTJ - 1.5))
         shift, scale = self.state(h_BTE).unsqueeze(-2).chunk(2, -1)
-        hidden_BTMF = F.silu(self.values(values_BTMJR.flatten(-2).to(h_BTE.dtype)) * (1 + scale) + shift)
+        hidden_BTMF = F.silu(self.values(values_BTMX) * (1 + scale) + shift)
         bump_BTM = gated_BTM + self.score(hidden_BTMF)[..., 0].float()
         symbols = recall.symbols_BTM.long()
         bump_BTM = bump_BTM * (symbols >= 0)
