@@ -58,6 +58,7 @@ def test_explain_names_the_files(trained: Trained, repo: Path) -> None:
     assert answer.status == 0, answer
     assert answer.err
     assert all(line.startswith("note: ") for line in answer.err.splitlines())
+    assert re.search(r"the memory saved -?[0-9.]+ bits in \d+ bytes", answer.err)
 
 
 def test_the_model_goes_on_without_a_damaged_memory(trained: Trained, work: Path) -> None:

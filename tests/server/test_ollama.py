@@ -81,7 +81,7 @@ def test_variants_are_made_used_copied_and_deleted(client: ollama.Client) -> Non
     client.create("brief", from_="tiny", system="Be brief.", parameters={"num_predict": 3})
     try:
         assert client.generate("brief", "x", options={"seed": 3}).eval_count == 3
-        assert client.generate("brief", "x").prompt_eval_count == len("Be brief.\n\nx") + 1
+        assert client.generate("brief", "x").prompt_eval_count == len("Be brief.\n\nUser: x\nAssistant: ") + 1
         client.copy("brief", "again")
         assert {model.model for model in client.list().models} == {"tiny:latest", "brief:latest", "again:latest"}
     finally:

@@ -206,19 +206,23 @@ def _a_machine_of_50_gflops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suggest, "training_rate", lambda threads: 5e10 * threads)
 
 
-def suggested(minutes: float, threads: int = 1, ram_gb: float = math.inf) -> suggest.Suggestion:
-    (best,) = (row for row in suggest.suggest(minutes, threads, ram_gb) if row.best)
+def suggested(minutes: float, threads: int = 1, ram_gb: float = math.inf, *, memory: bool = True) -> suggest.Suggestion:
+    (best,) = (row for row in suggest.suggest(minutes, threads, ram_gb, memory=memory) if row.best)
     return best
 
 
-SMALLEST_GB = training_memory(suggest.shape(*suggest.SIZES[0]), "muon") / 1e9
+SMALLEST_GB = max(
+    training_memory(config, "muon") / 1e9
+    for config in (suggest.shape(*suggest.SIZES[0]), suggest.shape_with_memory(*suggest.SIZES_WITH_MEMORY[0]))
+)
 
 
-@given(minutes=st.floats(0.01, 1e5), threads=st.integers(1, 64), ram_gb=st.floats(SMALLEST_GB, 1e4))
-def test_suggestions_fit_and_one_is_the_best(minutes: float, threads: int, ram_gb: float) -> None:
+@given(minutes=st.floats(0.01, 1e5), threads=st.integers(1, 64), ram_gb=st.floats(SMALLEST_GB, 1e4), memory=st.booleans())
+def test_suggestions_fit_and_one_is_the_best(minutes: float, threads: int, ram_gb: float, memory: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(suggest, "training_rate", lambda threads: 5e10 * threads)
-        rows = suggest.suggest(minutes, threads, ram_gb)
+        rows = suggest.suggest(minutes, threads, ram_gb, memory=memory)
+    assert all(row.config.memory == memory for row in rows)
     assert sum(row.best for row in rows) == 1
     assert all(row.memory_gb <= ram_gb for row in rows)
     for row in rows:
@@ -228,21 +232,23 @@ def test_suggestions_fit_and_one_is_the_best(minutes: float, threads: int, ram_g
     assert len({row.name for row in rows}) == len(rows)
 
 
-def test_more_minutes_threads_or_memory_never_propose_a_smaller_model() -> None:
+@pytest.mark.parametrize("memory", [True, False])
+def test_more_minutes_threads_or_ram_never_propose_a_smaller_model(memory: bool) -> None:
     minutes = [0.1 * 1.5**step for step in range(40)]
     for sizes in (
-        [suggested(m).config.parameters() for m in minutes],
-        [suggested(m, ram_gb=0.5).config.parameters() for m in minutes],
-        [suggested(30.0, threads).config.parameters() for threads in range(1, 65)],
-        [suggested(1e4, ram_gb=SMALLEST_GB * 1.3**step).config.parameters() for step in range(20)],
+        [suggested(m, memory=memory).config.parameters() for m in minutes],
+        [suggested(m, ram_gb=0.5, memory=memory).config.parameters() for m in minutes],
+        [suggested(30.0, threads, memory=memory).config.parameters() for threads in range(1, 65)],
+        [suggested(1e4, ram_gb=SMALLEST_GB * 1.3**step, memory=memory).config.parameters() for step in range(20)],
     ):
         assert sizes == sorted(sizes)
         assert len(set(sizes)) > 2
 
 
 def test_sizes_ascend_in_everything() -> None:
-    shapes = [suggest.shape(width, layers) for width, layers in suggest.SIZES]
-    for smaller, larger in pairwise(shapes):
+    shapes = [suggest.shape(*size) for size in suggest.SIZES]
+    beside_memory = [suggest.shape_with_memory(*size) for size in suggest.SIZES_WITH_MEMORY]
+    for smaller, larger in (*pairwise(shapes), *pairwise(beside_memory)):
         assert smaller.parameters() < larger.parameters()
         assert training_memory(smaller, "muon") < training_memory(larger, "muon")
         assert smaller.flops_per_byte(512, training=True) < larger.flops_per_byte(512, training=True)
@@ -259,7 +265,8 @@ def test_where_nothing_fits_the_smallest_need_is_told() -> None:
 
 def test_the_size_that_train_takes_fits_into_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suggest, "available_memory", lambda: 64 * GIB)
-    assert suggest.suggest_size(1e5, 8).model == suggest.shape(*suggest.SIZES[-1])
+    assert suggest.suggest_size(1e5, 8).model == suggest.shape_with_memory(*suggest.SIZES_WITH_MEMORY[-1])
+    assert suggest.suggest_size(1e5, 8, memory=False).model == suggest.shape(*suggest.SIZES[-1])
     monkeypatch.setattr(suggest, "available_memory", lambda: GIB // 4)
     recipe = suggest.suggest_size(1e5, 8)
     assert training_memory(recipe.model, "muon") <= GIB // 4

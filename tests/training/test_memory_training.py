@@ -38,7 +38,8 @@ class Noting:
     def recall(self, windows: Sequence[Window]) -> Recall:
         self.asked += windows
         recall = nothing(len(windows), len(windows[0].ids))
-        recall.depths_BT2[:] = 1
+        for row, window in enumerate(windows):
+            recall.depths_BT2[row] = int(not window.silent)
         return recall
 
 

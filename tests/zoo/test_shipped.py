@@ -11,8 +11,7 @@ from cli.calling import call
 from multiscale_transformer.data import installed
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.model.checkpoint import load_model
-from multiscale_transformer.model.folder import WEIGHTS_FILE
-from multiscale_transformer.training.run import TRAINING_FILE
+from multiscale_transformer.model.folder import TRAINING_FILE, WEIGHTS_FILE
 from multiscale_transformer.zoo import library
 from multiscale_transformer.zoo.shipped import shipped_model
 

@@ -39,6 +39,7 @@ from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS, EOS
+from multiscale_transformer.training.machine import default_threads
 
 PROMPT, WRITTEN = 256, 128  # bytes before what is timed, and bytes that are
 PREFILLED = 1024
@@ -60,9 +61,18 @@ class Timed:
 
 
 def measure_decoding(
-    config: ModelConfig, rounds: int, *, threads: tuple[int, ...] = (1, 2), peers: bool = True, eager: bool = True
+    config: ModelConfig,
+    rounds: int,
+    *,
+    threads: tuple[int, ...] = (1, 2),
+    peers: bool = True,
+    eager: bool = True,
+    prefix: int = 0,
 ) -> dict[str, Any]:
-    """Median bytes per second by contender, for a model of this shape with random weights."""
+    """Median bytes per second by contender, for a model of this shape with random weights.
+
+    With `prefix` also the time to the first byte after a prompt of as many bytes, new and read before.
+    """
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as open_ones:
         folder = Path(scratch) / "ours"
         torch.manual_seed(0)
@@ -78,12 +88,26 @@ def measure_decoding(
             for kind, count, peer in _llamas(Path(scratch), config.parameters(), config.d_model, threads, open_ones):
                 timed += _theirs(peer, f"llama.cpp {kind}, {_threads(count)}")
         rates = _interleaved(timed, rounds)
+        first_byte = _after_prefix(model, Path(scratch), prefix, rounds) if prefix else None
     return {
         "parameters": config.parameters(),
         "rounds": rounds,
         "bytes_per_second": {name: statistics.median(values) for name, values in rates.items()},
         "all": rates,
+        **({"first_byte": first_byte} if first_byte else {}),
     }
+
+
+def _after_prefix(model: MultiScaleTransformer, scratch: Path, prefix: int, rounds: int) -> dict[str, float]:
+    """`time_to_first_byte` of the same weights with a context that is long enough."""
+    longer = MultiScaleTransformer(model.config.model_copy(update={"max_seq_len": prefix + 64}))
+    longer.load_state_dict(model.state_dict())
+    save_model(longer, scratch / "longer")
+    engine = load_engine(scratch / "longer", threads=default_threads())
+    try:
+        return {"bytes": prefix, **time_to_first_byte(engine, torch.randint(0, 256, (prefix,)).tolist(), rounds)}
+    finally:
+        engine.close()
 
 
 def measure_trained(folder: Path, rounds: int) -> dict[str, Any]:

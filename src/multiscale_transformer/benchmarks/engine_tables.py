@@ -23,6 +23,12 @@ def decoding(content: dict[str, Any]) -> str:
         text += f"One request: **{ours / peer:.1f} times** llama.cpp Q4_K_M, each at its best number of threads"
         text += f"; {ours / eager:.0f} times PyTorch eager" if eager else ""
         text += f"; 16 requests together write {_best(rates, 'axl', '16 at once') / ours:.1f} times as much as one.\n"
+    if "first_byte" in content:
+        waited = content["first_byte"]
+        times = waited["cold"] / waited["warm"]
+        text += (
+            f"The first byte after {waited['bytes']:,} bytes that were read before takes 1/{times:.0f} of that of new ones.\n"
+        )
     if "trained" in content:
         text += _trained(content["trained"], peer)
     return text + f"\n{content['model']}, {content['parameters']:,} parameters, medians of {content['rounds']} rounds.\n"
@@ -109,3 +115,46 @@ def serving(content: dict[str, Any]) -> str:
         f"{first['p50']:.2f} s (median), {first['p99']:.1f} s (99 %), while a seventh of the requests are prompts of a "
         "megabyte.\n\n" + "\n".join(["| what became of them | |", "|---|---:|", *lines]) + "\n"
     )
+
+
+def exported(content: dict[str, Any]) -> str:
+    """What exported files keep of a trained model, and what every size of the zoo comes to in Q4_K_M."""
+    figures, bits = content["exported"], content["exported"]["bits_per_byte"]
+    whole = bits["whole"]
+    lines = ["| held-out text | bits per byte | of the whole model | bits a weight |", "|---|---:|---:|---:|"]
+    rows = [("the whole model and its memory, in AXL", "whole, with memory"), ("the whole model alone, in AXL", "whole")]
+    for label, name in rows:
+        if name in bits:
+            lines.append(f"| {label} | {bits[name]:.3f} | {bits[name] / whole - 1:+.1%} | |")
+    for kind, facts in figures["kinds"].items():
+        row = f"| {kind} in llama.cpp | {bits[kind]:.3f} | {bits[kind] / whole - 1:+.1%} |"
+        lines.append(f"{row} {facts['bits_per_weight']:.2f} |")
+    distilled = figures.get("distilled", {})
+    for kind in (name for name in distilled if name != "minutes"):
+        row = f"| {kind} in llama.cpp, distilled for {distilled['minutes']:g} minutes | {distilled[kind]:.3f} |"
+        lines.append(f"{row} {distilled[kind] / whole - 1:+.1%} | {figures['kinds'][kind]['bits_per_weight']:.2f} |")
+    text = "\n".join(lines) + "\n\n"
+    text += (
+        f"F16 in llama.cpp against the fine stack's exit in AXL: {bits['F16'] / figures['exit'] - 1:+.2%} bits per byte, "
+        f"largest relative error of a logit {figures['largest_error']:.1e}, the same greedy 200 bytes for "
+        f"{figures['same_greedy']:.0%} of 20 prompts. Q4_K_M over F16: {bits['Q4_K_M'] / bits['F16'] - 1:+.1%}. "
+        f"{content['model']:,} parameters, {figures['bytes']:,} held-out bytes.\n\n"
+    )
+    head = ["| in Q4_K_M | d_model | weights in the file | bits a weight | fell back |", "|---|---:|---:|---:|---:|"]
+    sizes = [
+        f"| {name} | {one['d_model']} | {one['weights']:,} | {one['bits_per_weight']:.2f} | {one['fallbacks']} |"
+        for name, one in content["sizes"].items()
+    ]
+    return text + "\n".join(head + sizes) + "\n"
+
+
+def growth(content: dict[str, Any]) -> str:
+    """What building an index and looking up in it take as the text grows."""
+    rows = content["growth"]
+    head = "| text, MB | seconds to build | of a linear growth | bytes on disk a byte | µs a look-up in a batch |"
+    lines, first = [head, "|---:|---:|---:|---:|---:|"], rows[0]["index_seconds"] / rows[0]["corpus_bytes"]
+    for row in rows:
+        each, disk = row["index_seconds"] / row["corpus_bytes"], row["index_bytes"] / row["corpus_bytes"]
+        cells = f"{row['index_seconds']:,.1f} | {each / first:.2f} | {disk:.2f} | {row['batch_microseconds']:.1f} |"
+        lines.append(f"| {row['corpus_bytes'] / 1e6:,.0f} | {cells}")
+    return "\n".join(lines) + "\n"

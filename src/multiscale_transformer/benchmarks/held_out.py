@@ -21,10 +21,10 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import Score, score_documents
 from multiscale_transformer.memory.lookup import CorpusMemory, memory_of
 from multiscale_transformer.model.checkpoint import load_model
+from multiscale_transformer.model.folder import TRAINING_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.card import write_card
 from multiscale_transformer.training.machine import compute_dtype
-from multiscale_transformer.training.run import TRAINING_FILE
 
 
 def measure_run(

@@ -6,9 +6,11 @@ time that building an index and looking up takes, on one core.
 
 from __future__ import annotations
 
+import random
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from multiscale_transformer.benchmarks.lines import draw_lines, score_lines
 from multiscale_transformer.benchmarks.peers import peers, ppmd_apart_bits_per_byte
 from multiscale_transformer.data.corpus import load_documents
 from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.data.filters import MAX_BYTES
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
 from multiscale_transformer.memory.index import build_index, load_index
@@ -88,6 +91,41 @@ def unseen_peers(train: Documents, packages: dict[str, Documents]) -> dict[str, 
         name: {**peers(train, documents), "ppmd_apart": ppmd_apart_bits_per_byte(documents)}
         for name, documents in packages.items()
     }
+
+
+def index_growth(folders: Sequence[Path], megabytes: Sequence[int]) -> list[dict[str, Any]]:
+    """What an index takes as its text grows: `time_memory` for files of `folders`, in one random order, up to each size.
+
+    Raises AxlError when the folders hold less text than the largest size.
+    """
+    texts = _texts(folders, max(megabytes) * 1_000_000)
+    rows = []
+    for size in sorted(megabytes):
+        ends = np.cumsum([len(content) for _, content in texts])
+        documents = Documents.from_items(texts[: int(np.searchsorted(ends, size * 1_000_000)) + 1])
+        rows.append(time_memory(documents, documents))
+    return rows
+
+
+def _texts(folders: Sequence[Path], nbytes: int) -> list[tuple[str, bytes]]:
+    """Text files until they have `nbytes`, in a random order that is always the same."""
+    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    random.Random(0).shuffle(paths)
+    texts, read = [], 0
+    for path in paths:
+        if read >= nbytes:
+            break
+        try:
+            content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b"\0"
+            content.decode("utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if content and b"\0" not in content:
+            texts.append((str(path), content))
+            read += len(content)
+    if read < nbytes:
+        raise AxlError(f"the folders hold {read / 1e6:,.0f} MB of text; name more of them, or smaller --megabytes")
+    return texts
 
 
 def time_memory(train: Documents, held_out: Documents) -> dict[str, Any]:

@@ -26,6 +26,8 @@ _BY_KEY: dict[str, Callable[[dict[str, Any]], str]] = {
     "bytes_per_second": engine_tables.decoding,
     "serving": engine_tables.serving,
     "library": engine_tables.shipped,
+    "exported": engine_tables.exported,
+    "growth": engine_tables.growth,
 }
 
 

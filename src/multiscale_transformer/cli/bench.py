@@ -96,6 +96,22 @@ def bench_memory(
         out.print(f"{name}: {mean / primed:.2f} x PPMd primed with the training files ({primed:.3f})")
 
 
+@app.command("index")
+def bench_index(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER…", help="Folders of text files.")],
+    megabytes: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Sizes (default: 30, 100, 300 and 1000).")
+    ] = None,
+    results: Results = Path("runs/bench-index.json"),
+) -> None:
+    """Building an index and looking up in it, on one core, as the text grows."""
+    from multiscale_transformer.benchmarks.memory import index_growth
+
+    content = {"growth": index_growth(folders, megabytes or [30, 100, 300, 1000])}
+    files.write_json(results, content)
+    out.print(json.dumps(content, indent=1), markup=False)
+
+
 @app.command("optimizers")
 def bench_optimizers(
     minutes: Minutes = 3.0,
@@ -139,6 +155,9 @@ def bench_decode(
     rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; medians are quoted.")] = 5,
     peers: Annotated[bool, typer.Option("--peers/--no-peers", metavar="", help="Also llama.cpp, of the same size.")] = True,
     eager: Annotated[bool, typer.Option("--eager/--no-eager", metavar="", help="Also the reference in PyTorch.")] = True,
+    prefix: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Bytes of a prompt after which the first byte is waited for; 0 for none.")
+    ] = 8192,
     results: Results = Path("runs/bench-decode.json"),
 ) -> None:
     """The compiled engine beside PyTorch and llama.cpp: bytes per second, alone and in batches, drafts, rounding, memory."""
@@ -146,7 +165,7 @@ def bench_decode(
 
     config = load_recipe(model).model
     with busy("taking turns"):
-        figures = {"model": model, **measure_decoding(config, rounds, peers=peers, eager=eager)}
+        figures = {"model": model, **measure_decoding(config, rounds, peers=peers, eager=eager, prefix=prefix)}
         if trained is not None:
             figures["trained"] = measure_trained(trained, rounds)
     files.write_json(results, figures)
@@ -218,18 +237,20 @@ def bench_export(
     ] = None,
     held_out_files: Annotated[int, typer.Option("--files", metavar="N", min=1, help="Held-out files.")] = 16,
     file_bytes: Annotated[int, typer.Option(metavar="N", min=100, help="Bytes of each, from its beginning.")] = 800,
+    distill: Annotated[float, typer.Option(metavar="M", min=0, help="Minutes to distil a student for; 0 for none.")] = 10.0,
     results: Results = Path("runs/bench-export.json"),
 ) -> None:
     """What the exported files keep of a model, in stock llama.cpp on held-out text."""
     from multiscale_transformer.cli.steps import read_corpus
     from multiscale_transformer.data.sources import STDLIB
-    from multiscale_transformer.export.measure import measure_export
+    from multiscale_transformer.export.measure import measure_export, zoo_sizes
 
     corpus = read_corpus(data or [STDLIB])
     with busy("asking llama.cpp"):
-        figures = measure_export(model, corpus, held_out_files, file_bytes)
-    files.write_json(results, {"model": read_config(model).parameters(), **figures})
-    out.print(json.dumps(figures, indent=1), markup=False)
+        figures = measure_export(model, corpus, held_out_files, file_bytes, distill)
+    content = {"model": read_config(model).parameters(), "exported": figures, "sizes": zoo_sizes()}
+    files.write_json(results, content)
+    out.print(json.dumps(content, indent=1), markup=False)
 
 
 @app.command("utilisation")

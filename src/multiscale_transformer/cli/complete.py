@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -20,14 +20,21 @@ from multiscale_transformer.model.folder import read_config
 from multiscale_transformer.zoo.shipped import shipped_model
 
 if TYPE_CHECKING:
+    from multiscale_transformer.inference.worth import Bits, Costs
     from multiscale_transformer.memory.lookup import CorpusMemory
     from multiscale_transformer.model.sampling import Sampling
 
-Writer = Callable[[list[int], "Sampling"], Iterable[str]]  # ids to continue, and how, to pieces of text
 
 SAMPLING = "Sampling"
 SHIPPED_FOLDER = shipped_model()
 SHOWN = 60  # characters of a passage that is named as standing in a file
+
+
+class Writer(NamedTuple):
+    """A model at work: `write` continues ids and gives the text piece by piece, `costs` says what each byte of a text costs."""
+
+    write: Callable[[list[int], Sampling], Iterable[str]]
+    costs: Costs
 
 
 def complete(
@@ -40,7 +47,10 @@ def complete(
     ] = None,
     memory: MemoryFolders = None,
     explain: Annotated[
-        bool, typer.Option("--explain", metavar="", help="Say afterwards which indexed files the text stands in.")
+        bool,
+        typer.Option(
+            "--explain", metavar="", help="Say afterwards in which indexed files the text stands, and the bits saved."
+        ),
     ] = False,
     engine: Annotated[
         Literal["compiled", "torch"], typer.Option(help="Compiled, or the slow reference in PyTorch it is checked against.")
@@ -90,11 +100,19 @@ def complete(
     )
     config = read_config(model)
     known = memory_for(config, model, memory)
-    write_text = writer(model, known, compiled=engine == "compiled", threads=threads)
+    at_work = writer(model, known, compiled=engine == "compiled", threads=threads)
     before = _standard_input() if prompt == "-" else os.fsencode(prompt)
-    written = stream(write_text, config, before, None if suffix is None else os.fsencode(suffix), sampling)
+    after = None if suffix is None else os.fsencode(suffix)
+    ids, left_out = prompt_ids(config, before, after)
+    if left_out:
+        given = len(before) + len(after or b"")
+        note(f"the text is {given:,} bytes; the model reads the {given - left_out:,} nearest to the gap")
+    written = stream(at_work, ids, before, after, sampling).encode()
     if known is not None:
-        _explain(known, before, written.encode(), whole=explain)
+        from multiscale_transformer.inference.worth import worth
+
+        saved = worth(at_work.costs, [*ids, *written], known, len(written)) if explain else None
+        _explain(known, before, written, saved)
 
 
 def writer(checkpoint: Path, memory: CorpusMemory | None, *, compiled: bool = True, threads: int | None = None) -> Writer:
@@ -109,24 +127,28 @@ def writer(checkpoint: Path, memory: CorpusMemory | None, *, compiled: bool = Tr
     import torch
 
     from multiscale_transformer.inference.completion import stream_text
+    from multiscale_transformer.inference.worth import reference_costs
     from multiscale_transformer.model.checkpoint import load_model
     from multiscale_transformer.training.machine import default_threads
 
     torch.set_num_threads(threads or default_threads())
     network = load_model(checkpoint)
-    return lambda ids, sampling: stream_text(network, ids, sampling, memory)
+    return Writer(lambda ids, sampling: stream_text(network, ids, sampling, memory), reference_costs(network))
 
 
 def _compiled(checkpoint: Path, memory: CorpusMemory | None, threads: int) -> Writer:
     from multiscale_transformer.inference.batching import Batcher, Request
     from multiscale_transformer.inference.engine import load_engine
     from multiscale_transformer.inference.selftest import check
+    from multiscale_transformer.inference.worth import engine_costs
 
     engine = load_engine(checkpoint, threads=threads)
     with busy("compiling for this CPU, once"):
         check(engine, checkpoint)
     batcher = Batcher(engine)
-    return lambda ids, sampling: (piece.text for piece in batcher.stream(Request(ids, sampling, memory)))
+    return Writer(
+        lambda ids, sampling: (piece.text for piece in batcher.stream(Request(ids, sampling, memory))), engine_costs(batcher)
+    )
 
 
 def memory_for(config: ModelConfig, checkpoint: Path, names: list[str] | None) -> CorpusMemory | None:
@@ -144,21 +166,21 @@ def memory_for(config: ModelConfig, checkpoint: Path, names: list[str] | None) -
         return None
 
 
-def stream(write_text: Writer, config: ModelConfig, before: bytes, after: bytes | None, sampling: Sampling) -> str:
-    """Write `before`, what the model puts behind it as it comes, and `after`; returns what is new."""
+def prompt_ids(config: ModelConfig, before: bytes, after: bytes | None = None) -> tuple[list[int], int]:
+    """What the model reads, and how many bytes of the text have no place in its context."""
     from multiscale_transformer.data.fim import fitted_fim_ids
     from multiscale_transformer.model.vocabulary import ByteTokenizer
 
     if after is None:
-        ids, left_out = ByteTokenizer().encode(before, add_bos=True), max(0, len(before) - config.max_seq_len + 1)
-    else:
-        ids, left_out = fitted_fim_ids(before, after, config.max_seq_len)
-    if left_out:
-        given = len(before) + len(after or b"")
-        note(f"the text is {given:,} bytes; the model reads the {given - left_out:,} nearest to the gap")
+        return ByteTokenizer().encode(before, add_bos=True), max(0, len(before) - config.max_seq_len + 1)
+    return fitted_fim_ids(before, after, config.max_seq_len)
+
+
+def stream(at_work: Writer, ids: list[int], before: bytes, after: bytes | None, sampling: Sampling) -> str:
+    """Write `before`, what the model puts behind `ids` as it comes, and `after`; returns what is new."""
     write(before.decode("utf-8", "replace"), dim=True)
     last, written = before[-1:].decode("ascii", "replace"), ""
-    for piece in write_text(ids, sampling):
+    for piece in at_work.write(ids, sampling):
         write(piece)
         last = piece
         written += piece
@@ -170,21 +192,25 @@ def stream(write_text: Writer, config: ModelConfig, before: bytes, after: bytes 
     return written
 
 
-def _explain(memory: CorpusMemory, before: bytes, written: bytes, *, whole: bool) -> None:
-    """Name the files that the text stands in: all with `whole`, else only those that it is a copy of."""
+def _explain(memory: CorpusMemory, before: bytes, written: bytes, saved: Bits | None) -> None:
+    """Name the files that the text stands in: with the bits that the memory `saved` (N,) all, else only what is a copy."""
     from multiscale_transformer.memory.explain import sources
 
-    found = [source for source in sources(memory, before, written) if whole or source.copied]
+    found = [source for source in sources(memory, before, written) if saved is not None or source.copied]
     for source in found:
         text = written[source.begin : source.end].decode("utf-8", "replace")
         shown = " ".join(text.split())
         shown = shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 1]}…"
-        verdict = ""
+        facts = [f"{source.length} bytes match"]
+        if saved is not None:
+            facts.append(f"the memory saved {saved[source.begin : source.end].sum():.1f} bits here")
         if source.copied:
-            verdict = f"; a copy of {source.end - source.begin} bytes" + (f" ({source.licence})" if source.licence else "")
-        note(f"{source.name}:{source.line}: {shown!r} ({source.length} bytes match{verdict})")
-    if whole and not found:
-        note("no part of the text stands in an indexed file")
+            facts.append(f"a copy of {source.end - source.begin} bytes" + (f" ({source.licence})" if source.licence else ""))
+        note(f"{source.name}:{source.line}: {shown!r} ({'; '.join(facts)})")
+    if saved is not None:
+        if not found:
+            note("no part of the text stands in an indexed file")
+        note(f"the memory saved {saved.sum():.1f} bits in {len(written)} bytes")
 
 
 def _standard_input() -> bytes:

@@ -1,4 +1,4 @@
-"""`axl export`, `axl quantize` and `axl distill`: models for other people's software."""
+"""`axl export`, `axl quantize`, `axl push` and `axl distill`: models for other people's software."""
 
 from __future__ import annotations
 
@@ -138,6 +138,22 @@ def quantize(
         with busy(f"quantizing {one.name}"):
             found += export_gguf(one, place, _name(one), ["F16", "Q4_K_M"])
     _show(found)
+
+
+def push(
+    place: Annotated[Path, typer.Argument(parser=folder, metavar="FOLDER", help="What axl export wrote.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where it goes; made if it is not there.")],
+    private: Annotated[bool, typer.Option("--private", metavar="", help="A new repository is seen by you alone.")] = False,
+) -> None:
+    """Upload an export to the Hugging Face Hub. Log in with hf auth login first, or set HF_TOKEN.
+
+    axl push export/hf me/axl-mine --private
+    """
+    from multiscale_transformer.export.push import push as upload
+
+    with busy("uploading"):
+        address = upload(place, repository, private=private)
+    out.print(address, markup=False, soft_wrap=True)
 
 
 def distill(

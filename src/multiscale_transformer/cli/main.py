@@ -35,6 +35,7 @@ for panel, name, command in (
     ("Use it", "index", index.index),
     ("Use it", "tune", tune.tune),
     ("Hand it on", "quantize", export.quantize),
+    ("Hand it on", "push", export.push),
     ("Measure it", "report", inspect.report),
 ):
     app.command(name, help=help_text(command), rich_help_panel=panel)(command)

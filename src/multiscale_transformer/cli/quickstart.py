@@ -23,7 +23,7 @@ def quickstart(
     Nothing is downloaded. The size is the one that this machine can train in --minutes.
     """
     from multiscale_transformer.cli import steps
-    from multiscale_transformer.cli.complete import memory_for, stream, writer
+    from multiscale_transformer.cli.complete import memory_for, prompt_ids, stream, writer
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.model.folder import read_config
     from multiscale_transformer.model.sampling import Sampling
@@ -44,5 +44,6 @@ def quickstart(
     prose("\nIt writes (a model this small knows the look of code, not its meaning):\n")
     sampling = Sampling(max_new_tokens=240, temperature=0.4, top_p=0.95, seed=0)
     config = read_config(place)
-    stream(writer(place, memory_for(config, place, None)), config, PROMPT.encode(), None, sampling)
+    ids, _ = prompt_ids(config, PROMPT.encode())
+    stream(writer(place, memory_for(config, place, None)), ids, PROMPT.encode(), None, sampling)
     steps.show_next(place, command("train", "--data", "PATH/TO/YOUR/CODE", "--minutes", "20"))

@@ -55,10 +55,10 @@ def read_corpus(sources: list[str]) -> Corpus:
     return corpus
 
 
-def best_size(minutes: float, threads: int) -> Recipe:
-    """The size that this machine can really train in `minutes`."""
+def best_size(minutes: float, threads: int, *, memory: bool = True) -> Recipe:
+    """The size that this machine can really train in `minutes`, beside a memory or without."""
     with console.busy("measuring this CPU"):
-        return suggest_size(minutes, threads)
+        return suggest_size(minutes, threads, memory=memory)
 
 
 def check_place(folder: Path) -> None:
@@ -85,7 +85,7 @@ def new_request(
         )
     _check_room(folder, BYTES_PER_PARAMETER * config.parameters() + memory * INDEX_BYTES * corpus.train.nbytes)
     derived = {"batch_bytes": batch_for(config), "stages": stages_for(config, corpus.train.nbytes)}
-    return RunRequest(recipe.name, config, TrainSettings(**{**derived, **chosen}), corpus.sources, folder, log)
+    return RunRequest(recipe.name, config, TrainSettings(**{**derived, **chosen}), corpus.sources, folder, log, recipe.format)
 
 
 def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:

@@ -88,7 +88,7 @@ def train(
         check_output(out, resume=False)
         steps.check_place(out)
     corpus = steps.read_corpus(data or [STDLIB])
-    recipe = recipe or steps.best_size(minutes or MINUTES, threads)
+    recipe = recipe or steps.best_size(minutes or MINUTES, threads, memory=memory)
     out = out or free_folder(ROOT, recipe.name.lower())
     steps.check_place(out)
     request = steps.new_request(

@@ -33,20 +33,20 @@ class FineStack:
     d_ff: int  # padded
     tensors: dict[str, Floats]
 
-    @property
-    def parameters(self) -> int:
-        """Weights of the file."""
-        return sum(tensor.size for tensor in self.tensors.values())
-
 
 def fine_stack(folder: Path, *, pad_to: int = 256) -> FineStack:
     """The fine stack of a checkpoint, its feed-forward width padded with zeros, which changes nothing, to a multiple.
 
     Raises AxlError when the folder is no checkpoint or its maps have biases, which qwen3 has not.
     """
-    config, weights = read_config(folder), read_weights(folder)
+    config = read_config(folder)
     if config.bias:
         raise AxlError(f"the model in {folder} has biases, which the files of llama.cpp have no place for; train it without")
+    return stack_of(config, read_weights(folder), pad_to=pad_to)
+
+
+def stack_of(config: ModelConfig, weights: dict[str, Floats], *, pad_to: int = 256) -> FineStack:
+    """The fine stack of a model without biases, given its weights by their names in a checkpoint."""
     padded = -(-config.d_ff // pad_to) * pad_to
     return FineStack(config, padded, dict(_tensors(config, weights, padded)))
 

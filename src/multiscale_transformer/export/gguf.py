@@ -12,18 +12,11 @@ import numpy as np
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.export.fine import EPSILON, FineStack, fine_stack
 from multiscale_transformer.files import write_with
-from multiscale_transformer.inference.ggml import Kind, Quantized, add_vocabulary, finish, library, quantize_file
+from multiscale_transformer.inference.ggml import Kind, Quantized, add_vocabulary, finish, library, planned, quantize_file
+from multiscale_transformer.zoo.formats import FORMATS, format_of
 
 ARCHITECTURE = "qwen3"
 KINDS: tuple[Kind, ...] = ("F16", "BF16", "Q8_0", "Q4_K_M")
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if message.role == 'system' %}{{ message.content }}\n\n"
-    "{% elif message.role == 'user' %}User: {{ message.content }}\n"
-    "{% else %}Assistant: {{ message.content }}\n{% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}Assistant: {% endif %}"
-)
 
 
 def gguf_name(name: str, kind: str) -> str:
@@ -48,22 +41,22 @@ def export_gguf(folder: Path, out: Path, name: str, kinds: Sequence[Kind] = KIND
     out.mkdir(parents=True, exist_ok=True)
     f16 = paths.get("F16", out / f".{gguf_name(name, 'f16')}")
     try:
-        write_gguf(stack, f16, name)
+        write_gguf(stack, f16, name, format_of(folder).chat)
         found = []
         for kind, path in paths.items():
-            if kind == "F16":
-                matrices = [tensor for tensor in stack.tensors.values() if tensor.ndim == 2]
-                size = sum(2 * t.size if t.ndim == 2 else 4 * t.size for t in stack.tensors.values())
-                found.append((path, Quantized("F16", size, stack.parameters, len(matrices), {})))
-            else:
-                found.append((path, quantize_file(f16, path, kind)))
+            found.append((path, report(stack, "F16") if kind == "F16" else quantize_file(f16, path, kind)))
     finally:
         if "F16" not in paths:
             f16.unlink(missing_ok=True)
     return found
 
 
-def write_gguf(stack: FineStack, path: Path, name: str) -> None:
+def report(stack: FineStack, kind: Kind) -> Quantized:
+    """What a file of the stack comes to. Raises AxlError when gguf is missing."""
+    return planned({name: tensor.shape for name, tensor in stack.tensors.items()}, stack.config.layers[0], kind)
+
+
+def write_gguf(stack: FineStack, path: Path, name: str, chat_template: str = FORMATS["code"].chat) -> None:
     """The stack in F16. Raises AxlError when gguf is missing or `path` cannot be written."""
     gguf = library()
 
@@ -72,7 +65,7 @@ def write_gguf(stack: FineStack, path: Path, name: str) -> None:
         _add_facts(writer, stack, name)
         writer.add_file_type(int(gguf.LlamaFileType.MOSTLY_F16))
         add_vocabulary(writer)
-        writer.add_chat_template(CHAT_TEMPLATE)
+        writer.add_chat_template(chat_template)
         for label, tensor in stack.tensors.items():
             writer.add_tensor(label, tensor.astype(np.float32 if tensor.ndim == 1 else np.float16))
         finish(writer)

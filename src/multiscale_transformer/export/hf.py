@@ -17,13 +17,13 @@ import torch
 import multiscale_transformer
 from multiscale_transformer import files, model
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.export.gguf import CHAT_TEMPLATE
 from multiscale_transformer.inference.ggml import byte_texts
 from multiscale_transformer.model.checkpoint import load_model, save_tensors
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import CONFIG_FILE, MODEL_TYPE, WEIGHTS_FILE
 from multiscale_transformer.model.sampling import NEVER_DRAWN
 from multiscale_transformer.model.vocabulary import BOS, EOS
+from multiscale_transformer.zoo.formats import CHAT_TEMPLATE_FILE, format_of
 
 MODULES = ("sources", "kernels", "layers", "recall", "cache", "blocks", "fusion", "model")
 PREFIX = "axl_"
@@ -46,7 +46,7 @@ def export_hf(folder: Path, out: Path, name: str) -> None:
         files.write_json(made / "generation_config.json", _generation())
         for path, text in (*code().items(), *tokenizer().items()):
             files.write_text(made / path, text)
-        files.write_text(made / "chat_template.jinja", CHAT_TEMPLATE)
+        files.write_text(made / CHAT_TEMPLATE_FILE, format_of(folder).chat)
         files.write_text(made / "README.md", card(folder, name))
 
 

@@ -12,23 +12,27 @@ import numpy as np
 import torch
 
 from multiscale_transformer.data.corpus import Corpus
-from multiscale_transformer.export.gguf import KINDS, export_gguf
+from multiscale_transformer.export.fine import stack_of
+from multiscale_transformer.export.gguf import KINDS, export_gguf, report
 from multiscale_transformer.export.judge import Llama
+from multiscale_transformer.inference.ggml import Kind, Quantized
 from multiscale_transformer.inference.scoring import score_documents
 from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model
+from multiscale_transformer.model.config import load_recipe, recipe_names
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.vocabulary import BOS, EOS
+from multiscale_transformer.training.distill import DistillationTrainer
 
 PROMPTS, GREEDY_BYTES = 20, 200
 
 
-def measure_export(folder: Path, corpus: Corpus, files: int, file_bytes: int) -> dict[str, Any]:
+def measure_export(folder: Path, corpus: Corpus, files: int, file_bytes: int, distill_minutes: float = 0) -> dict[str, Any]:
     """Bits per byte of the files' beginnings: the whole model with memory and without, its exit, and every kind in llama.cpp.
 
-    With it the largest relative error of the F16 file's logits, and of how many of 20 prompts the greedy text of 200 bytes is
-    the same. The memory is an index of the corpus's training files.
+    With it the largest relative error of the F16 file's logits, of how many of 20 prompts the greedy text of 200 bytes is the
+    same, and, with `distill_minutes`, what the file of a student is worth. The memory is an index of the training files.
     """
     model, held_out = load_model(folder), corpus.held_out
     step = max(1, len(held_out) // files)
@@ -40,14 +44,40 @@ def measure_export(folder: Path, corpus: Corpus, files: int, file_bytes: int) ->
         if model.config.memory:
             memory = CorpusMemory(build_index(Path(place) / "index", corpus.train).shards)
             whole["whole, with memory"] = score_documents(model, documents, memory=memory).bits_per_byte
-        for path, report in export_gguf(folder, Path(place), "export", KINDS):
+        for path, found in export_gguf(folder, Path(place), "export", KINDS):
             llama = Llama(path, model.config.max_seq_len)
-            figures["bits_per_byte"][report.kind] = _bits(llama, texts)
-            fallbacks = f"{len(report.fallbacks)} of {report.matrices}"
-            figures["kinds"][report.kind] = {"bits_per_weight": report.bits_per_weight, "fallbacks": fallbacks}
-            if report.kind == "F16":
+            whole[found.kind] = _bits(llama, texts)
+            figures["kinds"][found.kind] = {"bits_per_weight": found.bits_per_weight, "fallbacks": _fallbacks(found)}
+            if found.kind == "F16":
                 figures |= _compared(model, llama, texts)
+        if distill_minutes:
+            student = DistillationTrainer(folder).train(corpus, 60 * distill_minutes, Path(place) / "student")
+            figures["distilled"] = {"minutes": distill_minutes} | {
+                found.kind: _bits(Llama(path, model.config.max_seq_len), texts)
+                for path, found in export_gguf(student, Path(place), "student", ["F16", "Q4_K_M"])
+            }
     return figures
+
+
+def zoo_sizes(kind: Kind = "Q4_K_M") -> dict[str, dict[str, Any]]:
+    """For every shape of the zoo: weights of the exported file, bits a weight, and what is wider than the kind wants."""
+    sizes = {}
+    for recipe in sorted(map(load_recipe, recipe_names()), key=lambda recipe: recipe.model.parameters()):
+        with torch.device("meta"):
+            shapes = MultiScaleTransformer(recipe.model).state_dict()
+        empty = {name: np.zeros(tuple(tensor.shape), np.float32) for name, tensor in shapes.items()}
+        found = report(stack_of(recipe.model, empty), kind)
+        sizes[recipe.name] = {
+            "d_model": recipe.model.d_model,
+            "weights": found.weights,
+            "bits_per_weight": found.bits_per_weight,
+            "fallbacks": _fallbacks(found),
+        }
+    return sizes
+
+
+def _fallbacks(found: Quantized) -> str:
+    return f"{len(found.fallbacks)} of {found.matrices}"
 
 
 def _bits(llama: Llama, texts: Sequence[bytes]) -> float:

@@ -8,36 +8,32 @@ from multiscale_transformer.export.gguf import export_gguf, gguf_name
 from multiscale_transformer.files import write_text
 from multiscale_transformer.inference.ggml import Kind, Quantized
 from multiscale_transformer.model.folder import read_config
+from multiscale_transformer.zoo.formats import Format, format_of
 
 MODELFILE = "Modelfile"
-STOPS = ("\nUser:", "\nAssistant:")
 
 
 def export_ollama(folder: Path, out: Path, name: str, kind: Kind = "Q8_0") -> list[tuple[Path, Quantized]]:
     """Write the model and its Modelfile. Raises AxlError for what `export_gguf` raises it for."""
     found = export_gguf(folder, out, name, (kind,))
-    write_text(out / MODELFILE, modelfile(gguf_name(name, kind), read_config(folder).max_seq_len))
+    write_text(out / MODELFILE, modelfile(gguf_name(name, kind), read_config(folder).max_seq_len, format_of(folder)))
     return found
 
 
-def modelfile(file: str, context: int) -> str:
-    """A Modelfile for a model of code: the prompt as it is, unless there is a system prompt or a hole to fill.
+def modelfile(file: str, context: int, asked: Format) -> str:
+    """A Modelfile for a model that is asked in a format, or about a hole to fill.
 
-    A byte is a token: `num_predict` counts bytes. The marks of a hole are control bytes, which Go's quoting can spell.
+    A byte is a token: `num_predict` counts bytes.
     """
-    template = (
-        '{{ if .Suffix }}{{ "\\x11" }}{{ .Prompt }}{{ "\\x12" }}{{ .Suffix }}{{ "\\x13" }}'
-        "{{ else if .System }}{{ .System }}\n\nUser: {{ .Prompt }}\nAssistant: {{ else }}{{ .Prompt }}{{ end }}"
-    )
     lines = [
         f"FROM ./{file}",
-        f'TEMPLATE """{template}"""',
+        f'TEMPLATE """{asked.ollama_template}"""',
         f"PARAMETER num_ctx {context}",
         "PARAMETER num_predict 256",
         "PARAMETER temperature 0.4",
         "PARAMETER top_p 0.95",
         "PARAMETER repeat_penalty 1.0",
-        *(f'PARAMETER stop "{_quoted(stop)}"' for stop in STOPS),
+        *(f'PARAMETER stop "{_quoted(stop)}"' for stop in asked.stops),
         'PARAMETER stop "<|eos|>"',
     ]
     return "\n".join(lines) + "\n"

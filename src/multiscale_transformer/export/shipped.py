@@ -15,9 +15,8 @@ from multiscale_transformer import files
 from multiscale_transformer.benchmarks.held_out import read_training
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.checkpoint import load_model, save_model
-from multiscale_transformer.model.folder import WEIGHTS_FILE
+from multiscale_transformer.model.folder import TRAINING_FILE, WEIGHTS_FILE
 from multiscale_transformer.training.card import CARD_FILE
-from multiscale_transformer.training.run import TRAINING_FILE
 from multiscale_transformer.zoo.shipped import shipped_model
 
 MOST_BYTES = 2_000_000  # of the weights, which every installation downloads

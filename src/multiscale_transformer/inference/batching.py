@@ -213,6 +213,12 @@ class Batcher:
             if request in self._of_request:
                 self._leave(self._of_request[request])
 
+    def scan(self, scan: Scan) -> None:
+        """Submit a scan and step until it is done; for callers who have the batcher to themselves."""
+        self.submit_scan(scan)
+        while not any(done is scan for done, _ in self.step()):
+            pass
+
     def _admit(self) -> Iterator[tuple[Request, Piece]]:
         """Let requests in while there is a row for each and room for all they may become; report those that are too late."""
         now = time.monotonic()

@@ -8,7 +8,8 @@ xllamacpp are optional and loaded when they are needed.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -107,6 +108,23 @@ def _mix(name: str, layers: int) -> str:
     return "Q4_K"
 
 
+def planned(shapes: Mapping[str, tuple[int, ...]], layers: int, kind: Kind) -> Quantized:
+    """What tensors of these shapes (rows, weights of a row) come to in a file. Raises AxlError when gguf is missing."""
+    gguf = library()
+    size, matrices, fallbacks = 0, 0, {}
+    for name, shape in shapes.items():
+        if len(shape) == 1:
+            size += 4 * shape[0]
+            continue
+        matrices += 1
+        to = tensor_type(name, shape[1], layers, kind)
+        if to != tensor_type(name, SUPER_BLOCK, layers, kind):
+            fallbacks[name] = to
+        block, block_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[to]]
+        size += shape[0] * shape[1] // block * block_bytes
+    return Quantized(kind, size, sum(map(math.prod, shapes.values())), matrices, fallbacks)
+
+
 def quantize_file(source: Path, target: Path, kind: Kind) -> Quantized:
     """Write the F16 GGUF `source` as `target` in another kind.
 
@@ -123,10 +141,8 @@ def quantize_file(source: Path, target: Path, kind: Kind) -> Quantized:
         raise AxlError(f"{source} is not a whole GGUF file of a language model; write it anew") from error
     if any(tensor.data.dtype not in (np.float16, np.float32) for tensor in reader.tensors):
         raise AxlError(f"{source} is quantized already; quantize the F16 file")
-    report = Quantized(kind, 0, 0, 0, {})
 
     def write(temporary: Path) -> None:
-        nonlocal report
         writer = gguf.GGUFWriter(temporary, architecture)
         for name, field in reader.fields.items():
             if not name.startswith("GGUF.") and name not in ("general.architecture", "general.file_type"):
@@ -134,26 +150,17 @@ def quantize_file(source: Path, target: Path, kind: Kind) -> Quantized:
                 writer.add_key_value(name, field.contents(), field.types[0], subtype)
         writer.add_file_type(int(gguf.LlamaFileType[f"MOSTLY_{kind}"]))
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        size, weights, matrices, fallbacks = 0, 0, 0, {}
         for tensor in reader.tensors:
-            weights += tensor.data.size
             if tensor.data.ndim == 1:
                 writer.add_tensor(tensor.name, tensor.data)
-                size += tensor.data.nbytes
                 continue
-            row = tensor.data.shape[1]
-            to = tensor_type(tensor.name, row, layers, kind)
-            matrices += 1
-            if to != tensor_type(tensor.name, SUPER_BLOCK, layers, kind):
-                fallbacks[tensor.name] = to
+            to = tensor_type(tensor.name, tensor.data.shape[1], layers, kind)
             rows = _converted(gguf, quantize_rows, tensor.data, to)
             writer.add_tensor(tensor.name, rows, raw_dtype=gguf.GGMLQuantizationType[to])
-            size += rows.nbytes
         finish(writer)
-        report = Quantized(kind, size, weights, matrices, fallbacks)
 
     write_with(target, write)
-    return report
+    return planned({tensor.name: tensor.data.shape for tensor in reader.tensors}, layers, kind)
 
 
 RowQuantizer = Callable[[np.ndarray[Any, Any], int, int, int], np.ndarray[Any, Any]]

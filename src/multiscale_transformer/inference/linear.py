@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from multiscale_transformer.inference.tiles import BLOCK, GROUP, ROWS, groups, tile_of_1, tile_of_2
+from multiscale_transformer.inference.tiles import BLOCK, COLUMNS, GROUP, ROWS, groups, tile_of_many, tile_of_one
 
 QUANTS_AT, SCALES_AT, ROWS_AT, BIAS_AT, OUTPUTS, INPUTS, USED, BITS, ADDS = range(9)  # columns of `Packed.maps_L9`
 LARGEST_WORD, LARGEST_SMALL = 2047, 127  # of an activation that meets weights of 8 bits, and of 4 (see `packing.MOST_INPUTS`)
@@ -100,14 +100,14 @@ def multiply(packed, index, rows, acts, y_MN, thread, threads):
     for n in range(thread * share, min(outputs, (thread + 1) * share), ROWS):
         w_at, s_at = where[QUANTS_AT] + n * w_stride, where[SCALES_AT] + n * s_stride
         rows_at, bias_at = where[ROWS_AT] + n, where[BIAS_AT] + (n if where[BIAS_AT] >= 0 else 0)
-        for m in range(0, rows - 1, 2):
-            tile_of_2(
+        together = rows // COLUMNS * COLUMNS
+        for m in range(0, together, COLUMNS):
+            tile_of_many(
                 quants, w_at, w_stride, scales, s_at, s_stride, words, small, block_sums, m, inputs, bits, floats, rows_at,
                 bias_at, scales_M, y_MN, m * y_stride + n, y_stride, adds,
             )  # fmt: skip
-        if rows % 2:
-            m = rows - 1
-            tile_of_1(
+        for m in range(together, rows):
+            tile_of_one(
                 quants, w_at, w_stride, scales, s_at, s_stride, words, small, block_sums, m, inputs, bits, floats, rows_at,
                 bias_at, scales_M, y_MN, m * y_stride + n, y_stride, adds,
             )  # fmt: skip

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from numba import njit
 
 from multiscale_transformer.inference.attention import attend, normalise_and_turn, store_row
-from multiscale_transformer.inference.linear import OUTPUTS, Activations, Packed, multiply, quantize_row
+from multiscale_transformer.inference.linear import Activations, Packed
 from multiscale_transformer.inference.recollection import FusionTables, fuse_memory
-from multiscale_transformer.inference.scalars import borrowed, exp_nonpositive, from_bf16, inner, loose, meet, to_bf16
+from multiscale_transformer.inference.rows import feed_forward, linear, normalise, normalised
+from multiscale_transformer.inference.scalars import borrowed, from_bf16, inner, loose, meet, to_bf16
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -153,19 +154,9 @@ def _arrange(net, pages, batch, work, thread, threads):
     meet(work.barrier, threads)
 
 
-@loose
-def _normalise(x_E, out_E):
-    total = np.float32(0.0)
-    for e in range(x_E.shape[0]):
-        total += x_E[e] * x_E[e]
-    scale = np.float32(np.sqrt(np.float32(x_E.shape[0]))) / max(np.float32(np.sqrt(total)), np.float32(1e-6))
-    for e in range(x_E.shape[0]):
-        out_E[e] = x_E[e] * scale
-
-
 @inner
 def _embed_token(tables, token_4, out_E):
-    _normalise(tables.embedding_VE[token_4[0]], out_E)
+    normalise(tables.embedding_VE[token_4[0]], out_E)
     if tables.hint_symbol.shape[0]:
         symbol, corpus = tables.hint_symbol[token_4[1] + 1], tables.hint_corpus[token_4[2]]
         context = tables.hint_context[token_4[3]]
@@ -188,25 +179,9 @@ def _embed(net, pages, batch, work, scale, thread, threads):
             token_4 = pages.tokens[page, position % net.shape.page]
             _embed_token(net.tables, token_4, target[n, back * width : (back + 1) * width])
     if factor > 1:
-        _linear(net, net.maps.down_S[scale], work.wider, count, work, work.x_SRE[scale], thread, threads)
+        linear(net, net.maps.down_S[scale], work.wider, count, work, work.x_SRE[scale], thread, threads)
     else:
         meet(work.barrier, threads)
-
-
-@inner
-def _linear(net, index, x, count, work, y, thread, threads):
-    """Quantize rows and multiply; all threads meet before and after the product."""
-    for n in range(thread, count, threads):
-        quantize_row(net.packed.maps_L9[index], x[n], n, work.acts)
-    meet(work.barrier, threads)
-    multiply(net.packed, index, count, work.acts, y, thread, threads)
-    meet(work.barrier, threads)
-
-
-@inner
-def _normalised(x, count, out, thread, threads):
-    for n in range(thread, count, threads):
-        _normalise(x[n], out[n, : x.shape[1]])
 
 
 @inner
@@ -251,25 +226,6 @@ def _attend(net, pages, batch, work, scale, read, at, gain, sinks, thread, threa
         )  # fmt: skip
 
 
-@loose
-def _swiglu(x, count, width, thread, threads):
-    """silu(gate) * up in place: the first half of each row."""
-    for n in range(thread, count, threads):
-        for f in range(width):
-            gate = x[n, f]
-            small = exp_nonpositive(-abs(gate))
-            sigmoid = (np.float32(1.0) if gate >= 0 else small) / (np.float32(1.0) + small)
-            x[n, f] = gate * sigmoid * x[n, width + f]
-
-
-@inner
-def _feed_forward(net, w13, w2, x, count, work, thread, threads):
-    _normalised(x, count, work.narrow, thread, threads)
-    _linear(net, w13, work.narrow, count, work, work.wide, thread, threads)
-    _swiglu(work.wide, count, net.packed.maps_L9[w13, OUTPUTS] // 2, thread, threads)
-    _linear(net, w2, work.wide, count, work, x, thread, threads)
-
-
 @inner
 def _block(net, pages, batch, work, scale, layer, thread, threads):
     """One transformer layer of one scale."""
@@ -277,15 +233,15 @@ def _block(net, pages, batch, work, scale, layer, thread, threads):
     if count == 0:
         return
     x, maps, at = work.x_SRE[scale], net.maps.stack_SL4[scale, layer], net.shape.stack_at_SL[scale, layer]
-    _normalised(x, count, work.narrow, thread, threads)
-    _linear(net, maps[0], work.narrow, count, work, work.wide, thread, threads)
+    normalised(x, count, work.narrow, thread, threads)
+    linear(net, maps[0], work.narrow, count, work, work.wide, thread, threads)
     _keep(net, pages, batch, work, scale, at, width, 2 * width, thread, threads)
     meet(work.barrier, threads)
     gain = net.tables.stack_gain_SL[scale, layer]
     _attend(net, pages, batch, work, scale, scale, at, gain, net.tables.no_sinks_2HD, thread, threads)
     meet(work.barrier, threads)
-    _linear(net, maps[1], work.narrow, count, work, x, thread, threads)
-    _feed_forward(net, maps[2], maps[3], x, count, work, thread, threads)
+    linear(net, maps[1], work.narrow, count, work, x, thread, threads)
+    feed_forward(net, maps[2], maps[3], x, count, work, thread, threads)
 
 
 @inner
@@ -295,21 +251,21 @@ def _cross(net, pages, batch, work, depth, pair, thread, threads):
     maps, at = net.maps.cross_XP5[depth, pair], net.shape.cross_at_XP[depth, pair]
     new = work.counts_S[read]
     if new:
-        _normalised(work.x_SRE[read], new, work.narrow, thread, threads)
-        _linear(net, maps[1], work.narrow, new, work, work.wide, thread, threads)
+        normalised(work.x_SRE[read], new, work.narrow, thread, threads)
+        linear(net, maps[1], work.narrow, new, work, work.wide, thread, threads)
         _keep(net, pages, batch, work, read, at, 0, net.shape.width, thread, threads)
         meet(work.barrier, threads)
     count, x = work.counts_S[scale], work.x_SRE[scale]
     if count == 0:
         return
-    _normalised(x, count, work.narrow, thread, threads)
-    _linear(net, maps[0], work.narrow, count, work, work.wide, thread, threads)
+    normalised(x, count, work.narrow, thread, threads)
+    linear(net, maps[0], work.narrow, count, work, work.wide, thread, threads)
     gain, sinks = net.tables.cross_gain_XP[depth, pair], net.tables.sinks_XP2HD[depth, pair]
     _attend(net, pages, batch, work, scale, read, at, gain, sinks, thread, threads)
     meet(work.barrier, threads)
-    _linear(net, maps[2], work.narrow, count, work, x, thread, threads)
+    linear(net, maps[2], work.narrow, count, work, x, thread, threads)
     if maps[3] >= 0:
-        _feed_forward(net, maps[3], maps[4], x, count, work, thread, threads)
+        feed_forward(net, maps[3], maps[4], x, count, work, thread, threads)
 
 
 @inner
@@ -323,8 +279,8 @@ def _bring_up(net, pages, batch, work, thread, threads):
         count, factor = work.counts_S[scale], shape.factors_S[scale]
         if count == 0:
             continue
-        _normalised(work.x_SRE[scale], count, work.narrow, thread, threads)
-        _linear(net, net.maps.up_S[scale], work.narrow, count, work, work.wider, thread, threads)
+        normalised(work.x_SRE[scale], count, work.narrow, thread, threads)
+        linear(net, net.maps.up_S[scale], work.narrow, count, work, work.wider, thread, threads)
         for n in range(thread, count, threads):
             row = batch.rows_R3[work.rows_SR[scale, n]]
             page = pages.keyed[batch.tables[row[SEQUENCE], row[POSITION] // shape.page]]
@@ -360,7 +316,7 @@ def _mix(net, pages, batch, work, r):
         for e in range(width):
             part[e] = from_bf16(page[at + e])
     normed = work.wide[r, : scales * width]
-    _normalise(together[: scales * width], normed)
+    normalise(together[: scales * width], normed)
     weights = work.narrow[r]
     most = np.float32(-1e30)
     for scale in range(scales):
@@ -390,11 +346,11 @@ def _head(net, pages, batch, work, logits_WV, thread, threads):
         if wanted >= 0:
             count = max(count, wanted + 1)
             if r % threads == thread:
-                _normalise(work.x_SRE[0, r], work.narrow[wanted, : net.shape.width])
+                normalise(work.x_SRE[0, r], work.narrow[wanted, : net.shape.width])
     meet(work.barrier, threads)
     if count == 0:
         return
-    _linear(net, net.maps.head, work.narrow, count, work, logits_WV, thread, threads)
+    linear(net, net.maps.head, work.narrow, count, work, logits_WV, thread, threads)
     if net.fusion.score_F.shape[0] and batch.symbols_WM.shape[0]:
         for wanted in range(thread, count, threads):
             fuse_memory(

@@ -26,13 +26,14 @@ class Scan:
     """A text of ids (T,), the first of which is BOS, and what is asked about it.
 
     With `top`, `costs` gets for each id but the first its log-probability and those of the `top` best; with `pool`, `state`
-    becomes the mean (E,) of the net's last states, of length 1.
+    becomes the mean (E,) of the net's last states, of length 1. Windows that end before the id number `since` are left out.
     """
 
     ids: list[int]
     memory: CorpusMemory | None = None
     top: int | None = None
     pool: bool = False
+    since: int = 0
     costs: list[Drawn] = field(default_factory=list)
     state: npt.NDArray[np.float32] | None = None
 
@@ -52,7 +53,8 @@ class Scanning:
     def __init__(self, engine: Engine, scan: Scan) -> None:
         self.scan, self._engine = scan, engine
         length = len(scan.ids) if scan.pool else len(scan.ids) - 1
-        self._windows = [_Window(*part) for part in scoring_windows(length, engine.config.max_seq_len)][::-1]
+        windows = (_Window(*part) for part in scoring_windows(length, engine.config.max_seq_len))
+        self._windows = [window for window in windows if window.end >= scan.since][::-1]
         self._sum_E = np.zeros(engine.config.d_model)
         self._counted = 0
         self._open()

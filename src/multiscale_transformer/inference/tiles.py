@@ -3,8 +3,9 @@
 Weights have 8 bits and meet activations of 12 bits, or 4 bits and meet activations of 8; sums are exact in int32. So a result
 does not depend on how many rows are computed together: one byte, a drafted run and a batch of requests give the same bits.
 
-Numba has no vectors of its own, so the loops are written in LLVM's and compiled on the user's machine for its CPU: with the
-multiply-add instructions of AVX2 on x86, with whatever LLVM finds for the same sums elsewhere.
+Numba has no vectors of its own, so the loops are written in LLVM's and compiled on the user's machine for its CPU: on x86 with
+the dot products of VNNI in the widest vectors there are, or else with the multiply-add instructions of AVX2; elsewhere with
+whatever LLVM finds for the same sums. All of them are exact, so every machine gives the same sums.
 """
 
 # Indices: r weight rows, c activation rows.
@@ -19,13 +20,18 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-ROWS = 4  # weight rows of a tile
-LANES = 16  # products of two bytes each at once
+ROWS = 4  # weight rows of a tile, and below ...
 BLOCK = 32  # weights of 4 bits that share a scale
 CHUNK = 2 * BLOCK  # and as many lie together: a block in the low bits of 32 bytes, the next one in the high bits
 GROUP = 8  # scales, and sums of activations, are padded to groups of as many
 
-_HAS_AVX2 = bool(llvmlite.binding.get_host_cpu_features().get("avx2"))
+_HAS = llvmlite.binding.get_host_cpu_features()
+_HAS_AVX2 = bool(_HAS.get("avx2"))
+_WIDE_VNNI = all(_HAS.get(name) for name in ("avx512vnni", "avx512bw"))
+_VNNI = _WIDE_VNNI or bool(_HAS.get("avxvnni"))
+BYTES = CHUNK if _WIDE_VNNI else BLOCK  # of a vector: one or two blocks of 4-bit weights and their activations at once
+SUMS = BYTES // 4  # and as many sums of 32 bits
+COLUMNS = 4 if _HAS.get("avx512f") else 2  # ... the activation rows whose sums registers have room for
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _F32 = ir.FloatType()
 
@@ -64,19 +70,38 @@ def _pairs(builder: Any, a: Any, b: Any, wide: Any, *, unsigned: bool = False) -
     return builder.add(*parts)
 
 
-def _words(builder: Any, a: Any, b: Any) -> Any:
-    """(16,) or (8,) int16 twice to half as many int32: sums of neighbouring products."""
+def _words(builder: Any, total: Any, a: Any, b: Any) -> Any:
+    """`total` (int32) and the sums of neighbouring products of twice as many int16."""
+    count = a.type.count
+    if _VNNI and count > GROUP:
+        kind = vector(_I32, count // 2)
+        return _call(builder, f"llvm.x86.avx512.vpdpwssd.{32 * kind.count}", kind, total, *_as(builder, kind, a, b))
     if _HAS_AVX2:  # LLVM does not find this instruction by itself, and without it everything takes twice as long
-        name = "llvm.x86.avx2.pmadd.wd" if a.type.count == LANES else "llvm.x86.sse2.pmadd.wd"
-        return _call(builder, name, vector(_I32, a.type.count // 2), a, b)
-    return _pairs(builder, a, b, _I32)
+        name = "llvm.x86.avx2.pmadd.wd" if count > GROUP else "llvm.x86.sse2.pmadd.wd"
+        return builder.add(total, _call(builder, name, vector(_I32, count // 2), a, b))
+    return builder.add(total, _pairs(builder, a, b, _I32))
 
 
-def _bytes(builder: Any, numbers: Any, x: Any) -> Any:
-    """(32,) numbers of 4 bits and (32,) int8 to (16,) int16: sums of neighbouring products, which always fit."""
+def _scaled(builder: Any, total: Any, numbers: Any, x: Any, scales: Any) -> Any:
+    """`total` (SUMS,) and the products of numbers of 4 bits (BYTES,) and int8, times the scales that `_Tile._scales` made.
+
+    Sums of two or four products always fit into 16 bits.
+    """
+    if _VNNI:  # a sum of four is the lower half of 32 bits; the upper half, its sign, meets a 0
+        zero = ir.Constant(total.type, None)
+        name = f"llvm.x86.avx512.vpdpbusd.{8 * BYTES}"
+        sums = _call(builder, name, total.type, zero, *_as(builder, total.type, numbers, x))
+        return _words(builder, total, *_as(builder, scales.type, sums), scales)
     if _HAS_AVX2:
-        return _call(builder, "llvm.x86.avx2.pmadd.ub.sw", vector(_I16, LANES), numbers, x)
-    return _pairs(builder, numbers, x, _I16, unsigned=True)
+        sums = _call(builder, "llvm.x86.avx2.pmadd.ub.sw", vector(_I16, BYTES // 2), numbers, x)
+    else:
+        sums = _pairs(builder, numbers, x, _I16, unsigned=True)
+    return _words(builder, total, sums, scales)
+
+
+def _as(builder: Any, kind: Any, *vectors: Any) -> list[Any]:
+    """The same bits as vectors of another type."""
+    return [builder.bitcast(one, kind) for one in vectors]
 
 
 class _Tile:
@@ -107,7 +132,7 @@ class _Tile:
         self.bias = pointer("floats", builder.select(builder.icmp_signed("<", at.bias_at, _I64(0)), _I64(0), at.bias_at))
         self.x_scales = pointers("x_scales", at.first, _I64(1), cols)
         self.out = pointers("out", at.out_at, at.out_stride, cols)
-        zero, offset = (ir.Constant(vector(_I32, lanes), None) for lanes in (LANES // 2, GROUP // 2))
+        zero, offset = (ir.Constant(vector(_I32, lanes), None) for lanes in (SUMS, GROUP // 2))
         self.totals = [[cgutils.alloca_once_value(builder, zero) for _ in range(cols)] for _ in range(ROWS)]
         self.offsets = [[cgutils.alloca_once_value(builder, offset) for _ in range(cols)] for _ in range(ROWS)]
 
@@ -115,8 +140,8 @@ class _Tile:
         """The whole tile."""
         builder = self.builder
         with builder.if_else(builder.icmp_signed("==", self.bits, _I64(8))) as (of_8, of_4):
-            with of_8, cgutils.for_range(builder, builder.udiv(self.inputs, _I64(LANES))) as loop:
-                self._of_8(builder.mul(loop.index, _I64(LANES)))
+            with of_8, cgutils.for_range(builder, builder.udiv(self.inputs, _I64(2 * SUMS))) as loop:
+                self._of_8(builder.mul(loop.index, _I64(2 * SUMS)))
             with of_4:
                 with cgutils.for_range(builder, builder.udiv(self.inputs, _I64(CHUNK))) as loop:
                     self._of_4(loop.index)
@@ -127,31 +152,48 @@ class _Tile:
 
     def _of_8(self, at: Any) -> None:
         builder = self.builder
-        x = [load(builder, builder.gep(pointer, [at]), _I16, LANES) for pointer in self.words]
+        x = [load(builder, builder.gep(pointer, [at]), _I16, 2 * SUMS) for pointer in self.words]
         for r, pointer in enumerate(self.weights):
-            weights = builder.sext(load(builder, builder.gep(pointer, [at]), _I8, LANES), vector(_I16, LANES))
+            weights = builder.sext(load(builder, builder.gep(pointer, [at]), _I8, 2 * SUMS), vector(_I16, 2 * SUMS))
             for c, activations in enumerate(x):
-                self._add(r, c, _words(builder, weights, activations))
+                place = self.totals[r][c]
+                builder.store(_words(builder, builder.load(place), weights, activations), place)
 
     def _of_4(self, chunk: Any) -> None:
         """Numbers from 0 to 15 times activations, times the scale of their block; `_offset` takes 8 from each number."""
         builder = self.builder
         at = builder.mul(chunk, _I64(BLOCK))
         packed = [load(builder, builder.gep(pointer, [at]), _I8, BLOCK) for pointer in self.weights]
-        four, mask = (ir.Constant(vector(_I8, BLOCK), [number] * BLOCK) for number in (4, 15))
-        for part in (0, 1):
+        for part in range(CHUNK // BYTES):
             block = builder.add(builder.mul(chunk, _I64(2)), _I64(part))
             place = builder.mul(block, _I64(BLOCK))
-            x = [load(builder, builder.gep(pointer, [place]), _I8, BLOCK) for pointer in self.small]
+            x = [load(builder, builder.gep(pointer, [place]), _I8, BYTES) for pointer in self.small]
             for r, two in enumerate(packed):
-                numbers = builder.lshr(two, four) if part else builder.and_(two, mask)
-                scale = splat(builder, builder.load(builder.gep(self.scales[r], [block])), LANES)
+                numbers, scales = self._numbers(two, part), self._scales(r, block)
                 for c, activations in enumerate(x):
-                    self._add(r, c, _words(builder, _bytes(builder, numbers, activations), scale))
+                    total = self.totals[r][c]
+                    builder.store(_scaled(builder, builder.load(total), numbers, activations, scales), total)
 
-    def _add(self, r: int, c: int, more: Any) -> None:
-        total = self.totals[r][c]
-        self.builder.store(self.builder.add(self.builder.load(total), more), total)
+    def _numbers(self, two: Any, part: int) -> Any:
+        """(BYTES,) numbers of 4 bits out of the bytes of a chunk: both of its blocks, or the one in the low or high bits."""
+        builder, words = self.builder, vector(_I16, BYTES // 2)
+        if BYTES == CHUNK:
+            two = builder.shuffle_vector(two, two, ir.Constant(vector(_I32, BYTES), [*range(BLOCK), *range(BLOCK)]))
+            shifts = [0] * (BLOCK // 2) + [4] * (BLOCK // 2)
+        else:
+            shifts = [4 * part] * (BLOCK // 2)
+        shifted = builder.lshr(builder.bitcast(two, words), ir.Constant(words, shifts))
+        return builder.and_(builder.bitcast(shifted, vector(_I8, BYTES)), ir.Constant(vector(_I8, BYTES), [15] * BYTES))
+
+    def _scales(self, r: int, block: Any) -> Any:
+        """(2 * SUMS,) int16: the scale of the block, or with VNNI that of each sum's block and a 0."""
+        builder, place, blocks = self.builder, self.builder.gep(self.scales[r], [block]), BYTES // BLOCK
+        if not _VNNI:
+            return splat(builder, builder.load(place), 2 * SUMS)
+        loaded = builder.zext(load(builder, place, _I16, blocks), vector(_I32, blocks))
+        each = [number for number in range(blocks) for _ in range(SUMS // blocks)]
+        spread = builder.shuffle_vector(loaded, loaded, ir.Constant(vector(_I32, SUMS), each))
+        return builder.bitcast(spread, vector(_I16, 2 * SUMS))
 
     def _offset(self, block: Any) -> None:
         builder = self.builder
@@ -160,7 +202,7 @@ class _Tile:
             scales = load(builder, builder.gep(pointer, [block]), _I16, GROUP)
             for c, of_block in enumerate(sums):
                 place = self.offsets[r][c]
-                builder.store(builder.add(builder.load(place), _words(builder, scales, of_block)), place)
+                builder.store(_words(builder, builder.load(place), scales, of_block), place)
 
     def _finish(self, c: int) -> None:
         """Scale the sums of ROWS outputs, add bias and what is there where the map wants it, and store them."""
@@ -242,7 +284,7 @@ def _tile(cols: int) -> Any:
 
         return signature, codegen
 
-    tile.__name__ = tile.__qualname__ = f"tile_of_{cols}"
+    tile.__name__ = tile.__qualname__ = "tile_of_one" if cols == 1 else "tile_of_many"
     return intrinsic(tile)
 
 
@@ -251,4 +293,4 @@ def groups(inputs: int) -> int:
     return -(-inputs // (BLOCK * GROUP))
 
 
-tile_of_1, tile_of_2 = _tile(1), _tile(2)
+tile_of_one, tile_of_many = _tile(1), _tile(COLUMNS)

@@ -43,13 +43,15 @@ class Window:
     """Ids to read, and what stands before them in their document.
 
     `history` are bytes, of which the last HISTORY count; `from_start` says that the document begins with it. `document` is the
-    number of the document that the window begins in, when the memory leaves documents out, or -1.
+    number of the document that the window begins in, when the memory leaves documents out, or -1. For a `silent` window nothing
+    is looked up.
     """
 
     ids: Ids
     history: npt.NDArray[np.uint8] = field(default_factory=lambda: NO_HISTORY)
     from_start: bool = True
     document: int = -1
+    silent: bool = False
 
 
 class CorpusMemory:
@@ -92,6 +94,8 @@ class CorpusMemory:
         chains, reader, scratch = self._workers[worker]
         for row in range(worker, len(windows), stride):
             window = windows[row]
+            if window.silent:
+                continue
             clear(chains)
             reader.where[END] = reader.where[PART] = reader.where[FLOOR] = 0
             reader.where[OWN] = window.document

@@ -171,6 +171,9 @@ class ModelConfig(BaseModel):
         return total * dtype_bytes
 
 
+FormatName = Literal["code", "chat", "refactor", "comment", "translate", "fix"]  # zoo.formats says what they look like
+
+
 class RecipeTraining(BaseModel):
     """How a named model is trained unless the command line says otherwise."""
 
@@ -210,6 +213,7 @@ class Recipe(BaseModel):
     name: str
     aliases: tuple[str, ...] = ()
     description: str = ""
+    format: FormatName = "code"
     model: ModelConfig
     training: RecipeTraining = RecipeTraining()
     published: Published | None = None

@@ -10,7 +10,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig, parse_config
 
 MODEL_TYPE = "multiscale_transformer"
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "config.json", "model.safetensors", "training.json"
 
 
 def read_config(folder: Path) -> ModelConfig:

@@ -1,8 +1,8 @@
 """Conversations as the text that a model continues, and its answers as messages and tool calls.
 
-A checkpoint may bring `chat_template.jinja`, as Hugging Face's tools write it; without one the template is that of the
-published models. Small contexts cannot hold what agents send (kilobytes of tool schemas): schemas go first, then the oldest
-messages, then the system prompt, and the last message stays for as long as anything fits.
+The template is that of the model's format (`zoo.formats`), or the checkpoint's own. Small contexts cannot hold what agents send
+(kilobytes of tool schemas): schemas go first, then the oldest messages, then the system prompt, and the last message stays for
+as long as anything fits.
 """
 
 from __future__ import annotations
@@ -21,18 +21,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from multiscale_transformer.inference.constrain import Constraint
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.prompts import Prompt, plain_prompt
+from multiscale_transformer.zoo.formats import FORMATS, format_of
 
-TEMPLATE_FILE = "chat_template.jinja"
-DEFAULT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if message.role == 'system' %}{{ message.content }}\n\n"
-    "{% elif message.role == 'user' %}User: {{ message.content }}\n"
-    "{% elif message.role == 'tool' %}Tool: {{ message.content }}\n"
-    "{% else %}Assistant: {{ message.content }}\n{% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}Assistant: {% endif %}"
-)
-DEFAULT_STOPS = ("\nUser:", "\nTool:", "\nAssistant:")
 CALL, CALL_END = "<tool_call>", "</tool_call>"
 
 
@@ -76,8 +66,8 @@ class Call:
 class Template:
     """How a model's conversations look, and what ends an answer."""
 
-    text: str = DEFAULT_TEMPLATE
-    stops: tuple[str, ...] = DEFAULT_STOPS
+    text: str = FORMATS["code"].chat
+    stops: tuple[str, ...] = FORMATS["code"].stops
 
     def render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
         """The text to continue. Raises ApiError where the template refuses the messages."""
@@ -96,10 +86,8 @@ class Template:
 
 def template_of(folder: Path) -> Template:
     """The template of a checkpoint."""
-    try:
-        return Template((folder / TEMPLATE_FILE).read_text(encoding="utf-8"))
-    except OSError:
-        return Template()
+    known = format_of(folder)
+    return Template(known.chat, known.stops)
 
 
 def chat_prompt(template: Template, messages: Sequence[Message], tools: Sequence[Tool], context: int) -> Prompt:

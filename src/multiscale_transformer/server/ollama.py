@@ -39,6 +39,7 @@ from multiscale_transformer.server.openai_models import embed, unit
 from multiscale_transformer.server.prompts import hole_prompt, text_prompt
 from multiscale_transformer.server.service import Service, service_of
 from multiscale_transformer.server.streams import line_stream
+from multiscale_transformer.zoo.formats import format_of
 
 router = APIRouter(tags=["Ollama"])
 
@@ -102,14 +103,18 @@ def _generate_asked(service: Service, entry: Entry, body: GenerateBody, model: L
     context, options = model.config.max_seq_len, _options(entry, body.options)
     system = body.system or (entry.variant.system if entry.variant else "")
     own = to_jinja(body.template) if body.template else entry.variant.template if entry.variant else ""
+    known, stops = format_of(entry.folder), [options.stop] if isinstance(options.stop, str) else list(options.stop or ())
     if body.suffix:
         prompt = hole_prompt(body.prompt, body.suffix, context)
-    elif not body.raw and (own or system):
-        template = Template(own or "{% if system %}{{ system }}\n\n{% endif %}{{ prompt }}")
-        prompt = text_prompt(template.render([Message("system", system), Message("user", body.prompt)]), context)
-    else:
+    elif body.raw:
         prompt = text_prompt(body.prompt, context)
-    sampling = sampling_of(options.sampling(), options.stop, hole=prompt.hole)
+    else:
+        said = [Message("system", system), Message("user", body.prompt)]
+        text = Template(own or to_jinja(known.go)).render(said)
+        prompt = text_prompt(text, context)
+        if not own and text != body.prompt and not body.format:
+            stops += known.stops
+    sampling = sampling_of(options.sampling(), stops, hole=prompt.hole)
     return Asked(prompt, sampling, constraint_of(body.format), service.seconds(None, prompt))
 
 

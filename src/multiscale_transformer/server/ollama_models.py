@@ -19,12 +19,13 @@ from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.go_templates import to_jinja
 from multiscale_transformer.server.ollama_bodies import CopyBody, CreateBody, Named, Options
 from multiscale_transformer.server.service import service_of
+from multiscale_transformer.zoo.formats import format_of
 
 router = APIRouter(tags=["Ollama"])
 
 FAR = 365 * 86_400  # seconds from now that stand for never
 _TEMPLATE = (
-    "{{ .System }}\n\nUser: {{ .Prompt }}{{ .Suffix }}\nAssistant: "  # clients look for .Suffix: it means "can fill holes"
+    "{{{{ if .Suffix }}}}{{{{ .Suffix }}}}{{{{ else }}}}{go}{{{{ end }}}}"  # by .Suffix clients know that holes can be filled
 )
 
 
@@ -63,7 +64,7 @@ async def show(body: Named, http: Request) -> dict[str, Any]:
     return {
         "modelfile": "\n".join(modelfile),
         "parameters": "\n".join(options),
-        "template": _TEMPLATE,
+        "template": _TEMPLATE.format(go=format_of(entry.folder).go),
         "system": variant.system,
         "details": _details(entry),
         "model_info": {

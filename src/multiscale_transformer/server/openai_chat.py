@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -192,6 +193,7 @@ class _Job:
     chat: Chat
     name: str
     id: str
+    created: int = field(default_factory=lambda: int(time.time()))
 
     @property
     def memory(self) -> Any:
@@ -204,7 +206,7 @@ class _Job:
         return [seeded(first, index) for index in range(body.n)]
 
     def envelope(self, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        return self.chat.service.envelope(self.name, self.id, kind, choices, **more)
+        return self.chat.service.envelope(self.name, self.id, self.created, kind, choices, **more)
 
 
 @router.post("/v1/chat/completions", summary="Go on with a conversation")

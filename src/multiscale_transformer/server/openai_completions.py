@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -71,6 +72,7 @@ class _Job:
     model: Loaded
     name: str
     id: str
+    created: int = field(default_factory=lambda: int(time.time()))
 
     @property
     def memory(self) -> Any:
@@ -103,7 +105,7 @@ class _Job:
         return id_prompt(given, context)
 
     def envelope(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        return self.service.envelope(self.name, self.id, "text_completion", choices, **more)
+        return self.service.envelope(self.name, self.id, self.created, "text_completion", choices, **more)
 
 
 @router.post("/v1/completions", summary="Complete a text or fill a hole")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +30,11 @@ class Service:
         """OpenAI's name for what runs behind a model."""
         return f"axl-{multiscale_transformer.__version__}"
 
-    def envelope(self, name: str, answer: str, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        """OpenAI's answer around choices."""
-        known = {"id": answer, "object": kind, "created": int(time.time()), "model": name}
+    def envelope(
+        self, name: str, answer: str, created: int, kind: str, choices: list[dict[str, Any]], **more: Any
+    ) -> dict[str, Any]:
+        """OpenAI's answer around choices; all parts of a stream have the same `created`."""
+        known = {"id": answer, "object": kind, "created": created, "model": name}
         return {**known, "system_fingerprint": self.fingerprint, "choices": choices, **more}
 
     @staticmethod

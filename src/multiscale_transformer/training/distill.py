@@ -25,13 +25,14 @@ from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.folder import TRAINING_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.recall import Recall
 from multiscale_transformer.training.machine import available_memory, compute_dtype, default_threads
 from multiscale_transformer.training.memory_plan import MemoryPlan
-from multiscale_transformer.training.run import TRAINING_FILE
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Callback, Trainer
+from multiscale_transformer.zoo.formats import format_name
 
 DISTILLED_RATE = 0.3  # of the usual learning rate: the student knows much already
 
@@ -139,6 +140,7 @@ class DistillationTrainer:
         progress = trainer.progress
         return {
             "name": name,
+            "format": format_name(self.teacher_path),
             "parameters": trainer.model.config.parameters(),
             "memory": trainer.model.config.memory,
             "teacher": str(self.teacher_path),

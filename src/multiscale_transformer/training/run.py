@@ -28,8 +28,8 @@ from multiscale_transformer.inference.scoring import score_documents
 from multiscale_transformer.memory.index import MANIFEST_FILE, MEMORY_FOLDER, build_index, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, warm_up
 from multiscale_transformer.model.checkpoint import save_model
-from multiscale_transformer.model.config import ModelConfig, parse_config
-from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE
+from multiscale_transformer.model.config import FormatName, ModelConfig, parse_config
+from multiscale_transformer.model.folder import CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.card import CARD_FILE
 from multiscale_transformer.training.grow import depth_at, with_depth
@@ -45,7 +45,6 @@ from multiscale_transformer.training.resume import (
 from multiscale_transformer.training.settings import TrainSettings
 from multiscale_transformer.training.trainer import Callback, Progress, Trainer
 
-TRAINING_FILE = "training.json"
 PROBES = 8  # held-out measurements along the curve
 PROBE_FILES, PROBE_BYTES = 8, 24_000
 LOG_EVERY_SECONDS = 1.0
@@ -61,6 +60,7 @@ class RunRequest:
     sources: tuple[str, ...]
     out: Path
     log_backend: str = "csv"
+    format: FormatName = "code"
 
     def as_json(self) -> dict[str, Any]:
         """For the resume point; `resumed_request` reads it back."""
@@ -70,6 +70,7 @@ class RunRequest:
             "settings": self.settings.model_dump(mode="json"),
             "sources": list(self.sources),
             "log_backend": self.log_backend,
+            "format": self.format,
         }
 
 
@@ -84,6 +85,7 @@ def resumed_request(folder: Path) -> RunRequest:
             sources=tuple(fields["sources"]),
             out=folder,
             log_backend=fields["log_backend"],
+            format=fields.get("format", "code"),
         )
     except (KeyError, TypeError, ValidationError) as error:
         raise AxlError(f"the interrupted run in {folder} is of another version; delete the folder and train again") from error
@@ -217,6 +219,7 @@ def _facts(request: RunRequest, corpus: Corpus, trainer: Trainer) -> dict[str, A
     settings, progress = request.settings, trainer.progress
     return {
         "name": request.name,
+        "format": request.format,
         "parameters": trainer.model.config.parameters(),
         "memory": request.config.memory,
         "optimizer": settings.optimizer,

@@ -2,7 +2,8 @@
 
 A few seconds of real training steps say what this machine does. Compute-optimal training says that the compute of a run
 should be split evenly between a larger model and more text (Hoffmann et al. 2022, arXiv 2203.15556): the best cost per byte
-grows with the square root of the budget. The constant is our own, from sweeps of three minutes on two cores (docs/log.md).
+grows with the square root of the budget. The constants are our own, from three minutes on two cores (docs/log.md). A memory
+leaves less for a net to do: beside one a flat stack of half the cost is better than three scales, without one it is worse.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ from multiscale_transformer.training.machine import available_memory, compute_dt
 from multiscale_transformer.training.model_builder import training_memory
 from multiscale_transformer.training.settings import FIRST_WINDOW
 
-BEST_COST, AT_BUDGET = 7.7e6, 2.2e13  # training FLOPs per byte that won at a budget of this many FLOPs (docs/log.md)
+BEST_COST, BEST_COST_WITH_MEMORY, AT_BUDGET = 7.7e6, 3.3e6, 2.2e13  # training FLOPs per byte that won at a budget of so many
 MEASURED_SECONDS = 2.0
+SIZES_WITH_MEMORY = (  # width, layers
+    *((64, 2), (96, 2), (128, 2), (128, 3), (160, 3), (192, 3), (192, 4), (256, 4), (256, 6)),
+    *((320, 6), (384, 6), (512, 8), (640, 10), (768, 12), (1024, 16)),
+)
 SIZES = (  # width, layers; with fewer than three layers, copying from the context is not learned in minutes (docs/log.md)
     *((64, 3), (96, 3), (128, 3), (160, 3), (192, 4), (256, 4), (256, 6)),
     *((320, 6), (384, 6), (512, 8), (640, 10), (768, 12), (1024, 16)),
@@ -44,25 +49,33 @@ class Suggestion:
 def shape(width: int, layers: int) -> ModelConfig:
     """The three-scale shape that pays in minutes: depth in the fine scale, one layer in each other one, all six cross-scale
     paths, no feed-forward in them (docs/adr/0005)."""
+    return ModelConfig(**_stack(width), n_layers_per_scale=(layers, 1, 1), cross_d_ff=0)
+
+
+def shape_with_memory(width: int, layers: int) -> ModelConfig:
+    """The shape that pays beside a memory: one stack, which the memory speaks to and speaks after."""
+    return ModelConfig(**_stack(width), n_layers_per_scale=layers, downsample_factors=(1,), memory=True)
+
+
+def _stack(width: int) -> dict[str, int]:
     heads = next(h for h in range(max(1, width // 64), 0, -1) if width % h == 0 and (width // h) % 2 == 0)
-    d_ff = round(8 * width / 3 / 32) * 32
-    return ModelConfig(d_model=width, n_heads=heads, d_ff=d_ff, n_layers_per_scale=(layers, 1, 1), cross_d_ff=0)
+    return {"d_model": width, "n_heads": heads, "d_ff": round(8 * width / 3 / 32) * 32}
 
 
-def suggest(minutes: float, threads: int, ram_gb: float = math.inf) -> list[Suggestion]:
-    """All sizes that fit into `ram_gb`, with the one that `minutes` can really train marked.
+def suggest(minutes: float, threads: int, ram_gb: float = math.inf, *, memory: bool = True) -> list[Suggestion]:
+    """All sizes that fit into `ram_gb`, beside a memory or without, with the one that `minutes` can really train marked.
 
     Raises AxlError when nothing fits or the budget is not positive.
     """
     if not 0 < minutes < math.inf or not ram_gb > 0:
         raise AxlError("minutes and memory must be positive; try axl suggest --minutes 3 --ram 8")
-    sizes = [shape(width, layers) for width, layers in SIZES]
+    sizes = [shape_with_memory(*size) for size in SIZES_WITH_MEMORY] if memory else [shape(*size) for size in SIZES]
     fitting = [config for config in sizes if _memory_gb(config) <= ram_gb]
     if not fitting:
         raise AxlError(f"no size trains in {ram_gb:g} GB of memory; the smallest needs {_memory_gb(sizes[0]):.1f} GB")
     rate = training_rate(threads)
     budget = rate * minutes * 60
-    wanted = BEST_COST * math.sqrt(budget / AT_BUDGET)
+    wanted = (BEST_COST_WITH_MEMORY if memory else BEST_COST) * math.sqrt(budget / AT_BUDGET)
     best = min(fitting, key=lambda config: abs(math.log(_cost(config) / wanted)))
     return [
         Suggestion(
@@ -77,9 +90,9 @@ def suggest(minutes: float, threads: int, ram_gb: float = math.inf) -> list[Sugg
     ]
 
 
-def suggest_size(minutes: float, threads: int) -> Recipe:
-    """The best size for `minutes` on this machine, in the memory that is free, as a recipe."""
-    best = next(row for row in suggest(minutes, threads, available_memory() / 1e9) if row.best)
+def suggest_size(minutes: float, threads: int, *, memory: bool = True) -> Recipe:
+    """The best size for `minutes` on this machine, in the RAM that is free, as a recipe."""
+    best = next(row for row in suggest(minutes, threads, available_memory() / 1e9, memory=memory) if row.best)
     return Recipe(name=best.name, model=best.config, training=RecipeTraining(optimizer="muon", minutes=minutes))
 
 

@@ -29,7 +29,6 @@ from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.recall import Recall
-from multiscale_transformer.model.sources import NO_CANDIDATE
 from multiscale_transformer.training.grow import depth_at, grow
 from multiscale_transformer.training.memory_plan import MemoryPlan, plan_memory
 from multiscale_transformer.training.optimizers import LEARNING_RATES, OptimizerSet, build_optimizer
@@ -149,17 +148,15 @@ class Trainer:
     def _recall(self, memory: CorpusMemory, ids_BT: Tensor, stream: WindowStream, index: int) -> Recall:
         """What the memories say in the windows of a step, in some of them nothing: the net must also stand alone."""
         before = time.perf_counter()
+        rng = np.random.default_rng((self.settings.seed % 2**64, 2, stream.window, index))
+        alone_B = rng.random(len(ids_BT)) < self.settings.memory_dropout
         windows = []
-        for ids, (document, offset) in zip(ids_BT[:, :-1].numpy(), stream.origins_at(index), strict=True):
+        origins = stream.origins_at(index)
+        for ids, (document, offset), alone in zip(ids_BT[:, :-1].numpy(), origins, alone_B.tolist(), strict=True):
             begin = int(self._documents.offsets[document])
             history = self._documents.data[max(begin, begin + offset - HISTORY) : begin + offset]
-            windows.append(Window(ids, history, offset <= HISTORY, document))
+            windows.append(Window(ids, history, offset <= HISTORY, document, silent=alone))
         recall = memory.recall(windows)
-        rng = np.random.default_rng((self.settings.seed % 2**64, 2, stream.window, index))
-        alone_B = torch.from_numpy(rng.random(len(windows)) < self.settings.memory_dropout)
-        recall.symbols_BTM[alone_B] = NO_CANDIDATE
-        recall.states_BTMJ[alone_B] = 0
-        recall.depths_BT2[alone_B] = 0
         self.progress.lookup_seconds += time.perf_counter() - before
         return recall
 
