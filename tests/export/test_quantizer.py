@@ -38,7 +38,10 @@ def their_quantizer(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
         pytest.skip("needs npm on Linux, x86-64")
     folder = tmp_path_factory.mktemp("npm")
     subprocess.run(["npm", "install", "--silent", "--omit=optional", "--prefix", folder, PACKAGE], check=True, timeout=300)
-    (found,) = folder.rglob("libllama*.so*")
+    (found,) = folder.rglob("libllama.v*.so")
+    for needed in ("libggml-base*.so", "libggml.v*.so"):
+        (other,) = found.parent.glob(needed)
+        ctypes.CDLL(str(other), ctypes.RTLD_GLOBAL)
     library = ctypes.CDLL(str(found))
     library.llama_model_quantize_default_params.restype = _Params
     library.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(_Params)]

@@ -9,10 +9,18 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-# Parts of a kernel that Python does not call: without the wrappers for it they compile many times faster. In `loose` ones sums
-# may be reordered; the same code runs for every row, so results stay the same.
-inner = njit(cache=True, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-loose = njit(cache=True, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath={"reassoc", "contract", "nsz"})
+# Parts of a kernel that Python does not call: without the wrappers for it they compile many times faster. Division is that of
+# numpy: Python's, which raises for 0, has a branch that keeps loops from being vectorised. In `loose` ones sums may be reordered;
+# the same code runs for every row, so results stay the same.
+_PART: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+inner = njit(**_PART)
+loose = njit(**_PART, fastmath={"reassoc", "contract", "nsz"})
 
 _I32, _I64, _F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
 

@@ -3,7 +3,8 @@
 A few seconds of real training steps say what this machine does. Compute-optimal training says that the compute of a run
 should be split evenly between a larger model and more text (Hoffmann et al. 2022, arXiv 2203.15556): the best cost per byte
 grows with the square root of the budget. The constants are our own, from three minutes on two cores (docs/log.md). A memory
-leaves less for a net to do: beside one a flat stack of half the cost is better than three scales, without one it is worse.
+leaves less for a net to do: beside one a flat stack of half the cost is as good as three scales or better, without one it is
+worse (docs/adr/0005).
 """
 
 from __future__ import annotations
