@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from multiscale_transformer.inference.scalars import exp_nonpositive, from_bf16, inner, loose, to_bf16
+from multiscale_transformer.inference.scalars import exp_nonpositive, from_bf16, to_bf16
 from multiscale_transformer.inference.vectors import LANES, score_page, sum_page
+from multiscale_transformer.memory.compiling import inner, loose
 
 
 @loose

@@ -20,7 +20,8 @@ from multiscale_transformer.inference.attention import attend, normalise_and_tur
 from multiscale_transformer.inference.linear import Activations, Packed
 from multiscale_transformer.inference.recollection import FusionTables, fuse_memory
 from multiscale_transformer.inference.rows import feed_forward, linear, normalise, normalised
-from multiscale_transformer.inference.scalars import borrowed, from_bf16, inner, loose, meet, to_bf16
+from multiscale_transformer.inference.scalars import from_bf16, meet, to_bf16
+from multiscale_transformer.memory.compiling import borrowed, inner, loose
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

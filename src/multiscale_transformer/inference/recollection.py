@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from multiscale_transformer.inference.scalars import loose
+from multiscale_transformer.memory.compiling import loose
 
 Floats = npt.NDArray[np.float32]
 

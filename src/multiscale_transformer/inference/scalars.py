@@ -9,19 +9,6 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-# Parts of a kernel that Python does not call: without the wrappers for it they compile many times faster. Division is that of
-# numpy: Python's, which raises for 0, has a branch that keeps loops from being vectorised. In `loose` ones sums may be reordered;
-# the same code runs for every row, so results stay the same.
-_PART: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
-inner = njit(**_PART)
-loose = njit(**_PART, fastmath={"reassoc", "contract", "nsz"})
-
 _I32, _I64, _F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
 
 
@@ -72,32 +59,6 @@ def exp_nonpositive(x):
     p = p * r + np.float32(5.0000001201e-1)
     p = p * r * r + r + np.float32(1.0)
     return p * float_of(np.uint32(np.int32(n) + np.int32(127)) << np.uint32(23))
-
-
-@intrinsic
-def borrowed(typing: Any, value: Any) -> Any:
-    """The same arrays (in named tuples of any depth) without reference counts: whoever calls keeps them alive.
-
-    Numba counts references to every array at every call, atomically; in a step with hundreds of calls that hand on dozens
-    of arrays this was half of the time.
-    """
-
-    def borrow(context: Any, builder: Any, kind: Any, part: Any) -> Any:
-        if isinstance(kind, types.Array):
-            array = context.make_array(kind)(context, builder, part)
-            array.meminfo = ir.Constant(array.meminfo.type, None)
-            array.parent = ir.Constant(array.parent.type, None)
-            return array._getvalue()
-        if isinstance(kind, types.BaseTuple):
-            for number, inner_kind in enumerate(kind):  # type: ignore[arg-type]
-                inner_part = borrow(context, builder, inner_kind, builder.extract_value(part, number))
-                part = builder.insert_value(part, inner_part, number)
-        return part
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return borrow(context, builder, signature.args[0], args[0])
-
-    return value(value), codegen
 
 
 @intrinsic

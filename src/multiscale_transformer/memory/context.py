@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from multiscale_transformer.memory.compiling import entry, inner
 from multiscale_transformer.memory.search import DEPTH
 from multiscale_transformer.memory.shard import SEPARATOR
 
@@ -41,19 +41,19 @@ def new_chains(capacity: int) -> Chains:
     return Chains(np.zeros(capacity, np.uint8), heads(), before(), heads(), before())
 
 
-@njit(cache=True, nogil=True)
+@entry
 def clear(chains):
     """Forget every place."""
     chains.short_heads_H[:] = -1
     chains.long_heads_H[:] = -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _slot(value):
     return np.int64((value * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - HASH_BITS))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def roll(text_T, end):
     """The last LONG bytes before `end` as one number."""
     value = np.uint64(0)
@@ -62,7 +62,7 @@ def roll(text_T, end):
     return value
 
 
-@njit(cache=True, nogil=True)
+@inner
 def remember(chains, end, recent):
     """Enter the place `end` (the byte that will be written there comes next) under the bytes before it, `roll` of them."""
     at = _slot(recent & np.uint64((1 << (8 * SHORT)) - 1))
@@ -73,7 +73,7 @@ def remember(chains, end, recent):
     chains.long_heads_H[at] = end
 
 
-@njit(cache=True, nogil=True)
+@inner
 def forget_place(chains, end):
     """Take back the newest `remember`, of `end`."""
     recent = roll(chains.text_T, end)
@@ -81,7 +81,7 @@ def forget_place(chains, end):
     chains.long_heads_H[_slot(recent & np.uint64((1 << (8 * LONG)) - 1))] = chains.long_before_T[end]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def common(text_T, place, end):
     """How many bytes before `place` and `end` agree, up to DEPTH; a separator agrees with nothing."""
     length = 0

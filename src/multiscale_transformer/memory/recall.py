@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from multiscale_transformer.memory.compiling import borrowed, entry, inner
 from multiscale_transformer.memory.context import (
     CANDIDATES,
     HISTORY,
@@ -93,7 +93,7 @@ def new_reader(shards: int) -> Reader:
     return reader
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _count(scratch, source, symbol):
     if scratch.counts_J256[source, symbol] == 0:
         scratch.seen_J256[source, scratch.distinct_J[source]] = symbol
@@ -102,7 +102,7 @@ def _count(scratch, source, symbol):
     scratch.totals_J[source] += 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _count_corpus(rows, reader, scratch):
     """Count what came next after the same last bytes in the corpus, leaving out the document that is read."""
     own = reader.where[OWN]
@@ -128,7 +128,7 @@ def _count_corpus(rows, reader, scratch):
                 _count(scratch, source, symbol)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _count_context(chains, reader, scratch):
     """Count what came next earlier in the document; returns the longest match and the byte after its newest place."""
     end = reader.where[END]
@@ -157,7 +157,7 @@ def _count_context(chains, reader, scratch):
     return longest, newest
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _choose(scratch, symbols_M):
     """The candidates: bytes that high orders say, and say often, first."""
     touched = 0
@@ -190,7 +190,7 @@ def _choose(scratch, symbols_M):
         scratch.scores_256[scratch.touched_256[index]] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def look_up(rows, chains, reader, scratch, symbols_M, states_MJ, depths_2):
     """Write candidates and their states for the byte after the text that `reader` has read."""
     _count_corpus(rows, reader, scratch)
@@ -219,7 +219,7 @@ def look_up(rows, chains, reader, scratch, symbols_M, states_MJ, depths_2):
         scratch.totals_J[source] = 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _write(rows, chains, reader, symbol, search):
     """Append a byte to the text; `search` also follows it in the corpus."""
     end = reader.where[END]
@@ -232,9 +232,14 @@ def _write(rows, chains, reader, symbol, search):
         extend(rows, reader.search, symbol)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def read_history(rows, chains, reader, history_T, from_start):
     """Read text that nothing is asked about; `from_start` says that a document begins with it."""
+    _read_history(borrowed(rows), borrowed(chains), borrowed(reader), borrowed(history_T), from_start)
+
+
+@inner
+def _read_history(rows, chains, reader, history_T, from_start):
     _write(rows, chains, reader, SEPARATOR, True)
     reader.where[FLOOR] = reader.where[END]
     if not from_start:
@@ -253,7 +258,7 @@ def read_history(rows, chains, reader, history_T, from_start):
     # The search began in the middle of the history when that is long: the same rows, for they depend on DEPTH bytes only.
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _copy_prefix(rows, chains, reader):
     """The hole is reached: write the prefix once more behind the suffix, so that the text goes on where the hole is."""
     begin, end = reader.where[PREFIX_BEGIN], reader.where[PREFIX_END]
@@ -263,13 +268,19 @@ def _copy_prefix(rows, chains, reader):
     reader.where[FLOOR] = end + 1
 
 
-@njit(cache=True, nogil=True)
+@entry
 def read(rows, chains, reader, scratch, ids_T, quiet, documents, symbols_TM, states_TMJ, depths_T2):
     """Read ids and write, for each after the first `quiet` ones, what the memories say of the byte after it.
 
     The outputs must be NO_CANDIDATE and zero before. `documents` is the number of documents that BOS counts through while
     leaving out each in turn, or 0 when none is left out. Nothing is said of the suffix of a prompt with a hole.
     """
+    out = (borrowed(symbols_TM), borrowed(states_TMJ), borrowed(depths_T2))
+    _read(borrowed(rows), borrowed(chains), borrowed(reader), borrowed(scratch), borrowed(ids_T), quiet, documents, *out)
+
+
+@inner
+def _read(rows, chains, reader, scratch, ids_T, quiet, documents, symbols_TM, states_TMJ, depths_T2):
     where = reader.where
     unsearched = quiet - DEPTH - 1  # what was read longer ago no look-up depends on
     if unsearched > 0:
@@ -300,7 +311,7 @@ def read(rows, chains, reader, scratch, ids_T, quiet, documents, symbols_TM, sta
             look_up(rows, chains, reader, scratch, symbols_TM[at], states_TMJ[at], depths_T2[at])
 
 
-@njit(cache=True, nogil=True)
+@entry
 def unwrite(chains, reader, end):
     """Forget the text after `end` in the chains; the search must be set back by its owner (`restore`)."""
     for place in range(reader.where[END], end, -1):

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from multiscale_transformer.memory.compiling import borrowed, entry, inner
 from multiscale_transformer.memory.shard import NOTHING, SEPARATOR, Shard
 
 DEPTH = 32  # the longest context that is looked up, in bytes
@@ -99,7 +99,7 @@ def _starts(checkpoints_C256: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(counts)))
 
 
-@njit(cache=True, nogil=True)
+@entry
 def _checkpoints(next_N, bits):
     """How often each byte comes next in the rows before each checkpoint; the last one counts all rows."""
     count = (len(next_N) >> bits) + 2
@@ -112,7 +112,7 @@ def _checkpoints(next_N, bits):
     return table
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _count_before(rows, shard, symbol, row):
     """How many of the first `row` rows of a shard have `symbol` next."""
     nearest = (row + (1 << (CHECKPOINT_BITS - 1))) >> CHECKPOINT_BITS
@@ -129,7 +129,7 @@ def _count_before(rows, shard, symbol, row):
     return counted - between
 
 
-@njit(cache=True, nogil=True)
+@inner
 def restart(rows, search):
     """Go to the beginning of a document: the rows that follow a separator."""
     ranges_SK2, depths_S = search.ranges_SK2, search.depths_S
@@ -142,14 +142,14 @@ def restart(rows, search):
         depths_S[shard] = 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def forget(rows, search):
     """Go to where nothing is known of the context: all rows."""
     restart(rows, search)
     search.depths_S[:] = 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def extend(rows, search, symbol):
     """Append a byte to the context: `ranges_SK2[s, k]` become the rows (from, to) of its last k bytes, up to `depths_S[s]`."""
     ranges_SK2, depths_S = search.ranges_SK2, search.depths_S
@@ -187,9 +187,14 @@ def extend(rows, search, symbol):
                     search.kept_SXK2[shard, slot, order - 1, side] = kept
 
 
-@njit(cache=True, nogil=True)
+@entry
 def follow(rows, search, text_T, first, depths_N, shards_N, ranges_N2):
     """Append a text; for each byte from `first` on, depth, shard and rows of the deepest match that ends with it."""
+    _follow(borrowed(rows), borrowed(search), borrowed(text_T), first, depths_N, shards_N, ranges_N2)
+
+
+@inner
+def _follow(rows, search, text_T, first, depths_N, shards_N, ranges_N2):
     restart(rows, search)
     for at in range(len(text_T)):
         extend(rows, search, np.int64(text_T[at]))
@@ -203,7 +208,7 @@ def follow(rows, search, text_T, first, depths_N, shards_N, ranges_N2):
                 ranges_N2[at - first, 1] = search.ranges_SK2[shard, depth, 1]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _step(rows, shard, first, start, low, high, symbol):
     if high - low <= 1 << (CHECKPOINT_BITS - 3):  # few rows: see whether there is anything to count at all
         among = 0

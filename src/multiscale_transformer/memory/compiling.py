@@ -1,0 +1,47 @@
+"""How kernels are compiled: what Python calls, the parts of it, and arrays that nobody counts.
+
+Numba's defaults are made for safety: every call counts references to every array that it hands on, atomically; division looks
+for zeros, with a branch that keeps loops from being vectorised; every function gets wrappers for Python, which take most of
+the time to compile. Kernels need none of that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+_KERNEL: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+_PART: dict[str, Any] = {**_KERNEL, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+entry = njit(**_KERNEL)  # what Python calls
+inner = njit(**_PART)  # what only kernels call
+loose = njit(**_PART, fastmath={"reassoc", "contract", "nsz"})  # sums may change order, in every row alike
+
+
+@intrinsic
+def borrowed(typing: Any, value: Any) -> Any:
+    """The same arrays (in named tuples of any depth) without reference counts: whoever calls keeps them alive.
+
+    Numba counts references to every array at every call, atomically; in a step with hundreds of calls that hand on dozens
+    of arrays this was half of the time.
+    """
+
+    def borrow(context: Any, builder: Any, kind: Any, part: Any) -> Any:
+        if isinstance(kind, types.Array):
+            array = context.make_array(kind)(context, builder, part)
+            array.meminfo = ir.Constant(array.meminfo.type, None)
+            array.parent = ir.Constant(array.parent.type, None)
+            return array._getvalue()
+        if isinstance(kind, types.BaseTuple):
+            for number, inner_kind in enumerate(kind):  # type: ignore[arg-type]
+                inner_part = borrow(context, builder, inner_kind, builder.extract_value(part, number))
+                part = builder.insert_value(part, inner_part, number)
+        return part
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return borrow(context, builder, signature.args[0], args[0])
+
+    return value(value), codegen
