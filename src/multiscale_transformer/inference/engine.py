@@ -21,7 +21,7 @@ import numpy.typing as npt
 from multiscale_transformer.inference.engine_file import read_bits
 from multiscale_transformer.inference.linear import new_activations
 from multiscale_transformer.inference.loading import build_network, read_weights
-from multiscale_transformer.inference.network import POSITION, SEQUENCE, WANTED, Batch, Network, Work, forward
+from multiscale_transformer.inference.network import WANTED, Batch, Network, Work, forward
 from multiscale_transformer.inference.pages import PagePool
 from multiscale_transformer.inference.tiles import ROWS
 from multiscale_transformer.memory.reader import Found
@@ -151,26 +151,22 @@ class Engine:
         count = sum(len(part.ids) for part in reads)
         if not 0 < count <= MOST_ROWS:
             raise ValueError(f"a step reads 1 to {MOST_ROWS} ids, got {count}")
-        rows_R3, tokens_R4 = np.empty((count, 3), np.int64), np.empty((count, 4), np.int16)
         tables = np.zeros((len(reads), max(len(part.sequence.pages) for part in reads)), np.int32)
-        counts: list[int] = []
-        found, first = [], 0
+        rows: list[tuple[int, int, int]] = []  # one array at the end: a few for each request would take longer than the step
+        wanted = 0
         for number, part in enumerate(reads):
             sequence, new = part.sequence, len(part.ids)
             tables[number, : len(sequence.pages)] = sequence.pages
-            rows = rows_R3[first : first + new]
-            rows[:, SEQUENCE] = number
-            rows[:, POSITION] = np.arange(sequence.length, sequence.length + new)
-            rows[:, WANTED] = -1
-            rows[new - part.wanted :, WANTED] = np.arange(part.wanted) + sum(counts)
-            tokens = tokens_R4[first : first + new]
-            tokens[:, 0] = part.ids
-            tokens[:, 1], tokens[:, 2:] = part.found.symbols_TM[:, 0], part.found.depths_T2
-            counts.append(part.wanted)
-            found.append(part.found.part(slice(new - part.wanted, None)))
-            first += new
-        together = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return Batch(rows_R3, tables, tokens_R4, *together), counts
+            first, wanted = wanted - (new - part.wanted), wanted + part.wanted
+            rows += [(number, sequence.length + k, first + k if k >= new - part.wanted else -1) for k in range(new)]
+        rows_R3 = np.array(rows, np.int64)
+        found = Found(*map(np.concatenate, zip(*(part.found for part in reads), strict=True)))
+        tokens_R4 = np.empty((count, 4), np.int16)
+        tokens_R4[:, 0] = [one for part in reads for one in part.ids]
+        tokens_R4[:, 1], tokens_R4[:, 2:] = found.symbols_TM[:, 0], found.depths_T2
+        if wanted < count:
+            found = Found(*(array[rows_R3[:, WANTED] >= 0] for array in found))
+        return Batch(rows_R3, tables, tokens_R4, *found), [part.wanted for part in reads]
 
     def _forward(self, batch: Batch, logits_WV: Logits) -> None:
         arguments = (self.network, self.pool.arrays, batch, self._work, logits_WV)

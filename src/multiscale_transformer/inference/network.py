@@ -210,13 +210,16 @@ def _keep(net, pages, batch, work, scale, at, key_at, value_at, thread, threads)
 
 @inner
 def _attend(net, pages, batch, work, scale, read, at, gain, sinks, thread, threads):
-    """Attention of a scale's new rows, whose queries begin each row of `work.wide`, over the rows of `read`."""
+    """Attention of a scale's new rows, whose queries begin each row of `work.wide`, over the rows of `read`.
+
+    Head by head: the keys and values of one head stay in the cache for all rows of a sequence, those of a layer do not.
+    """
     shape = net.shape
     heads = shape.heads
     width = shape.width // heads
-    factor, turned = shape.factors_S[read], work.turned[thread]
-    for item in range(thread, work.counts_S[scale] * heads, threads):
-        n, h = item // heads, item % heads
+    factor, turned, count = shape.factors_S[read], work.turned[thread], work.counts_S[scale]
+    for item in range(thread, count * heads, threads):
+        h, n = item // count, item % count
         row = batch.rows_R3[work.rows_SR[scale, n]]
         position = row[POSITION]
         query, out = work.wide[n, h * width : (h + 1) * width], work.narrow[n, h * width : (h + 1) * width]
