@@ -79,7 +79,7 @@ def test_a_finished_run_is_a_checkpoint_with_all_that_is_known_of_it(tmp_path: P
     assert names_in(request.out) == FINISHED
     assert load_model(request.out).config == TINY
     facts = json.loads((request.out / "training.json").read_text())
-    assert facts["name"] == "AXL-Tiny"
+    assert (facts["name"], facts["format"]) == ("AXL-Tiny", "code")
     assert facts["parameters"] == TINY.parameters()
     assert (facts["optimizer"], facts["minutes"], facts["seed"]) == ("muon", 1.0, 0)
     assert (facts["steps"], facts["seconds"], facts["bytes"]) == (STEPS, 60.0, STEPS * 128)

@@ -153,6 +153,9 @@ def bench_decode(
         Path | None, typer.Option(metavar="FOLDER", help="A checkpoint with a memory, to measure drafts and rounding with.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; medians are quoted.")] = 5,
+    threads: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Counts of threads (default: 1 and 2); a large model wants one.")
+    ] = None,
     peers: Annotated[bool, typer.Option("--peers/--no-peers", metavar="", help="Also llama.cpp, of the same size.")] = True,
     eager: Annotated[bool, typer.Option("--eager/--no-eager", metavar="", help="Also the reference in PyTorch.")] = True,
     prefix: Annotated[
@@ -165,7 +168,9 @@ def bench_decode(
 
     config = load_recipe(model).model
     with busy("taking turns"):
-        figures = {"model": model, **measure_decoding(config, rounds, peers=peers, eager=eager, prefix=prefix)}
+        counts = tuple(threads or (1, 2))
+        measured = measure_decoding(config, rounds, threads=counts, peers=peers, eager=eager, prefix=prefix)
+        figures = {"model": model, **measured}
         if trained is not None:
             figures["trained"] = measure_trained(trained, rounds)
     files.write_json(results, figures)
