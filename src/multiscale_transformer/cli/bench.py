@@ -154,7 +154,8 @@ def bench_decode(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; medians are quoted.")] = 5,
     threads: Annotated[
-        list[int] | None, typer.Option(metavar="N", min=1, help="Counts of threads (default: 1 and 2); a large model wants one.")
+        list[int] | None,
+        typer.Option(metavar="N", min=1, help="Counts of threads (default: 1 and 2); a large model wants one."),
     ] = None,
     peers: Annotated[bool, typer.Option("--peers/--no-peers", metavar="", help="Also llama.cpp, of the same size.")] = True,
     eager: Annotated[bool, typer.Option("--eager/--no-eager", metavar="", help="Also the reference in PyTorch.")] = True,

@@ -11,6 +11,7 @@ prediction comes from.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import zlib
@@ -28,6 +29,7 @@ from multiscale_transformer.errors import AxlError
 
 SEPARATOR = 0  # stands before every document and after the last; the data filters keep it out of documents
 NOTHING = 0xFF  # no byte of UTF-8: the row of the whole text, which nothing follows, and rows of removed documents
+TEXTS_KEPT = 256  # unpacked, of all shards together; a few megabytes of code
 MOST_BYTES = (1 << 31) - 2  # what int32 addresses
 
 Bytes = npt.NDArray[np.uint8]
@@ -75,17 +77,22 @@ class Shard:
         """The content of a document. Raises AxlError when the file of texts is damaged."""
         if self.texts is None:
             raise ValueError("a shard that was never saved keeps no texts")
-        begin, end = self.texts_at[document : document + 2]
         try:
-            with self.texts.open("rb") as file:
-                file.seek(begin)
-                return zlib.decompress(file.read(end - begin))
+            return _unpacked(self.texts, self.texts.stat().st_mtime_ns, *self.texts_at[document : document + 2])
         except (OSError, zlib.error) as error:
             raise AxlError(f"{self.texts} is damaged ({error}); build the index again with axl index") from error
 
     def documents(self) -> Iterator[tuple[str, bytes]]:
         """All (name, content) pairs."""
         return ((name, self.text(number)) for number, name in enumerate(self.names))
+
+
+@functools.lru_cache(maxsize=TEXTS_KEPT)
+def _unpacked(path: Path, changed: int, begin: int, end: int) -> bytes:
+    """A text of the file as it was at `changed`: what a completion draws on, the next one often draws on too."""
+    with path.open("rb") as file:
+        file.seek(begin)
+        return zlib.decompress(file.read(end - begin))
 
 
 def build_shard(documents: Iterable[tuple[str, bytes]]) -> tuple[Shard, list[bytes]]:
