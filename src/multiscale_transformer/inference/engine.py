@@ -165,7 +165,8 @@ class Engine:
         tokens_R4[:, 0] = [one for part in reads for one in part.ids]
         tokens_R4[:, 1], tokens_R4[:, 2:] = found.symbols_TM[:, 0], found.depths_T2
         if wanted < count:
-            found = Found(*(array[rows_R3[:, WANTED] >= 0] for array in found))
+            asked_R = rows_R3[:, WANTED] >= 0
+            found = Found(found.symbols_TM[asked_R], found.states_TMJ[asked_R], found.depths_T2[asked_R])
         return Batch(rows_R3, tables, tokens_R4, *found), [part.wanted for part in reads]
 
     def _forward(self, batch: Batch, logits_WV: Logits) -> None:
