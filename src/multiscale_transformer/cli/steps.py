@@ -137,10 +137,11 @@ def show_next(folder: Path, *more: str) -> None:
 def _announce(request: RunRequest) -> None:
     settings, model = request.settings, request.config
     layers, scales = ("/".join(map(str, numbers)) for numbers in (model.layers, model.downsample_factors))
+    stacks = f"at scales {scales}" if len(model.layers) > 1 else "in one stack"
     fact(
         "Model",
         f"{request.name}: {millions(model.parameters())} parameters, width {model.d_model}, "
-        f"{layers} layers at scales {scales}, context {model.max_seq_len:,} bytes"
+        f"{layers} layers {stacks}, context {model.max_seq_len:,} bytes"
         + (", with the training files as its memory" if model.memory else ""),
     )
     fact(
