@@ -122,17 +122,18 @@ def exported(content: dict[str, Any]) -> str:
     figures, bits = content["exported"], content["exported"]["bits_per_byte"]
     whole = bits["whole"]
     lines = ["| held-out text | bits per byte | of the whole model | bits a weight |", "|---|---:|---:|---:|"]
-    rows = [("the whole model and its memory, in AXL", "whole, with memory"), ("the whole model alone, in AXL", "whole")]
-    for label, name in rows:
-        if name in bits:
-            lines.append(f"| {label} | {bits[name]:.3f} | {bits[name] / whole - 1:+.1%} | |")
-    for kind, facts in figures["kinds"].items():
-        row = f"| {kind} in llama.cpp | {bits[kind]:.3f} | {bits[kind] / whole - 1:+.1%} |"
-        lines.append(f"{row} {facts['bits_per_weight']:.2f} |")
-    distilled = figures.get("distilled", {})
-    for kind in (name for name in distilled if name != "minutes"):
-        row = f"| {kind} in llama.cpp, distilled for {distilled['minutes']:g} minutes | {distilled[kind]:.3f} |"
-        lines.append(f"{row} {distilled[kind] / whole - 1:+.1%} | {figures['kinds'][kind]['bits_per_weight']:.2f} |")
+
+    def row(label: str, found: float, kind: str = "") -> str:
+        weight = f"{figures['kinds'][kind]['bits_per_weight']:.2f} " if kind else ""
+        return f"| {label} | {found:.3f} | {found / whole - 1:+.1%} | {weight}|"
+
+    if "whole, with memory" in bits:
+        lines.append(row("the whole model and its memory, in AXL", bits["whole, with memory"]))
+    lines.append(row("the whole model alone, in AXL", whole))
+    lines += [row(f"{kind} in llama.cpp", bits[kind], kind) for kind in figures["kinds"]]
+    student = figures.get("distilled", {})
+    for kind in filter(student.__contains__, figures["kinds"]):
+        lines.append(row(f"{kind} in llama.cpp, distilled for {student['minutes']:g} minutes", student[kind], kind))
     text = "\n".join(lines) + "\n\n"
     text += (
         f"F16 in llama.cpp against the fine stack's exit in AXL: {bits['F16'] / figures['exit'] - 1:+.2%} bits per byte, "

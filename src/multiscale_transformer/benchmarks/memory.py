@@ -99,9 +99,8 @@ def index_growth(folders: Sequence[Path], megabytes: Sequence[int]) -> list[dict
     Raises AxlError when the folders hold less text than the largest size.
     """
     texts = _texts(folders, max(megabytes) * 1_000_000)
-    rows = []
+    ends, rows = np.cumsum([len(content) for _, content in texts]), []
     for size in sorted(megabytes):
-        ends = np.cumsum([len(content) for _, content in texts])
         documents = Documents.from_items(texts[: int(np.searchsorted(ends, size * 1_000_000)) + 1])
         rows.append(time_memory(documents, documents))
     return rows

@@ -103,13 +103,13 @@ def _generate_asked(service: Service, entry: Entry, body: GenerateBody, model: L
     context, options = model.config.max_seq_len, _options(entry, body.options)
     system = body.system or (entry.variant.system if entry.variant else "")
     own = to_jinja(body.template) if body.template else entry.variant.template if entry.variant else ""
-    known, stops = format_of(entry.folder), [options.stop] if isinstance(options.stop, str) else list(options.stop or ())
+    stops = [options.stop] if isinstance(options.stop, str) else list(options.stop or ())
     if body.suffix:
         prompt = hole_prompt(body.prompt, body.suffix, context)
     elif body.raw:
         prompt = text_prompt(body.prompt, context)
     else:
-        said = [Message("system", system), Message("user", body.prompt)]
+        known, said = format_of(entry.folder), [Message("system", system), Message("user", body.prompt)]
         text = Template(own or to_jinja(known.go)).render(said)
         prompt = text_prompt(text, context)
         if not own and text != body.prompt and not body.format:
