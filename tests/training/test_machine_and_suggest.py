@@ -289,7 +289,8 @@ def test_the_training_rate_is_measured_on_real_steps(monkeypatch: pytest.MonkeyP
     told, before = [], torch.get_num_threads()
     monkeypatch.setattr(torch, "set_num_threads", told.append)
     assert 1e8 < suggest.training_rate(before + 6) < 1e14
-    assert told == [before + 6, before]
+    assert set(told[:-1]) == {1}, "as in training: whole pieces on threads that compute alone"
+    assert told[-1] == before
 
 
 # The published calls

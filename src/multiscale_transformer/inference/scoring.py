@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from multiscale_transformer.memory import lookup as memory_lookup
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.parallel import Workers
 from multiscale_transformer.model.vocabulary import BOS
 from multiscale_transformer.model.window import scoring_windows
 
@@ -67,20 +69,21 @@ def score_documents(
     *,
     context: int | None = None,
     memory: CorpusMemory | None = None,
+    threads: int | None = None,
     on_bytes: Callable[[int], None] | None = None,
 ) -> Score:
     """Cost of all bytes of `documents` under `model` with windows of `context` bytes (default: the model's own).
 
-    The model must be in evaluation mode. `on_bytes` is told after each batch how many bytes it scored.
+    The model must be in evaluation mode. Batches are shared among `threads` (default: as many as PyTorch has), and the sum does
+    not depend on how many these are. `on_bytes` is told after each batch how many bytes it scored.
     """
     context = context or model.config.max_seq_len
     windows = [_Window(content, *part) for _, content in documents for part in scoring_windows(len(content), context)]
     windows.sort(key=len)
     bits, count = 0.0, 0
-    with torch.inference_mode():
-        for batch in _batches(windows):
-            bits += _cost(model, batch, memory)
-            scored = sum(window.scored for window in batch)
+    with Workers(threads or torch.get_num_threads()) as workers:
+        for cost, scored in workers.map(partial(_cost, model, memory), _batches(windows)):
+            bits += cost
             count += scored
             if on_bytes is not None:
                 on_bytes(scored)
@@ -99,8 +102,9 @@ def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
         yield batch
 
 
-def _cost(model: MultiScaleTransformer, batch: list[_Window], memory: CorpusMemory | None) -> float:
-    """Bits of the scored bytes. Rows are padded at their end, which no causal prediction can see."""
+@torch.inference_mode()
+def _cost(model: MultiScaleTransformer, memory: CorpusMemory | None, batch: list[_Window]) -> tuple[float, int]:
+    """Bits of the scored bytes, and how many these are. Rows are padded at their end, which no causal prediction can see."""
     longest = max(map(len, batch))
     ids_BT = torch.full((len(batch), longest), BOS)
     counts_BT = torch.zeros((len(batch), longest - 1), dtype=torch.bool)
@@ -108,9 +112,9 @@ def _cost(model: MultiScaleTransformer, batch: list[_Window], memory: CorpusMemo
         length = len(window)
         ids_BT[row, :length] = torch.tensor(window.ids())
         counts_BT[row, length - 1 - window.scored : length - 1] = True
-    recall = None if memory is None else memory.recall([window.to_read() for window in batch])
+    recall = None if memory is None else memory.recall([window.to_read() for window in batch], threads=1)
     states_BTE, _ = model.states(ids_BT[:, :-1], recall=recall)
     known = None if recall is None else recall[counts_BT]
     logits_NV = model.head(states_BTE[counts_BT], known)  # only where a byte is scored: half of most windows
     nats_N = F.cross_entropy(logits_NV, ids_BT[:, 1:][counts_BT], reduction="none")
-    return float(nats_N.double().sum()) / math.log(2)
+    return float(nats_N.double().sum()) / math.log(2), len(nats_N)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,32 +67,38 @@ class CorpusMemory:
         self.shards, self.threads = list(shards), threads
         self.rows: Rows = rows_of(self.shards, removed, with_documents=leave_out)
         self._documents = sum(map(len, self.shards)) if leave_out else 0
-        self._workers: list[tuple[Chains, Reader, Scratch]] = []
+        self._idle: list[tuple[Chains, Reader, Scratch]] = []  # what a look-up needs of its own, when nobody looks up with it
 
-    def recall(self, windows: Sequence[Window]) -> Recall:
-        """What the memories say after each id of each window, padded at the end to the longest."""
+    def recall(self, windows: Sequence[Window], *, threads: int | None = None) -> Recall:
+        """What the memories say after each id of each window, padded at the end to the longest.
+
+        Several threads may call this at once, and then had better look up on one thread each.
+        """
         from multiscale_transformer.model.recall import nothing
 
         longest = max(len(window.ids) for window in windows)
         recall = nothing(len(windows), longest)
-        threads = min(self.threads, len(windows))
-        self._make_workers(threads, HISTORY + 2 * longest + 8)
+        threads = min(threads or self.threads, len(windows))
         if threads == 1:
-            self._read(windows, recall, 0, 1)
+            self._read(windows, recall, iter(range(len(windows))))
         else:
+            rows = iter(range(len(windows)))  # shared: whoever is ready takes the next one (`next` is atomic)
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(lambda worker: self._read(windows, recall, worker, threads), range(threads)))
+                for worker in [pool.submit(self._read, windows, recall, rows) for _ in range(threads)]:
+                    worker.result()
         return recall
 
-    def _make_workers(self, count: int, capacity: int) -> None:
-        if self._workers and len(self._workers[0][0].text_T) < capacity:
-            self._workers.clear()
-        while len(self._workers) < count:
-            self._workers.append((new_chains(capacity), new_reader(len(self.shards)), new_scratch()))
+    def _tools(self, capacity: int) -> tuple[Chains, Reader, Scratch]:
+        """Chains for texts of `capacity` bytes, a reader and scratch, which nobody else uses until they are idle again."""
+        try:
+            tools = self._idle.pop()
+        except IndexError:
+            return new_chains(capacity), new_reader(len(self.shards)), new_scratch()
+        return tools if len(tools[0].text_T) >= capacity else (new_chains(capacity), *tools[1:])
 
-    def _read(self, windows: Sequence[Window], recall: Recall, worker: int, stride: int) -> None:
-        chains, reader, scratch = self._workers[worker]
-        for row in range(worker, len(windows), stride):
+    def _read(self, windows: Sequence[Window], recall: Recall, rows: Iterator[int]) -> None:
+        tools = chains, reader, scratch = self._tools(HISTORY + 2 * recall.symbols_BTM.shape[1] + 8)
+        for row in rows:
             window = windows[row]
             if window.silent:
                 continue
@@ -113,6 +119,7 @@ class CorpusMemory:
                 self._documents,
                 *(part[row, :length].numpy() for part in out),
             )
+        self._idle.append(tools)
 
 
 def warm_up() -> None:

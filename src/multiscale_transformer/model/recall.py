@@ -47,10 +47,10 @@ class RecallReader(Protocol):
         """The recall (1, T) after T further ids."""
 
 
-def joined(pieces: Sequence[Recall]) -> Recall:
-    """Recalls of neighbouring positions as one."""
+def joined(pieces: Sequence[Recall], dim: int = 1) -> Recall:
+    """Recalls of neighbouring positions as one, or of neighbouring rows (dimension 0)."""
     parts = ((p.symbols_BTM, p.states_BTMJ, p.depths_BT2) for p in pieces)
-    return Recall(*(torch.cat(part, 1) for part in zip(*parts, strict=True)))
+    return Recall(*(torch.cat(part, dim) for part in zip(*parts, strict=True)))
 
 
 def nothing(rows: int, positions: int) -> Recall:

@@ -29,7 +29,6 @@ from multiscale_transformer.model.folder import TRAINING_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.recall import Recall
 from multiscale_transformer.training.machine import available_memory, compute_dtype, default_threads
-from multiscale_transformer.training.memory_plan import MemoryPlan
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Callback, Trainer
 from multiscale_transformer.zoo.formats import format_name
@@ -59,27 +58,18 @@ class Distiller(Trainer):
     temperature: float
     alpha: float
 
-    def _backward(self, ids_BT: Tensor, plan: MemoryPlan, recall: Recall | None = None) -> float:
-        rows, total = ids_BT.shape[0], 0.0
-        self.model.recompute = plan.checkpoint
-        for first in range(0, rows, plan.rows):
-            part_BT = ids_BT[first : first + plan.rows]
-            known = None if recall is None else recall[first : first + plan.rows]
-            share = part_BT.shape[0] / rows
-            with torch.no_grad():
-                theirs_BTV = self.teacher(part_BT[:, :-1], recall=known) / self.temperature
-            ours_BTV = self.model(part_BT[:, :-1])
-            hard = F.cross_entropy(ours_BTV.flatten(0, 1), part_BT[:, 1:].flatten())
-            soft = F.kl_div(
-                (ours_BTV / self.temperature).log_softmax(-1).flatten(0, 1),
-                theirs_BTV.log_softmax(-1).flatten(0, 1),
-                reduction="batchmean",
-                log_target=True,
-            )
-            loss = self.alpha * self.temperature**2 * soft + (1 - self.alpha) * hard
-            total += hard.item() * share
-            torch.autograd.backward(loss * share)
-        return total
+    def _loss(self, ids_BT: Tensor, recall: Recall | None) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            theirs_BTV = self.teacher(ids_BT[:, :-1], recall=recall) / self.temperature
+        ours_BTV = self.model(ids_BT[:, :-1])
+        hard = F.cross_entropy(ours_BTV.flatten(0, 1), ids_BT[:, 1:].flatten())
+        soft = F.kl_div(
+            (ours_BTV / self.temperature).log_softmax(-1).flatten(0, 1),
+            theirs_BTV.log_softmax(-1).flatten(0, 1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        return self.alpha * self.temperature**2 * soft + (1 - self.alpha) * hard, hard
 
 
 class DistillationTrainer:
@@ -126,7 +116,7 @@ class DistillationTrainer:
         teacher.compute_dtype = student.compute_dtype = compute_dtype(threads)
         corpus = text_data if isinstance(text_data, Corpus) else load_corpus(_paths(text_data))
         with tempfile.TemporaryDirectory() as temporary:
-            memory = _memory(teacher.config, corpus, Path(temporary) / "index", threads)
+            memory = _memory(teacher.config, corpus, Path(temporary) / "index")
             settings = _settings(student.config, corpus, max_time / 60, seed, threads, fresh=self.student_config is not None)
             trainer = Distiller(student, student.config, corpus.train, settings, available_memory(), memory=memory)
             trainer.teacher, trainer.temperature, trainer.alpha = teacher, self.temperature, self.alpha
@@ -159,10 +149,10 @@ def _paths(text_data: str | Path | Sequence[str | Path]) -> list[str]:
     return [str(path) for path in given]
 
 
-def _memory(config: ModelConfig, corpus: Corpus, folder: Path, threads: int) -> CorpusMemory | None:
+def _memory(config: ModelConfig, corpus: Corpus, folder: Path) -> CorpusMemory | None:
     if not config.memory:
         return None
-    return CorpusMemory(build_index(folder, corpus.train, corpus.sources).shards, leave_out=True, threads=threads)
+    return CorpusMemory(build_index(folder, corpus.train, corpus.sources).shards, leave_out=True)
 
 
 def _settings(config: ModelConfig, corpus: Corpus, minutes: float, seed: int, threads: int, *, fresh: bool) -> TrainSettings:

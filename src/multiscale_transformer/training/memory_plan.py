@@ -8,14 +8,16 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig
 
 FASTEST_BYTES = 8192  # more rows at once gain no speed and leave the caches
+PIECES = 4  # micro-batches that workers share: a worker that is held up leaves some of its own to the others
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Rows of a micro-batch, and whether blocks recompute their activations in the backward pass."""
+    """Rows of a micro-batch, whether blocks recompute their activations in the backward pass, and how many are done at once."""
 
     rows: int
     checkpoint: bool
+    workers: int = 1
 
 
 def activation_bytes(config: ModelConfig, window: int, dtype_bytes: int, *, checkpoint: bool = False) -> float:
@@ -37,14 +39,21 @@ def activation_bytes(config: ModelConfig, window: int, dtype_bytes: int, *, chec
     return (kept + (largest if checkpoint else 0) + 6 * window * d) * dtype_bytes + head
 
 
-def plan_memory(config: ModelConfig, window: int, rows: int, dtype_bytes: int, available: int) -> MemoryPlan:
+def plan_memory(config: ModelConfig, window: int, rows: int, dtype_bytes: int, available: int, workers: int = 1) -> MemoryPlan:
     """Choose the largest micro-batch of at most `rows` rows that fits in `available` bytes beside the weights.
 
+    With several `workers` the batch is cut into PIECES, or one for each of them if they are more; when RAM is short for the
+    activations and gradients of all of them, one worker does everything.
     Raises AxlError when weights, gradients and optimizer state leave no room for a single row.
     """
     beside = _beside_activations(config, dtype_bytes)
     room = available - beside
     most = max(1, min(rows, FASTEST_BYTES // window))
+    if workers > 1:
+        share = min(most, max(1, rows // max(PIECES, workers)))
+        each = activation_bytes(config, window, dtype_bytes) * share + 4 * config.parameters()
+        if workers * each <= room:
+            return MemoryPlan(share, False, workers)
     for checkpoint in (False, True):
         fit = int(room // activation_bytes(config, window, dtype_bytes, checkpoint=checkpoint))
         if fit >= 1:

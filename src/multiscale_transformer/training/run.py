@@ -144,13 +144,13 @@ def _memory(request: RunRequest, corpus: Corpus, resume: bool) -> tuple[CorpusMe
     """The corpus memory of a run, built from its training files into the checkpoint, and the seconds that took."""
     if not request.config.memory:
         return None, 0.0
-    folder, threads = request.out / MEMORY_FOLDER, request.settings.threads
+    folder = request.out / MEMORY_FOLDER
     warm_up()
     begin = time.perf_counter()
     if not resume or not folder.exists():
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before its first resume point
         build_index(folder, corpus.train, corpus.sources)
-    return CorpusMemory(load_index(folder).shards, leave_out=True, threads=threads), time.perf_counter() - begin
+    return CorpusMemory(load_index(folder).shards, leave_out=True), time.perf_counter() - begin
 
 
 def _new_trainer(request: RunRequest, corpus: Corpus, memory: CorpusMemory | None) -> Trainer:
@@ -189,7 +189,7 @@ class _Recorder:
     """Logs once a second, and the held-out cost of a fixed sample at a few points of the run."""
 
     def __init__(self, logger: TrainLogger, trainer: Trainer, held_out: Documents, memory: CorpusMemory | None) -> None:
-        self._memory = memory
+        self._memory, self._threads = memory, trainer.settings.threads
         self._logger, self._model, self._base_lr = logger, trainer.model, trainer.base_lr
         chosen = range(0, len(held_out), max(1, len(held_out) // PROBE_FILES))[:PROBE_FILES]
         self._sample = [(held_out.names[index], held_out[index][: PROBE_BYTES // PROBE_FILES]) for index in chosen]
@@ -208,7 +208,9 @@ class _Recorder:
         }
         if due or progress.fraction - self._probed >= 1 / PROBES:
             self._model.eval()
-            values["held_out_bpb"] = score_documents(self._model, self._sample, memory=self._memory).bits_per_byte
+            values["held_out_bpb"] = score_documents(
+                self._model, self._sample, memory=self._memory, threads=self._threads
+            ).bits_per_byte
             self._model.train()
             self._probed = progress.fraction
         self._logger.log(progress.step, **values)

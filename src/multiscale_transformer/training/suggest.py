@@ -14,12 +14,15 @@ import time
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig, Recipe, RecipeTraining
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.parallel import Workers
 from multiscale_transformer.training.machine import available_memory, compute_dtype
+from multiscale_transformer.training.memory_plan import PIECES
 from multiscale_transformer.training.model_builder import training_memory
 from multiscale_transformer.training.settings import FIRST_WINDOW
 
@@ -99,24 +102,26 @@ def suggest_size(minutes: float, threads: int, *, memory: bool = True) -> Recipe
 
 def training_rate(threads: int) -> float:
     """FLOP/s of forward and backward passes of a small model on this machine, the median of about two seconds."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        config = shape(128, 3)
-        model = MultiScaleTransformer(config).train()
-        model.compute_dtype = compute_dtype(threads)
-        ids_BT = torch.randint(0, 256, (4096 // FIRST_WINDOW, FIRST_WINDOW + 1))
-        flops = config.flops_per_byte(FIRST_WINDOW, training=True) * ids_BT[:, 1:].numel()
-        seconds: list[float] = []
-        end = time.perf_counter() + MEASURED_SECONDS
+    config = shape(128, 3)
+    model = MultiScaleTransformer(config).train()
+    model.compute_dtype = compute_dtype(threads)
+    parameters = list(model.parameters())
+    pieces = torch.randint(0, 256, (4096 // FIRST_WINDOW, FIRST_WINDOW + 1)).chunk(max(PIECES, threads) if threads > 1 else 1)
+    flops = config.flops_per_byte(FIRST_WINDOW, training=True) * 4096
+
+    def work(ids_BT: Tensor) -> None:
+        logits = model(ids_BT[:, :-1]).flatten(0, 1)
+        torch.autograd.grad(F.cross_entropy(logits, ids_BT[:, 1:].flatten()), parameters, allow_unused=True)
+
+    seconds: list[float] = []
+    end = time.perf_counter() + MEASURED_SECONDS
+    with Workers(threads) as workers:
         while time.perf_counter() < end or len(seconds) < 3:
             start = time.perf_counter()
-            logits = model(ids_BT[:, :-1]).flatten(0, 1)
-            torch.autograd.backward(F.cross_entropy(logits, ids_BT[:, 1:].flatten()))
+            for _ in workers.map(work, pieces):
+                pass
             seconds.append(time.perf_counter() - start)
-        return flops / sorted(seconds)[len(seconds) // 2]
-    finally:
-        torch.set_num_threads(before)
+    return flops / sorted(seconds)[len(seconds) // 2]
 
 
 def size_name(config: ModelConfig) -> str:

@@ -1,7 +1,8 @@
 """The time-boxed loop: batch, loss, step, until the minutes are over.
 
-What else happens while training (progress bar, metrics file, held-out probes, resume points) are callbacks that are handed the
-`Progress` after each step; the loop knows none of them. All of it happens inside the time box.
+Several threads share a step by whole micro-batches (`model.parallel`), and look up for the next one while they wait for each
+other. What else happens while training (progress bar, metrics file, held-out probes, resume points) are callbacks that are
+handed the `Progress` after each step; the loop knows none of them. All of it happens inside the time box.
 """
 
 # Shape suffixes: B rows, T bytes of a window.
@@ -13,12 +14,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from multiscale_transformer.data.documents import Documents
@@ -28,7 +31,8 @@ from multiscale_transformer.memory.context import HISTORY
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.model.recall import Recall
+from multiscale_transformer.model.parallel import Workers
+from multiscale_transformer.model.recall import Recall, joined
 from multiscale_transformer.training.grow import depth_at, grow
 from multiscale_transformer.training.memory_plan import MemoryPlan, plan_memory
 from multiscale_transformer.training.optimizers import LEARNING_RATES, OptimizerSet, build_optimizer
@@ -36,6 +40,9 @@ from multiscale_transformer.training.schedule import rate_multiplier, window_at
 from multiscale_transformer.training.settings import TrainSettings
 
 SMOOTHING_SECONDS = 3.0  # time constant of the training loss that is shown
+LOOKUP_ROWS = 2  # windows of a piece of looking up: short, to fill the time until the last micro-batch is done
+
+Gradients = tuple[Tensor | None, ...]
 
 
 @dataclass
@@ -55,6 +62,16 @@ class Progress:
 
 
 Callback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The windows of a step, and what the memories say in them as soon as somebody has looked it up."""
+
+    window: int
+    index: int
+    ids_BT: Tensor
+    lookups: list[Future[tuple[Recall, float]]]
 
 
 class Trainer:
@@ -79,6 +96,9 @@ class Trainer:
         self._documents, self._available = documents, available_memory
         self._streams: dict[int, WindowStream] = {}
         self._last_read = 0
+        # What is dropped must be a function of seed and step, and all threads draw from one generator.
+        self._workers = Workers(1 if target.dropout else settings.threads)
+        self._next: _Batch | None = None
         self.optimizer = self._new_optimizer()
         for _, window in settings.stages:  # too small a corpus or memory for any stage must fail now, not minutes later
             self._plan(target, self._stream(window))
@@ -89,7 +109,10 @@ class Trainer:
         return self.settings.learning_rate or LEARNING_RATES[self.settings.optimizer]
 
     def _new_optimizer(self) -> OptimizerSet:
-        return build_optimizer(self.model, self.settings.optimizer, self.settings.learning_rate, self.model.compute_dtype)
+        settings = self.settings
+        return build_optimizer(
+            self.model, settings.optimizer, settings.learning_rate, self.model.compute_dtype, self._workers.map
+        )
 
     def _stream(self, window: int) -> WindowStream:
         if window not in self._streams:
@@ -99,7 +122,8 @@ class Trainer:
         return self._streams[window]
 
     def _plan(self, config: ModelConfig, stream: WindowStream) -> MemoryPlan:
-        return plan_memory(config, stream.window, stream.batch, self.model.compute_dtype.itemsize, self._available)
+        dtype_bytes = self.model.compute_dtype.itemsize
+        return plan_memory(config, stream.window, stream.batch, dtype_bytes, self._available, self._workers.count)
 
     def run(self, callbacks: Sequence[Callback] = ()) -> None:
         """Train until the time box is full. Raises AxlError when the loss stops being a number.
@@ -109,45 +133,70 @@ class Trainer:
         limit = self.settings.minutes * 60
         begin = time.perf_counter() - self.progress.seconds
         self.model.train()
-        while self.progress.fraction < 1.0:
-            with _uninterrupted():
-                before = time.perf_counter()
-                self.step()
-                self.progress.seconds = time.perf_counter() - begin
-                self.progress.fraction = self.progress.seconds / limit
-                self._smooth_speed(time.perf_counter() - before)
-            for callback in callbacks:
-                callback(self.progress)
+        with self.at_work():
+            while self.progress.fraction < 1.0:
+                with _uninterrupted():
+                    before = time.perf_counter()
+                    self.step()
+                    self.progress.seconds = time.perf_counter() - begin
+                    self.progress.fraction = self.progress.seconds / limit
+                    self._smooth_speed(time.perf_counter() - before)
+                for callback in callbacks:
+                    callback(self.progress)
         self._grow()  # few, long steps may have left out the last additions
         self.model.eval()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """The threads of `settings` for the steps in the block; a step outside of one is done by the calling thread."""
+        try:
+            with self._workers:
+                yield
+        finally:
+            self._next = None
 
     def step(self) -> None:
         """One batch and one update; the elapsed fraction decides window, depth and learning rate."""
         progress, settings = self.progress, self.settings
         self._grow()
-        window = window_at(progress.fraction, settings.stages)
-        index = progress.steps_at_window.get(window, 0)
-        stream = self._stream(window)
-        ids_BT = torch.from_numpy(stream.batch_at(index))
+        batch = self._batch()
         if self.model.config.dropout:  # what is dropped is a function of seed and step, as the data are
             torch.manual_seed((settings.seed * 1_000_003 + progress.step) % 2**64)
-        recall = None if self._memory is None else self._recall(self._memory, ids_BT, stream, index)
-        loss = self._backward(ids_BT, self._plan(self.model.config, stream), recall)
+        recall = self._looked_up(batch)
+        loss = self._backward(batch.ids_BT, self._plan(self.model.config, self._stream(batch.window)), recall)
         if not math.isfinite(loss):
             raise AxlError(f"the loss is no longer a number at step {progress.step}: lower --lr or choose another --optimizer")
         progress.multiplier = rate_multiplier(progress.fraction)
         self.optimizer.step(progress.multiplier)
-        progress.steps_at_window[window] = index + 1
+        progress.steps_at_window[batch.window] = batch.index + 1
         progress.step += 1
-        read = ids_BT.shape[0] * window
+        read = batch.ids_BT.shape[0] * batch.window
         progress.bytes += read
-        progress.flops += read * self.model.config.flops_per_byte(window, training=True)
+        progress.flops += read * self.model.config.flops_per_byte(batch.window, training=True)
         self._smooth_loss(loss / math.log(2))
         self._last_read = read
 
-    def _recall(self, memory: CorpusMemory, ids_BT: Tensor, stream: WindowStream, index: int) -> Recall:
-        """What the memories say in the windows of a step, in some of them nothing: the net must also stand alone."""
-        before = time.perf_counter()
+    def _batch(self) -> _Batch:
+        """The batch of this step: the one that is being looked up already, unless the schedule has gone over to another."""
+        window = window_at(self.progress.fraction, self.settings.stages)
+        index = self.progress.steps_at_window.get(window, 0)
+        ready, self._next = self._next, None
+        return ready if ready and (ready.window, ready.index) == (window, index) else self._prepared(window, index)
+
+    def _prepared(self, window: int, index: int) -> _Batch:
+        """The batch `index` of a window length, whose looking up begins now."""
+        stream = self._stream(window)
+        ids_BT = torch.from_numpy(stream.batch_at(index))
+        if self._memory is None:
+            return _Batch(window, index, ids_BT, [])
+        windows = self._windows(ids_BT, stream, index)
+        rows = LOOKUP_ROWS if self._workers.count > 1 else len(windows)
+        pieces = (windows[first : first + rows] for first in range(0, len(windows), rows))
+        look_up = partial(_look_up, self._memory)
+        return _Batch(window, index, ids_BT, [self._workers.submit(look_up, piece) for piece in pieces])
+
+    def _windows(self, ids_BT: Tensor, stream: WindowStream, index: int) -> list[Window]:
+        """What to look up for a step: in some windows nothing, since the net must also stand alone."""
         rng = np.random.default_rng((self.settings.seed % 2**64, 2, stream.window, index))
         alone_B = rng.random(len(ids_BT)) < self.settings.memory_dropout
         windows = []
@@ -156,28 +205,50 @@ class Trainer:
             begin = int(self._documents.offsets[document])
             history = self._documents.data[max(begin, begin + offset - HISTORY) : begin + offset]
             windows.append(Window(ids, history, offset <= HISTORY, document, silent=alone))
-        recall = memory.recall(windows)
-        self.progress.lookup_seconds += time.perf_counter() - before
-        return recall
+        return windows
+
+    def _looked_up(self, batch: _Batch) -> Recall | None:
+        """What the memories say in the windows of a batch."""
+        found = [lookup.result() for lookup in batch.lookups]
+        self.progress.lookup_seconds += sum(seconds for _, seconds in found) / self._workers.count
+        return joined([recall for recall, _ in found], 0) if found else None
 
     def _backward(self, ids_BT: Tensor, plan: MemoryPlan, recall: Recall | None = None) -> float:
-        """Accumulate gradients over micro-batches; returns the mean loss in nats per byte (without the exit's)."""
-        rows = ids_BT.shape[0]
+        """Put the gradients of micro-batches, summed in their order, into `grad`; returns the mean loss in nats per byte."""
         self.model.recompute = plan.checkpoint
-        total = 0.0
-        for first in range(0, rows, plan.rows):
-            part_BT = ids_BT[first : first + plan.rows]
-            known = None if recall is None else recall[first : first + plan.rows]
-            share = part_BT.shape[0] / rows
-            fused_BTE, exit_BTE = self.model.states(part_BT[:, :-1], recall=known)
-            targets = part_BT[:, 1:].flatten()
-            loss = F.cross_entropy(self.model.head(fused_BTE, known).flatten(0, 1), targets)
-            total += loss.item() * share
-            if self.settings.exit_weight and self.model.gate is not None:
-                exit_loss = F.cross_entropy(self.model.head(exit_BTE).flatten(0, 1), targets)
-                loss = loss + self.settings.exit_weight * exit_loss
-            torch.autograd.backward(loss * share)
-        return total
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        pieces = [slice(first, first + plan.rows) for first in range(0, len(ids_BT), plan.rows)]
+        work = partial(self._gradients, ids_BT, recall, parameters)
+        if plan.workers == 1:
+            with self._workers.alone():
+                return sum(_added(parameters, *work(piece)) for piece in pieces)
+        futures = [self._workers.submit(work, piece) for piece in pieces]
+        self._look_ahead()
+        return sum(_added(parameters, *future.result()) for future in futures)
+
+    def _look_ahead(self) -> None:
+        """Let workers that wait for the end of this step look up for the next one."""
+        if self._memory is not None and self._workers.count > 1:
+            window = window_at(self.progress.fraction, self.settings.stages)
+            self._next = self._prepared(window, self.progress.steps_at_window.get(window, 0) + 1)
+
+    def _gradients(
+        self, ids_BT: Tensor, recall: Recall | None, parameters: list[nn.Parameter], rows: slice
+    ) -> tuple[float, Gradients]:
+        """The share of some rows of a batch in its loss (in nats per byte, without the exit's) and in its gradients."""
+        part_BT = ids_BT[rows]
+        share = len(part_BT) / len(ids_BT)
+        loss, shown = self._loss(part_BT, None if recall is None else recall[rows])
+        return shown.item() * share, torch.autograd.grad(loss * share, parameters, allow_unused=True)
+
+    def _loss(self, ids_BT: Tensor, recall: Recall | None) -> tuple[Tensor, Tensor]:
+        """The mean loss of windows, as it is learned from and as it is shown."""
+        fused_BTE, exit_BTE = self.model.states(ids_BT[:, :-1], recall=recall)
+        targets = ids_BT[:, 1:].flatten()
+        loss = F.cross_entropy(self.model.head(fused_BTE, recall).flatten(0, 1), targets)
+        if not self.settings.exit_weight or self.model.gate is None:
+            return loss, loss
+        return loss + self.settings.exit_weight * F.cross_entropy(self.model.head(exit_BTE).flatten(0, 1), targets), loss
 
     def _grow(self) -> None:
         layers = depth_at(self.progress.fraction, self._target) if self.settings.grow else self._target.layers
@@ -199,6 +270,20 @@ class Trainer:
         rate, old = self._last_read / seconds, self.progress.bytes_per_second
         keep = math.exp(-seconds / SMOOTHING_SECONDS)
         self.progress.bytes_per_second = keep * old + (1 - keep) * rate if old else rate
+
+
+def _added(parameters: list[nn.Parameter], loss: float, gradients: Gradients) -> float:
+    """Add the gradients of a micro-batch to those of the ones before it; returns its part of the loss."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+    return loss
+
+
+def _look_up(memory: CorpusMemory, windows: list[Window]) -> tuple[Recall, float]:
+    """What the memories say, and the seconds that took."""
+    begin = time.perf_counter()
+    return memory.recall(windows), time.perf_counter() - begin
 
 
 @contextmanager

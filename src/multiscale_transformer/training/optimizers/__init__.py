@@ -15,7 +15,7 @@ from multiscale_transformer.errors import AxlError, unknown_name
 from multiscale_transformer.model.layers import Linear
 from multiscale_transformer.training.optimizers.galore import GaLore
 from multiscale_transformer.training.optimizers.lion import Lion
-from multiscale_transformer.training.optimizers.muon import Muon
+from multiscale_transformer.training.optimizers.muon import Map, Muon
 
 __all__ = ["LEARNING_RATES", "GaLore", "Lion", "Muon", "OptimizerSet", "build_optimizer"]
 
@@ -72,8 +72,12 @@ class OptimizerSet:
         return sum(tensor.numel() * tensor.element_size() for tensor in self.state_tensors().values())
 
 
-def build_optimizer(model: nn.Module, name: str, lr: float | None = None, dtype: torch.dtype = torch.float32) -> OptimizerSet:
+def build_optimizer(
+    model: nn.Module, name: str, lr: float | None = None, dtype: torch.dtype = torch.float32, run: Map = map
+) -> OptimizerSet:
     """The optimizer `name` for `model`; `lr` replaces its default, `dtype` is the one matrices are computed in.
+
+    `run` does what an optimizer can do in pieces (the `map` of workers).
 
     Raises AxlError for an unknown name or a learning rate that is not positive.
     """
@@ -81,7 +85,7 @@ def build_optimizer(model: nn.Module, name: str, lr: float | None = None, dtype:
         raise unknown_name("optimizer", name, _BUILDERS)
     if lr is not None and not 0 < lr < float("inf"):
         raise AxlError(f"the learning rate must be positive, got {lr}; leave it out for {name}'s default")
-    return OptimizerSet(model, _BUILDERS[name](model, LEARNING_RATES[name] if lr is None else lr, dtype))
+    return OptimizerSet(model, _BUILDERS[name](model, LEARNING_RATES[name] if lr is None else lr, dtype, run))
 
 
 def _adamw(parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
@@ -94,20 +98,20 @@ def _split(model: nn.Module) -> tuple[dict[Tensor, int], list[nn.Parameter]]:
     return matrices, [p for p in model.parameters() if p not in matrices]
 
 
-def _build_muon(model: nn.Module, lr: float, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+def _build_muon(model: nn.Module, lr: float, dtype: torch.dtype, run: Map) -> list[torch.optim.Optimizer]:
     matrices, rest = _split(model)
-    return [Muon(list(matrices), list(matrices.values()), lr, 0.95, dtype), _adamw(rest, BESIDE_LR)]
+    return [Muon(list(matrices), list(matrices.values()), lr, 0.95, dtype, run), _adamw(rest, BESIDE_LR)]
 
 
-def _build_galore(model: nn.Module, lr: float, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+def _build_galore(model: nn.Module, lr: float, _: torch.dtype, __: Map) -> list[torch.optim.Optimizer]:
     matrices, rest = _split(model)
     return [GaLore(list(matrices), lr), _adamw(rest, BESIDE_LR)]
 
 
-_BUILDERS: dict[str, Callable[[nn.Module, float, torch.dtype], list[torch.optim.Optimizer]]] = {
-    "adamw": lambda model, lr, _: [_adamw(list(model.parameters()), lr)],
+_BUILDERS: dict[str, Callable[[nn.Module, float, torch.dtype, Map], list[torch.optim.Optimizer]]] = {
+    "adamw": lambda model, lr, _, __: [_adamw(list(model.parameters()), lr)],
     "galore": _build_galore,
-    "lion": lambda model, lr, _: [Lion(model.parameters(), lr)],
+    "lion": lambda model, lr, _, __: [Lion(model.parameters(), lr)],
     "muon": _build_muon,
-    "sgd": lambda model, lr, _: [torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, nesterov=True)],
+    "sgd": lambda model, lr, _, __: [torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, nesterov=True)],
 }

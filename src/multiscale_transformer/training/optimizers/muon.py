@@ -10,12 +10,16 @@ orthogonalised separately.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+Map = Callable[[Callable[[Any], None], Sequence[Any]], Iterator[None]]
+
+STACK = 6  # matrices that are iterated at once: enough for the products, few enough to be shared among workers
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # the quintic of the reference implementation
 ITERATIONS = 5
 
@@ -34,13 +38,21 @@ class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised; the step of a matrix is scaled by sqrt(max(1, rows / columns)).
 
     `parts[i]` says how many maps are stacked in the rows of `params[i]`. The iteration runs in `dtype` (bf16 where the CPU
-    computes it natively).
+    computes it natively); stacks of matrices go through `run`, which may be the `map` of several workers.
     """
 
-    def __init__(self, params: Sequence[Tensor], parts: Sequence[int], lr: float, momentum: float, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        params: Sequence[Tensor],
+        parts: Sequence[int],
+        lr: float,
+        momentum: float,
+        dtype: torch.dtype,
+        run: Map = map,
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
         self._parts = dict(zip(params, parts, strict=True))
-        self._dtype = dtype
+        self._dtype, self._run = dtype, run
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -55,12 +67,18 @@ class Muon(torch.optim.Optimizer):
                 maps = zip(weight.chunk(self._parts[weight]), update.chunk(self._parts[weight]), strict=True)
                 for pair in maps:
                     by_shape[pair[0].shape].append(pair)
-            for (rows, columns), pairs in by_shape.items():
-                updates = torch.stack([update.to(self._dtype) for _, update in pairs])
-                tall = rows > columns
-                steps = orthogonalise(updates.mT).mT if tall else orthogonalise(updates)
-                for (matrix, _), step in zip(pairs, steps, strict=True):
-                    matrix.add_(step, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+            stacks = [pairs[at : at + STACK] for pairs in by_shape.values() for at in range(0, len(pairs), STACK)]
+            for _ in self._run(partial(self._update, group["lr"]), stacks):
+                pass
+
+    @torch.no_grad()
+    def _update(self, lr: float, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        """Take the step of (matrix, update) pairs of one shape."""
+        rows, columns = pairs[0][0].shape
+        updates = torch.stack([update.to(self._dtype) for _, update in pairs])
+        steps = orthogonalise(updates.mT).mT if rows > columns else orthogonalise(updates)
+        for (matrix, _), step in zip(pairs, steps, strict=True):
+            matrix.add_(step, alpha=-lr * max(1.0, rows / columns) ** 0.5)
 
     def _momentum(self, weight: Tensor, decay: float) -> Tensor:
         state: dict[str, Any] = self.state[weight]
