@@ -123,11 +123,17 @@ def test_a_later_byte_changes_nothing_before_it(pair: tuple[MultiScaleTransforme
     assert not np.array_equal(before[100], after[100])
 
 
-def test_threads_share_the_work_and_give_the_same_bits(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("multiscale_transformer.inference.engine.WORTH_SHARING", 0)
-    one, two = load_engine(plain, threads=1), load_engine(plain, threads=2)
-    np.testing.assert_array_equal(logits_in(one, TEXT, [9, 1]), logits_in(two, TEXT, [9, 1]))
-    two.close()
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_threads_share_the_work_and_give_the_same_bits(
+    pair: tuple[MultiScaleTransformer, Path], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multiscale_transformer.inference.engine.MIN_PARALLEL_MACS", 0)
+    one, several = load_engine(pair[1], threads=1), load_engine(pair[1], threads=threads)
+    for shared in (True, False):
+        monkeypatch.setattr(several._choice, "threads", lambda rows, shared=shared: threads if shared else 1)
+        np.testing.assert_array_equal(logits_in(one, TEXT, [9, 1]), logits_in(several, TEXT, [9, 1]))
+    several.close()
+    np.testing.assert_array_equal(logits_in(one, TEXT, [9, 1]), logits_in(several, TEXT, [9, 1]), "after close, alone")
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -159,3 +159,19 @@ def growth(content: dict[str, Any]) -> str:
         cells = f"{row['index_seconds']:,.1f} | {each / first:.2f} | {disk:.2f} | {row['batch_microseconds']:.1f} |"
         lines.append(f"| {row['corpus_bytes'] / 1e6:,.0f} | {cells}")
     return "\n".join(lines) + "\n"
+
+
+def busy(content: dict[str, Any]) -> str:
+    """What is left beside busy programs."""
+    figures, core = content["busy"], content["one_core"]
+    lines = [
+        "| beside other work, over the quiet machine | one busy program | one on each core |",
+        "|---|---:|---:|",
+        f"| training, bytes a second | {figures['training_one']:.2f} | {figures['training_each']:.2f} |",
+        f"| evaluation, time | {1 / figures['evaluation_one']:.2f} × | {1 / figures['evaluation_each']:.2f} × |",
+        "",
+        f"On one free core, {content['threads']} threads take {core['prefill']:.2f} times as long as one to read a prompt, and "
+        f"{core['decoding']:.2f} times as long to write. {content['threads']} threads on {content['cores']} cores; medians of "
+        f"{len(content['rounds']['training_one'])} rounds.",
+    ]
+    return "\n".join(lines) + "\n"

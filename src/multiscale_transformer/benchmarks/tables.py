@@ -28,6 +28,7 @@ _BY_KEY: dict[str, Callable[[dict[str, Any]], str]] = {
     "library": engine_tables.shipped,
     "exported": engine_tables.exported,
     "growth": engine_tables.growth,
+    "busy": engine_tables.busy,
 }
 
 

@@ -280,6 +280,24 @@ def bench_utilisation(
     )
 
 
+@app.command("busy")
+def bench_busy(
+    model: Checkpoint = shipped_model(),  # noqa: B008 (a path, made once)
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds; medians of their ratios count.")] = 5,
+    seconds: Annotated[float, typer.Option(metavar="S", min=1.0, help="Seconds of training in each measurement.")] = 12.0,
+    threads: Threads = None,
+    results: Results = Path("runs/bench-busy.json"),
+) -> None:
+    """Training, evaluation and decoding beside busy programs, over the same on the quiet machine."""
+    from multiscale_transformer.benchmarks.busy import measure_busy
+    from multiscale_transformer.training.machine import default_threads
+
+    with busy("taking turns"):
+        figures = measure_busy(threads or default_threads(), rounds, seconds, model)
+    files.write_json(results, figures)
+    out.print(json.dumps(figures, indent=1), markup=False)
+
+
 @app.command("tables")
 def bench_tables(
     documents: Annotated[

@@ -9,6 +9,8 @@ these three (`inference.batching`).
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +20,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.inference.barrier import new_barrier
 from multiscale_transformer.inference.engine_file import read_bits
 from multiscale_transformer.inference.linear import new_activations
 from multiscale_transformer.inference.loading import build_network, read_weights
 from multiscale_transformer.inference.network import WANTED, Batch, Network, Work, forward
 from multiscale_transformer.inference.pages import PagePool
+from multiscale_transformer.inference.thread_choice import ThreadChoice
 from multiscale_transformer.inference.tiles import ROWS
 from multiscale_transformer.memory.reader import Found
 from multiscale_transformer.model.config import ModelConfig
@@ -34,7 +39,7 @@ Logits = npt.NDArray[np.float32]
 MOST_ROWS = 64  # of a step
 FITS_CACHES = 4_000_000  # parameters up to which 8 bits a weight cost no time; beyond, the memory bus decides and 4 are faster
 CACHE_BYTES = 512 << 20
-WORTH_SHARING = 8_000_000  # products of a step from which on several threads are faster than one
+MIN_PARALLEL_MACS = 8_000_000  # products of a step below which several threads are never faster than one
 
 
 class Sequence:
@@ -94,7 +99,8 @@ class Engine:
         self.config, self.network, self.threads = config, network, threads
         self.pool = PagePool(config, cache_bytes)
         self._work = _new_work(config, network, threads)
-        self._helpers = ThreadPoolExecutor(threads - 1, "axl-engine") if threads > 1 else None
+        self._helpers = _started(threads - 1) if threads > 1 else None
+        self._choice = ThreadChoice(threads)
         self._products = config.decode_bytes(dtype_bytes=1.0)
         self._last: list[int] = []
 
@@ -128,9 +134,10 @@ class Engine:
         return [self._work.x_SRE[0, end - count : end] for end, count in zip(ends, self._last, strict=True)]
 
     def close(self) -> None:
-        """Stop the helping threads."""
+        """Stop the helping threads; what is read later is read by the calling thread alone."""
         if self._helpers is not None:
             self._helpers.shutdown()
+            self._helpers = None
 
     def _make_room(self, reads: Items[Read]) -> None:
         taken: list[tuple[Sequence, int]] = []
@@ -171,14 +178,34 @@ class Engine:
 
     def _forward(self, batch: Batch, logits_WV: Logits) -> None:
         arguments = (self.network, self.pool.arrays, batch, self._work, logits_WV)
-        if self._helpers is None or len(batch.rows_R3) * self._products < WORTH_SHARING:
+        rows = len(batch.rows_R3)
+        if self._helpers is None or rows * self._products < MIN_PARALLEL_MACS:
             forward(*arguments, 0, 1)
             return
+        threads, begin = self._choice.threads(rows), time.perf_counter()
         self._work.barrier[:] = 0
-        helpers = [self._helpers.submit(forward, *arguments, thread, self.threads) for thread in range(1, self.threads)]
-        forward(*arguments, 0, self.threads)
+        helpers = [self._helpers.submit(forward, *arguments, thread, threads) for thread in range(1, threads)]
+        forward(*arguments, 0, threads)
         for helper in helpers:
             helper.result()
+        self._choice.took(threads, rows, time.perf_counter() - begin)
+
+
+def _started(count: int) -> ThreadPoolExecutor:
+    """Helping threads, all of them running: one that fails to start in the middle of a step would be waited for for ever.
+
+    Raises AxlError when the system gives no more threads.
+    """
+    helpers, ready = ThreadPoolExecutor(count, "axl-engine"), threading.Barrier(count + 1)
+    try:
+        for _ in range(count):
+            helpers.submit(ready.wait)
+    except RuntimeError as error:
+        ready.abort()
+        helpers.shutdown()
+        raise AxlError(f"the system gives no {count + 1} threads ({error}); choose fewer with --threads") from error
+    ready.wait()
+    return helpers
 
 
 def load_engine(folder: Path, *, bits: int | None = None, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> Engine:
@@ -216,5 +243,5 @@ def _new_work(config: ModelConfig, network: Network, threads: int) -> Work:
         floats(threads, config.head_dim),
         new_activations(MOST_ROWS, inputs),
         floats(threads, 512),
-        np.zeros(2, np.int64),
+        new_barrier(),
     )

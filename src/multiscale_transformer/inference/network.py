@@ -17,10 +17,11 @@ import numpy.typing as npt
 from numba import njit
 
 from multiscale_transformer.inference.attention import attend, normalise_and_turn, store_row
+from multiscale_transformer.inference.barrier import meet
 from multiscale_transformer.inference.linear import Activations, Packed
 from multiscale_transformer.inference.recollection import FusionTables, fuse_memory
 from multiscale_transformer.inference.rows import feed_forward, linear, normalise, normalised
-from multiscale_transformer.inference.scalars import from_bf16, meet, to_bf16
+from multiscale_transformer.inference.scalars import from_bf16, to_bf16
 from multiscale_transformer.memory.compiling import borrowed, inner, loose
 
 Floats = npt.NDArray[np.float32]

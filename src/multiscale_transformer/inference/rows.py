@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from multiscale_transformer.inference.barrier import meet
 from multiscale_transformer.inference.linear import OUTPUTS, multiply, quantize_row
-from multiscale_transformer.inference.scalars import exp_nonpositive, meet
+from multiscale_transformer.inference.scalars import exp_nonpositive
 from multiscale_transformer.memory.compiling import inner, loose
 
 

@@ -1,4 +1,4 @@
-"""Small numerical parts that Numba lacks: bfloat16, an exponential that vectorises, and a barrier between threads."""
+"""Small numerical parts that Numba lacks: bfloat16, and an exponential that vectorises."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-_I32, _I64, _F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
+_I32, _F32 = ir.IntType(32), ir.FloatType()
 
 
 @intrinsic
@@ -59,45 +59,3 @@ def exp_nonpositive(x):
     p = p * r + np.float32(5.0000001201e-1)
     p = p * r * r + r + np.float32(1.0)
     return p * float_of(np.uint32(np.int32(n) + np.int32(127)) << np.uint32(23))
-
-
-@intrinsic
-def _add(typing: Any, state: Any, at: Any, value: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
-        return builder.atomic_rmw("add", pointer, args[2], "seq_cst")
-
-    return types.int64(state, types.int64, types.int64), codegen
-
-
-@intrinsic
-def _read(typing: Any, state: Any, at: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
-        return builder.load_atomic(pointer, "seq_cst", 8)
-
-    return types.int64(state, types.int64), codegen
-
-
-@intrinsic
-def _write(typing: Any, state: Any, at: Any, value: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
-        builder.store_atomic(args[2], pointer, "seq_cst", 8)
-        return context.get_dummy_value()
-
-    return types.void(state, types.int64, types.int64), codegen
-
-
-@njit(cache=True, nogil=True)
-def meet(state, threads):
-    """Wait until all `threads` have come here; `state` is two int64, both 0 at first and for them alone."""
-    if threads == 1:
-        return
-    turn = _read(state, 1)
-    if _add(state, 0, 1) == threads - 1:
-        _write(state, 0, 0)
-        _write(state, 1, turn + 1)
-    else:
-        while _read(state, 1) == turn:
-            pass
