@@ -211,12 +211,14 @@ _student = _Teaching
 
 
 def _train(trainer: Any, model: Path, data: list[str] | None, minutes: float, place: Path, threads: int | None) -> None:
-    from multiscale_transformer.benchmarks.held_out import read_training
-    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.benchmarks.held_out import run_selection, run_sources
+    from multiscale_transformer.cli.reading import read_corpus
+    from multiscale_transformer.data.selection import EVERYTHING
 
     if place.exists():
         raise AxlError(f"{place} already exists; choose another --out, or delete it")
-    corpus = read_corpus(list(data or read_training(model)["data"]["sources"]))
+    selection = EVERYTHING if data else run_selection(model)
+    corpus = read_corpus(data or run_sources(model), selection, without=[place])
     with console.bar() as bar:
         task = bar.add_task("distilling", total=60 * minutes)
         show = [lambda progress: bar.update(task, completed=progress.seconds)]

@@ -10,11 +10,12 @@ import typer
 
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import command, counted, fact, out, size
-from multiscale_transformer.cli.options import folder, paths
+from multiscale_transformer.cli.options import Exclude, Include, folder, paths
 from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
-    from multiscale_transformer.data.documents import Documents
+    from collections.abc import Iterable
+
     from multiscale_transformer.memory.index import Index
 
 KEEP = "Keep it up to date"
@@ -28,6 +29,8 @@ def index(
     place: Annotated[Path, typer.Option("--out", parser=folder, metavar="FOLDER", help="The folder of the index.")] = Path(
         "axl-index"
     ),
+    include: Include = None,
+    exclude: Exclude = None,
     update: Annotated[
         bool,
         typer.Option("--update", metavar="", rich_help_panel=KEEP, help="Add what is new in PATH and replace what changed."),
@@ -47,13 +50,17 @@ def index(
 ) -> None:
     """Index code, so that a model completes from it at once: no training.
 
-    Filters are those of axl train: binary, generated and undecodable files and near-copies are left out, and what .gitignore
-    names.
+    Filters are those of axl train: binary, generated and undecodable files are left out, and what .gitignore names. Of exact
+    copies one is indexed; near-copies are wanted.
 
         axl index my_repo/ --out my_index
         axl complete "def main(" --model checkpoints/mine --memory my_index
         axl index my_repo/ --out my_index --update --prune
     """
+    from multiscale_transformer.cli.reading import absolute, say_left_out, stream
+    from multiscale_transformer.data.left_out import LeftOut
+    from multiscale_transformer.data.names import carried
+    from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.memory.index import build_index, check_index, load_index, merge_index, remove_documents
 
     begin = time.perf_counter()
@@ -61,16 +68,19 @@ def index(
         raise AxlError("--prune goes with --update")
     if not sources and not (remove or merge or check):
         raise AxlError("say what to index: axl index PATH --out FOLDER")
-    if sources and not update:
-        documents = _read(sources)
-        with console.busy("sorting"):
-            made = build_index(place, documents, sources)
-    else:
-        made = load_index(place)
-        if sources:
-            made = _update(made, _read(sources), prune)
+    made = load_index(place) if update or not sources else None
+    if sources:
+        left_out = LeftOut()
+        found = stream(sources, Selection.of(include, exclude), without=[place], left_out=left_out)
+        documents = ((document.name, document.content) for document in found)
+        if made is None:
+            made = build_index(place, documents, list(map(carried, absolute(sources))))
+        else:
+            made = _update(made, documents, prune)
+        say_left_out(left_out)
+    assert made is not None  # it was loaded, or built from sources
     if remove:
-        made = remove_documents(made, remove)
+        made = remove_documents(made, map(carried, remove))
     if merge:
         made = merge_index(made)
     if check:
@@ -78,24 +88,10 @@ def index(
     _show(made, time.perf_counter() - begin)
 
 
-def _read(sources: list[str]) -> Documents:
-    from multiscale_transformer.data.corpus import load_originals
-
-    with console.bar() as bar:
-        task = bar.add_task("reading", total=1.0)
-        documents, left_out = load_originals(
-            sources, on_progress=lambda what, done: bar.update(task, description=what, completed=done)
-        )
-    if left_out:
-        fact("Left out", console.left_out(left_out))
-    return documents
-
-
-def _update(old: Index, documents: Documents, prune: bool) -> Index:
+def _update(old: Index, documents: Iterable[tuple[str, bytes]], prune: bool) -> Index:
     from multiscale_transformer.memory.index import update_index
 
-    with console.busy("sorting"):
-        made, changes = update_index(old, documents, prune=prune)
+    made, changes = update_index(old, documents, prune=prune)
     fact(
         "Changes",
         f"{changes.added:,} added, {changes.replaced:,} replaced, {changes.removed:,} removed, {changes.unchanged:,} unchanged",

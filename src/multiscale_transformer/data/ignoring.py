@@ -6,6 +6,8 @@ The patterns come from folders that nobody vouches for. Python's regular express
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -41,9 +43,7 @@ def rules_from_lines(base: str, lines: Iterable[str]) -> Rules | None:
     """Rules of carried `lines`; patterns that cannot be understood are left out, as git does. None when no pattern is left."""
     patterns = [_bytewise(line) for line in lines]
     patterns = [line for line in patterns if line.strip() and not line.startswith("#") and len(line) <= _LONGEST]
-    specs = [
-        spec for at in range(0, len(patterns), _TOGETHER) for spec in _compiled(patterns[at : at + _TOGETHER])
-    ]
+    specs = [spec for at in range(0, len(patterns), _TOGETHER) for spec in _compiled(patterns[at : at + _TOGETHER])]
     return Rules(base, tuple(specs)) if specs else None
 
 
@@ -67,8 +67,10 @@ def ruled_out(chain: Iterable[Rules], path: str, *, is_folder: bool) -> bool:
 
 def _compiled(patterns: list[str]) -> list[GitIgnoreSpec]:
     try:
-        return [GitIgnoreSpec.from_lines(patterns, backend="re2")]
-    except (ValueError, re2.error):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `[[` is odd in Python and common in no one's rules
+            return [GitIgnoreSpec.from_lines(patterns, backend="re2")]
+    except (ValueError, re.error, re2.error):
         if len(patterns) == 1:
             return []
         middle = len(patterns) // 2

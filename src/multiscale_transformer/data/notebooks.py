@@ -21,9 +21,9 @@ def notebook_text(content: bytes) -> bytes:
     """The sources of all cells in order, a blank line between them. Raises DamagedNotebookError."""
     try:
         notebook = json.loads(content)
-        sheets = notebook["worksheets"] if "worksheets" in notebook else [notebook]
+        sheets = notebook.get("worksheets", [notebook])
         cells = [_source(cell) for sheet in sheets for cell in sheet["cells"]]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise DamagedNotebookError from error
     text = "\n\n".join(cell.strip("\n") for cell in cells if cell.strip())
     # Half a character (a lone surrogate) is legal JSON but no text; it is left to the filters as undecodable.

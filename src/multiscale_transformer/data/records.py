@@ -6,8 +6,8 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from multiscale_transformer.errors import AxlError
 
@@ -75,5 +75,5 @@ def _lines(path: Path) -> Iterator[bytes]:
         raise AxlError(f"cannot read {path}: {error}; make it readable or leave it out") from error
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> gzip.GzipFile | BufferedReader:
     return gzip.open(path) if path.name.endswith(".gz") else path.open("rb")

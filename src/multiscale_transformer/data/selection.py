@@ -34,7 +34,9 @@ class Selection:
         for kind in _KINDS:
             for pattern in getattr(self, kind):
                 if rules_from_lines("", [pattern]) is None:
-                    raise AxlError(f"--{kind} {shown(pattern)!r} is no pattern; write it as in a .gitignore: *.dat, docs/ or a/b.py")
+                    raise AxlError(
+                        f"--{kind} {shown(pattern)!r} is no pattern; write it as in a .gitignore: *.dat, docs/ or a/b.py"
+                    )
 
     @classmethod
     def of(cls, include: Sequence[str] | None, exclude: Sequence[str] | None) -> Selection:

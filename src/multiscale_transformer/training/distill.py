@@ -150,7 +150,12 @@ class DistillationTrainer:
             "steps": progress.step,
             "seconds": progress.seconds,
             "bytes": progress.bytes,
-            "data": {"sources": list(corpus.sources), "train_bytes": corpus.train.nbytes, "sha256": corpus.sha256},
+            "data": {
+                "sources": list(corpus.sources),
+                "train_bytes": corpus.train.nbytes,
+                "sha256": corpus.sha256,
+                "selection": corpus.selection.as_json(),
+            },
         }
 
 

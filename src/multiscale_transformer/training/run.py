@@ -22,6 +22,7 @@ from multiscale_transformer import files
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.installed import licences, permissive_packages
+from multiscale_transformer.data.selection import EVERYTHING, Selection
 from multiscale_transformer.data.sources import INSTALLED
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
@@ -61,6 +62,7 @@ class RunRequest:
     out: Path
     log_backend: str = "csv"
     format: FormatName = "code"
+    selection: Selection = EVERYTHING
 
     def as_json(self) -> dict[str, Any]:
         """For the resume point; `resumed_request` reads it back."""
@@ -71,6 +73,7 @@ class RunRequest:
             "sources": list(self.sources),
             "log_backend": self.log_backend,
             "format": self.format,
+            "selection": self.selection.as_json(),
         }
 
 
@@ -86,6 +89,7 @@ def resumed_request(folder: Path) -> RunRequest:
             out=folder,
             log_backend=fields["log_backend"],
             format=fields.get("format", "code"),
+            selection=Selection.from_json(fields.get("selection", {})),
         )
     except (KeyError, TypeError, ValidationError) as error:
         raise AxlError(f"the interrupted run in {folder} is of another version; delete the folder and train again") from error
@@ -244,6 +248,7 @@ def _facts(request: RunRequest, corpus: Corpus, trainer: Trainer) -> dict[str, A
             "left_out": corpus.left_out,
             "sha256": corpus.sha256,
             "note": corpus.note,
+            **({"selection": corpus.selection.as_json()} if corpus.selection != EVERYTHING else {}),
             **({"packages": licences(permissive_packages())} if INSTALLED in corpus.sources else {}),
         },
         "compute_dtype": str(trainer.model.compute_dtype).removeprefix("torch."),

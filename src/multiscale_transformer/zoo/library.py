@@ -13,7 +13,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from multiscale_transformer.data.corpus import load_originals
+from multiscale_transformer.data.corpus import stream_documents
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.index import FORMAT, build_index, load_index
@@ -45,7 +45,7 @@ def library_index() -> Path:
     if library_is_indexed():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    documents, _ = load_originals([STDLIB])
+    documents = ((document.name, document.content) for document in stream_documents([STDLIB]))
     try:
         build_index(folder, documents, [STDLIB])
     except AxlError:
