@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,11 +28,11 @@ LISTING = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
 
 
 @pytest.fixture
-def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A repository; when the test ends nothing may have made `PWNED`, and no process may have been started while reading."""
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository that its owner may change in any way before it is read."""
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
-    yield repository(tmp_path / "evil", {"a.py": "1\n", "b.py": "2\n"})
+    return repository(tmp_path / "evil", {"a.py": "1\n", "b.py": "2\n"})
 
 
 def read_without_processes(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:

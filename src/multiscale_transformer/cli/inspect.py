@@ -90,7 +90,7 @@ def data(
         corpus = read_corpus(sources or [STDLIB], Selection.of(include, exclude), left_out=told, quiet=left_out)
     finally:
         for line in told.lines():  # where nothing is left, they say why
-            out.print(line, markup=False, soft_wrap=True)
+            console.write(f"{line}\n")
     if left_out:
         return
     for part, documents in (("to train on", corpus.train), ("held out", corpus.held_out)):
