@@ -157,7 +157,7 @@ def test_what_is_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_kinds_of_source_text(tmp_path: Path) -> None:
-    suffixes = "mdx ino inl ipp mts cts jsonc prisma thrift hlsl wgsl adoc erb tfvars".split()
+    suffixes = ["mdx", "ino", "inl", "ipp", "mts", "cts", "jsonc", "prisma", "thrift", "hlsl", "wgsl", "adoc", "erb", "tfvars"]
     files: dict[str, str | bytes] = {f"a.{suffix}": "x" for suffix in suffixes}
     root = write(
         tmp_path, {**files, "tool": "#!/bin/sh\n", "LICENSE": "no", "prog": b"\x7fELF", ".profile": "no", "Justfile": "x"}

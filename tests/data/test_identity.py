@@ -205,7 +205,7 @@ def test_one_unreadable_file_or_folder_is_counted(tmp_path: Path, monkeypatch: p
     with pytest.raises(AxlError, match=r"cannot read .*secret\.py: Permission denied; make it readable or leave it out"):
         list(stream_documents([root / "secret.py"]))
     only = write(tmp_path / "only", {"secret.py": "no"})
-    with pytest.raises(AxlError, match="1 files left out .1 unreadable.; make it readable or leave it out"):
+    with pytest.raises(AxlError, match=r"1 files left out \(1 unreadable\); make it readable or leave it out"):
         load_corpus([only])
 
 

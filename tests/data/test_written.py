@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-from tiny import model_of
 from trees import function, listed, reasons, write
 
 from multiscale_transformer.data.left_out import LeftOut
 from multiscale_transformer.data.sources import list_sources
 from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.model.checkpoint import save_model
+from tiny import model_of
 
 
 def test_indexes_are_left_out(tmp_path: Path) -> None:
