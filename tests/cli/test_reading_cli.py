@@ -101,6 +101,14 @@ def test_an_index_in_its_own_data_settles(here: Path) -> None:
     assert "6 documents" in call("index", ".", "--out", "other").out
 
 
+def test_only_folders_are_pruned_by(here: Path, refused: Callable[..., str]) -> None:
+    assert call("index", ".", "--out", "made").status == 0
+    for path in ("f40.py", "*.py"):
+        assert f"--prune goes with folders, and {path} is none" in refused(
+            "index", path, "--out", "made", "--update", "--prune"
+        )
+
+
 def test_an_index_keeps_near_copies_and_drops_exact_ones(here: Path) -> None:
     (here / "near.py").write_text("# a copy\n" + code(40))
     (here / "same.py").write_text(code(41))

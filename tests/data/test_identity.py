@@ -14,7 +14,7 @@ from multiscale_transformer.data.corpus import load_corpus, load_documents, spli
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.left_out import LeftOut
 from multiscale_transformer.data.names import carried, native, shown
-from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.data.sources import STDLIB, source_of
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import Document
 
@@ -42,7 +42,9 @@ def test_each_document_knows_its_source(tmp_path: Path, monkeypatch: pytest.Monk
         (f"{tmp_path}/q", "r.jsonl:1"),
         (f"{tmp_path}/q", "r.jsonl:2"),
     ]
-    assert {source for source, _ in keys(STDLIB)} == {STDLIB}
+    named = {source_of(path) for path in ("p", "q/r.jsonl", "g/**/*.py")}
+    assert named == {f"{tmp_path}/{name}" for name in "pqg"}
+    assert {source for source, _ in keys(STDLIB)} == {source_of(STDLIB)} == {STDLIB}
 
 
 def test_two_projects_with_the_same_names_are_all_read(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import command, counted, fact, out, size
 from multiscale_transformer.cli.options import Exclude, Include, folder, paths
+from multiscale_transformer.data.sources import INSTALLED, STDLIB, source_of
 from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def index(
         axl complete "def main(" --model checkpoints/mine --memory my_index
         axl index my_repo/ --out my_index --update --prune
     """
-    from multiscale_transformer.cli.reading import absolute, say_left_out, stream
+    from multiscale_transformer.cli.reading import say_left_out, stream
     from multiscale_transformer.data.left_out import LeftOut
     from multiscale_transformer.data.names import carried
     from multiscale_transformer.data.selection import Selection
@@ -68,13 +69,15 @@ def index(
         raise AxlError("--prune goes with --update")
     if not sources and not (remove or merge or check):
         raise AxlError("say what to index: axl index PATH --out FOLDER")
+    if prune:
+        _check_prunable(sources or [])
     made = load_index(place) if update or not sources else None
     if sources:
         left_out = LeftOut()
         found = stream(sources, Selection.of(include, exclude), without=[place], left_out=left_out)
         documents = ((document.name, document.content) for document in found)
         if made is None:
-            made = build_index(place, documents, list(map(carried, absolute(sources))))
+            made = build_index(place, documents, list(dict.fromkeys(map(source_of, sources))))
         else:
             made = _update(made, documents, prune)
         say_left_out(left_out)
@@ -86,6 +89,13 @@ def index(
     if check:
         check_index(made)
     _show(made, time.perf_counter() - begin)
+
+
+def _check_prunable(sources: list[str]) -> None:
+    """Refuse to prune by a file or a glob: the rest of its folder, indexed otherwise, would count as gone."""
+    for path in sources:
+        if path not in (STDLIB, INSTALLED) and not Path(path).expanduser().is_dir():
+            raise AxlError(f"--prune goes with folders, and {path} is none: what is gone from it cannot be told")
 
 
 def _update(old: Index, documents: Iterable[tuple[str, bytes]], prune: bool) -> Index:

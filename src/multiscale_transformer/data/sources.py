@@ -32,7 +32,17 @@ from multiscale_transformer.data.written import written_by_axl
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import Document
 
-__all__ = ["INSTALLED", "STDLIB", "SourceFile", "list_sources", "read_records", "read_source", "read_sources", "record_text"]
+__all__ = [
+    "INSTALLED",
+    "STDLIB",
+    "SourceFile",
+    "list_sources",
+    "read_records",
+    "read_source",
+    "read_sources",
+    "record_text",
+    "source_of",
+]
 
 STDLIB = "stdlib"
 INSTALLED = "installed"
@@ -94,6 +104,21 @@ def list_sources(
             raise AxlError(f"{shown(carried(path))} holds no source text{why}; name a folder, file, .jsonl or glob with some")
         files += found
     return _once(_without_linked_trees(files, left_out))
+
+
+def source_of(path: str) -> str:
+    """What documents behind `path` have as their source: a word, or the absolute carried path of a folder.
+
+    For a single file it is the folder that it stands in, for a glob the part before the first wildcard.
+    """
+    if path in (STDLIB, INSTALLED):
+        return path
+    place = os.path.abspath(os.path.expanduser(path))
+    if os.path.isfile(place):
+        place = os.path.dirname(place)
+    elif not os.path.exists(place) and glob.has_magic(path):
+        place = _glob_root(os.path.expanduser(path))
+    return carried(place)
 
 
 def read_source(file: SourceFile, left_out: LeftOut) -> Iterator[Document]:
@@ -163,7 +188,7 @@ def _list(path: str, selection: Selection, left_out: LeftOut, without: Sequence[
 
 def _glob(pattern: str, selection: Selection, left_out: LeftOut, without: Sequence[str]) -> list[SourceFile]:
     parts = Path(pattern).parts
-    root = os.path.abspath(Path(*parts[: next(number for number, part in enumerate(parts) if glob.has_magic(part))]))
+    root = _glob_root(pattern)
     source, top = carried(root), Path(root).resolve()
     written: dict[str, set[str]] = {}
     files = []
@@ -184,6 +209,12 @@ def _glob(pattern: str, selection: Selection, left_out: LeftOut, without: Sequen
     if not files:
         raise AxlError(f"no file matches {shown(carried(pattern))}; quote the pattern, and use ** to reach into folders")
     return files
+
+
+def _glob_root(pattern: str) -> str:
+    """The absolute folder before the first wildcard."""
+    parts = Path(pattern).parts
+    return os.path.abspath(Path(*parts[: next(number for number, part in enumerate(parts) if glob.has_magic(part))]))
 
 
 def _is_output(path: Path, root: str, written: dict[str, set[str]], without: Sequence[str]) -> bool:
