@@ -109,6 +109,21 @@ def test_only_folders_are_pruned_by(here: Path, refused: Callable[..., str]) -> 
         )
 
 
+def test_what_cannot_be_read_is_not_pruned(here: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("index", ".", "--out", "made").status == 0
+    opened = os.open
+
+    def refuse(path: str, *more: int, **named: int) -> int:
+        if str(path).endswith("f40.py"):
+            raise PermissionError(13, "Permission denied", path)
+        return opened(path, *more, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    line = refused("index", ".", "--out", "made", "--update", "--prune")
+    assert "1 files or folders could not be read, and --prune would take them out of the index" in line
+    assert "5 unchanged" in call("index", ".", "--out", "made", "--update").out
+
+
 def test_an_index_keeps_near_copies_and_drops_exact_ones(here: Path) -> None:
     (here / "near.py").write_text("# a copy\n" + code(40))
     (here / "same.py").write_text(code(41))

@@ -11,12 +11,14 @@ import typer
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import command, counted, fact, out, size
 from multiscale_transformer.cli.options import Exclude, Include, folder, paths
+from multiscale_transformer.data.left_out import UNREADABLE, LeftOut
 from multiscale_transformer.data.sources import INSTALLED, STDLIB, source_of
 from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from multiscale_transformer.memory.document import Document
     from multiscale_transformer.memory.index import Index
 
 KEEP = "Keep it up to date"
@@ -59,7 +61,6 @@ def index(
         axl index my_repo/ --out my_index --update --prune
     """
     from multiscale_transformer.cli.reading import say_left_out, stream
-    from multiscale_transformer.data.left_out import LeftOut
     from multiscale_transformer.data.names import carried
     from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.memory.index import build_index, check_index, load_index, merge_index, remove_documents
@@ -75,6 +76,8 @@ def index(
     if sources:
         left_out = LeftOut()
         found = stream(sources, Selection.of(include, exclude), without=[place], left_out=left_out)
+        if prune:
+            found = _all_readable(found, left_out)
         documents = ((document.name, document.content) for document in found)
         if made is None:
             made = build_index(place, documents, list(dict.fromkeys(map(source_of, sources))))
@@ -96,6 +99,16 @@ def _check_prunable(sources: list[str]) -> None:
     for path in sources:
         if path not in (STDLIB, INSTALLED) and not Path(path).expanduser().is_dir():
             raise AxlError(f"--prune goes with folders, and {path} is none: what is gone from it cannot be told")
+
+
+def _all_readable(documents: Iterator[Document], left_out: LeftOut) -> Iterator[Document]:
+    """The same documents. Raises AxlError at the end where some could not be read: they are not gone from PATH."""
+    yield from documents
+    if left_out.counts[UNREADABLE]:
+        raise AxlError(
+            f"{left_out.counts[UNREADABLE]:,} files or folders could not be read, and --prune would take them out of the index; "
+            "make them readable, or update without --prune"
+        )
 
 
 def _update(old: Index, documents: Iterable[tuple[str, bytes]], prune: bool) -> Index:
