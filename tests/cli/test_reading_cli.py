@@ -120,7 +120,7 @@ def test_what_cannot_be_read_is_not_pruned(here: Path, refused: Callable[..., st
 
     monkeypatch.setattr(os, "open", refuse)
     line = refused("index", ".", "--out", "made", "--update", "--prune")
-    assert "1 files or folders could not be read, and --prune would take them out of the index" in line
+    assert "1 files or folders could not be read, and --prune would remove them from the index" in line
     assert "5 unchanged" in call("index", ".", "--out", "made", "--update").out
 
 

@@ -106,7 +106,7 @@ def _all_readable(documents: Iterator[Document], left_out: LeftOut) -> Iterator[
     yield from documents
     if left_out.counts[UNREADABLE]:
         raise AxlError(
-            f"{left_out.counts[UNREADABLE]:,} files or folders could not be read, and --prune would take them out of the index; "
+            f"{left_out.counts[UNREADABLE]:,} files or folders could not be read, and --prune would remove them from the index; "
             "make them readable, or update without --prune"
         )
 
