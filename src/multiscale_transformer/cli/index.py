@@ -104,9 +104,10 @@ def _check_prunable(sources: list[str]) -> None:
 def _all_readable(documents: Iterator[Document], left_out: LeftOut) -> Iterator[Document]:
     """The same documents. Raises AxlError at the end where some could not be read: they are not gone from PATH."""
     yield from documents
-    if left_out.counts[UNREADABLE]:
+    unread = left_out.counts[UNREADABLE]
+    if unread:
         raise AxlError(
-            f"{left_out.counts[UNREADABLE]:,} files or folders could not be read, and --prune would remove them from the index; "
+            f"{unread:,} files or folders could not be read, and --prune would remove them from the index; "
             "make them readable, or update without --prune"
         )
 
