@@ -6,8 +6,8 @@ the byte that came *next* at each place: the predictions of any context are one 
 is one step of backward search (Ferragina & Manzini 2000). So looking up never touches the suffix array; it only says where a
 prediction comes from.
 
-Building takes 6 bytes of RAM for each byte of text, whatever the shard's documents are kept in: their text grows in one block
-while they come, packed contents go to the disk at once, and everything else is done in pieces. So the size of a shard bounds
+Building takes 5 bytes of RAM for each byte of text, one for the text and four for the suffix array: the text grows in one block
+while documents come, packed contents go to the disk at once, and everything else is done in pieces. So the size of a shard bounds
 the RAM of `axl index`, and a larger corpus has several.
 """
 
@@ -37,7 +37,7 @@ SEPARATOR = 0  # stands before every document and after the last; the data filte
 NOTHING = 0xFF  # no byte of UTF-8: the row of the whole text, which nothing follows, and rows of removed documents
 TEXTS_KEPT = 64  # unpacked, of each shard: what a completion draws on, the next one often draws on too
 MOST_BYTES = (1 << 31) - 2  # what int32 addresses
-SHARD_BYTES = 384 << 20  # of text in a shard: building it takes 2.4 GB of RAM
+SHARD_BYTES = 500 << 20  # of text in a shard: building it takes 2.7 GB of RAM, and a second one makes look-ups half slower
 PIECE = 1 << 22  # rows or bytes that are done at once where all together would take RAM
 
 Bytes = npt.NDArray[np.uint8]
@@ -137,19 +137,20 @@ class Gathered:
         """Whether a shard of `most_bytes` holds a further document; an empty one holds any."""
         return not self.names or len(self.text) + len(document.content) + 1 <= most_bytes
 
-    def sort(self) -> tuple[Bytes, npt.NDArray[np.int32]]:
-        """`next_N` and `suffixes_N` of what was gathered, whose text is gone then."""
+    def sort(self) -> tuple[npt.NDArray[np.int32], Iterator[Bytes]]:
+        """`suffixes_N` of what was gathered, and `next_N` in pieces; nothing can be added any more."""
         backwards = np.frombuffer(self.text, np.uint8)
         _reverse(backwards)
         suffixes_N = np.asarray(divsufsort(backwards), np.int32)
-        next_N = np.empty(len(backwards), np.uint8)
-        for begin in range(0, len(next_N), PIECE):
-            part = suffixes_N[begin : begin + PIECE]
-            next_N[begin : begin + PIECE] = backwards[part - 1]  # the row of the whole text wraps around, and is set right here
-            next_N[begin : begin + PIECE][part == 0] = NOTHING
-        del backwards
-        self.text = bytearray()
-        return next_N, suffixes_N
+        return suffixes_N, _next_bytes(backwards, suffixes_N)
+
+
+def _next_bytes(backwards: Bytes, suffixes_N: npt.NDArray[np.int32]) -> Iterator[Bytes]:
+    for begin in range(0, len(suffixes_N), PIECE):
+        part = suffixes_N[begin : begin + PIECE]
+        following = backwards[part - 1]  # the row of the whole text wraps around, and is set right here
+        following[part == 0] = NOTHING
+        yield following
 
 
 def _reverse(array: Bytes) -> None:
@@ -174,8 +175,9 @@ def build_shard(documents: Iterable[Item]) -> tuple[Shard, list[bytes]]:
         contents.append(document.content)
     if not contents:
         raise AxlError("there is nothing to index: no document is left; name other paths")
+    suffixes_N, pieces = gathered.sort()
     starts = _starts(gathered.lengths)
-    return Shard(*gathered.sort(), starts, gathered.names, gathered.sources, gathered.digests), contents
+    return Shard(np.concatenate(list(pieces)), suffixes_N, starts, gathered.names, gathered.sources, gathered.digests), contents
 
 
 def write_shard(folder: Path, documents: Iterable[Item], most_bytes: int = MOST_BYTES) -> Document | None:
@@ -194,10 +196,9 @@ def write_shard(folder: Path, documents: Iterable[Item], most_bytes: int = MOST_
             gathered.add(document)
     if not gathered.names:
         raise AxlError("there is nothing to index: no document is left; name other paths")
-    next_N, suffixes_N = gathered.sort()
-    _save(folder / NEXT_FILE, next_N)
-    _save(folder / SUFFIXES_FILE, suffixes_N)
-    del next_N, suffixes_N
+    suffixes_N, pieces = gathered.sort()
+    _save(folder / NEXT_FILE, np.uint8, len(suffixes_N), pieces)
+    _save(folder / SUFFIXES_FILE, np.int32, len(suffixes_N), np.array_split(suffixes_N, 1 + len(suffixes_N) // PIECE))
     _write_documents(folder, gathered)
     return rest
 
@@ -207,12 +208,13 @@ def as_document(item: Item) -> Document:
     return item if isinstance(item, Document) else Document(*item)
 
 
-def _save(path: Path, array: npt.NDArray[Any]) -> None:
-    """`np.save` that says what the system says when it fails, as numpy does not."""
+def _save(path: Path, kind: type[np.generic], length: int, pieces: Iterable[npt.NDArray[Any]]) -> None:
+    """`np.save` of an array that comes in pieces; when it fails it says what the system says, as numpy does not."""
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(kind)), "fortran_order": False, "shape": (length,)}
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        for begin in range(0, len(array), PIECE):
-            file.write(array[begin : begin + PIECE].data)
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in pieces:
+            file.write(piece.data)
 
 
 def _write_documents(folder: Path, gathered: Gathered) -> None:
