@@ -78,11 +78,10 @@ def index(
         found = stream(sources, Selection.of(include, exclude), without=[place], left_out=left_out)
         if prune:
             found = _all_readable(found, left_out)
-        documents = ((document.name, document.content) for document in found)
         if made is None:
-            made = build_index(place, documents, list(dict.fromkeys(map(source_of, sources))))
+            made = build_index(place, found, list(dict.fromkeys(map(source_of, sources))))
         else:
-            made = _update(made, documents, prune)
+            made = _update(made, found, list(map(source_of, sources)), prune)
         say_left_out(left_out)
     assert made is not None  # it was loaded, or built from sources
     if remove:
@@ -112,10 +111,10 @@ def _all_readable(documents: Iterator[Document], left_out: LeftOut) -> Iterator[
         )
 
 
-def _update(old: Index, documents: Iterable[tuple[str, bytes]], prune: bool) -> Index:
+def _update(old: Index, documents: Iterable[Document], sources: list[str], prune: bool) -> Index:
     from multiscale_transformer.memory.index import update_index
 
-    made, changes = update_index(old, documents, prune=prune)
+    made, changes = update_index(old, documents, sources, prune=prune)
     fact(
         "Changes",
         f"{changes.added:,} added, {changes.replaced:,} replaced, {changes.removed:,} removed, {changes.unchanged:,} unchanged",

@@ -18,6 +18,7 @@ from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import command, counted, errors, fact, millions, out, size
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.locks import writing
 from multiscale_transformer.model.config import Recipe
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.run import RunRequest, train_run
@@ -70,8 +71,9 @@ def new_request(
 def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
     """Train, measure and show the result."""
     _announce(request)
-    _train(request, corpus, resume)
-    measure(request.out, corpus, request.settings.threads)
+    with writing(request.out):  # from here to the figure: another run into this folder would mix with it
+        _train(request, corpus, resume)
+        measure(request.out, corpus, request.settings.threads)
 
 
 def measure(folder: Path, corpus: Corpus, threads: int) -> None:
@@ -90,7 +92,8 @@ def measure(folder: Path, corpus: Corpus, threads: int) -> None:
                 bar.update(task, description="comparing with xz and PPMd")
 
         try:
-            facts = measure_run(folder, corpus, on_bytes=advance)
+            with writing(folder):
+                facts = measure_run(folder, corpus, on_bytes=advance)
         except KeyboardInterrupt:
             bar.stop()
             _interrupted("the checkpoint is whole, its figure is not measured yet", folder)

@@ -126,12 +126,15 @@ def _named(name: str | None, config: Path | None) -> Recipe | None:
 
 def _resume(folder: Path, threads: int) -> None:
     """Go on with the run in `folder`, or only measure it where just that is missing."""
-    from multiscale_transformer.benchmarks.held_out import needs_measuring, run_selection, run_sources
+    from multiscale_transformer.benchmarks.held_out import needs_measuring, read_training, run_selection, run_sources
     from multiscale_transformer.cli import steps
     from multiscale_transformer.cli.reading import read_corpus
+    from multiscale_transformer.model.folder import TRAINING_FILE
     from multiscale_transformer.training.resume import FOLDER
     from multiscale_transformer.training.run import resumed_request
 
+    if (folder / TRAINING_FILE).is_file() and "teacher" in read_training(folder):
+        raise AxlError(f"{folder} was distilled, so there is nothing to resume; axl eval bpb --model measures it")
     if needs_measuring(folder):
         corpus = read_corpus(run_sources(folder), run_selection(folder), without=[folder])
         steps.measure(folder, corpus, threads)
