@@ -1,6 +1,6 @@
 """Opening files that nobody vouches for.
 
-A folder can hold pipes that never answer, devices that never end, links to elsewhere and files larger than the memory. So a file
+A folder can hold pipes that never answer, devices that never end, links to elsewhere and files larger than memory. So a file
 is seen to be a plain one before it is opened (to open some devices is to start them), opened without waiting, seen again by its
 open handle, and read up to a limit.
 """
