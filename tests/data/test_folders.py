@@ -99,6 +99,9 @@ def test_axlignore_holds_everywhere(tmp_path: Path) -> None:
     write(root, {".axlignore": "/keys/\nd.py\n", "sub/.axlignore": "!/d.py\n"})
     assert listed(root) == ["a.py", "sub/c.py", "sub/d.py"]
     assert reasons(root)["keys"] == reasons(root)["sub/x/d.py"] == "ignored by .axlignore"
+    assert listed(root / "sub") == ["c.py", "d.py"], "those of the folders above hold too"
+    write(root, {"sub/keys/e.py": "6", ".axlignore": "keys/\n"})
+    assert listed(root / "sub") == ["c.py", "d.py", "x/d.py"]
     plain = write(tmp_path / "p", {**files, ".axlignore": "sub\n"})
     assert listed(plain) == ["a.py", "keys/b.py"]
 

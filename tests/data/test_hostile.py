@@ -133,6 +133,24 @@ def test_nothing_that_is_no_file_is_opened(name: str, tmp_path: Path) -> None:
     assert [one for one, _ in read_sources([root])] == ["z.py"]
 
 
+def test_a_device_is_not_even_opened(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (hostile / ".git/config").write_text("[core]\n\texcludesFile = /dev/zero\n")
+    (hostile / "b.py").unlink()
+    (hostile / "b.py").symlink_to("/dev/zero")
+    paths: list[str] = []
+    opened = os.open
+
+    def record(path: str, *more: int, **named: int) -> int:
+        paths.append(os.path.realpath(path))
+        return opened(path, *more, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", record)
+        assert [name for name, _ in read_sources([hostile])] == ["a.py"]
+    assert paths
+    assert not [path for path in paths if path.startswith("/dev/")]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="devices are made by root")
 def test_devices_and_sockets_are_not_opened(tmp_path: Path) -> None:
     import socket

@@ -126,14 +126,15 @@ class _Walk:
         repository = enclosing_repository(self._base, self._left_out)
         if repository is None or repository.top == self._base:
             return _Place("")
-        chain, folder = list(repository.rules), repository.top
+        chain, axlignoring, folder = list(repository.rules), list[Rules](), repository.top
         for part in ("", *self._base[len(repository.top) + 1 :].split("/")[:-1]):
             folder = f"{folder}/{part}" if part else folder
             chain += self._rules(folder, ".gitignore")
+            axlignoring += self._rules(folder, AXLIGNORE_FILE)
         # As with git: a folder that is itself ignored was named on purpose.
         if ruled_out(chain, self._base, is_folder=True):
-            return _Place("")
-        return _Place("", repository, False, tuple(chain))
+            return _Place("", axlignoring=tuple(axlignoring))
+        return _Place("", repository, False, tuple(chain), tuple(axlignoring))
 
     def _entered(self, place: _Place, entries: Sequence[os.DirEntry[str]]) -> _Place:
         """The place with the rules and the repository that begin in it."""

@@ -1,7 +1,8 @@
 """Opening files that nobody vouches for.
 
-A folder can hold pipes that never answer, devices that never end, links to elsewhere and files larger than the memory. So a
-file is opened without waiting, seen to be a plain one by its open handle, and read up to a limit.
+A folder can hold pipes that never answer, devices that never end, links to elsewhere and files larger than memory. So a file
+is seen to be a plain one before it is opened (to open some devices is to start them), opened without waiting, seen again by its
+open handle, and read up to a limit.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ def read_plain(path: str, limit: int, *, follow: bool = False) -> bytes:
 
     Raises OSError when it cannot be read, is no plain file or, without `follow`, is a link.
     """
+    _check_plain(os.stat(path, follow_symlinks=follow), path)
     descriptor = os.open(path, _FLAGS | (0 if follow else _NO_FOLLOW))
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a plain file", path)
+        _check_plain(os.fstat(descriptor), path)
         pieces, left = [], limit + 1
         while left and (piece := os.read(descriptor, min(_PIECE, left))):
             pieces.append(piece)
@@ -31,6 +32,11 @@ def read_plain(path: str, limit: int, *, follow: bool = False) -> bytes:
         return b"".join(pieces)
     finally:
         os.close(descriptor)
+
+
+def _check_plain(facts: os.stat_result, path: str) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file", path)
 
 
 def read_whole(path: str, limit: int, *, follow: bool = False) -> bytes | None:
