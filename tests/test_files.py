@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,107 @@ def test_a_folder_that_fails_leaves_the_old_one(error: BaseException, tmp_path: 
     with pytest.raises((KeyboardInterrupt, AxlError)):
         failing()
     assert names_in(tmp_path) == {"folder", "folder/old"}
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"caf\xe9.py"), "caf\u00e9.py", os.fsdecode("caf\u00e9.py".encode("latin-1"))])
+def test_any_name_of_a_file_comes_back_from_json(name: str, tmp_path: Path) -> None:
+    files.write_json(tmp_path / "names.json", {"names": [name], name: 1})
+    assert json.loads((tmp_path / "names.json").read_text(encoding="utf-8")) == {"names": [name], name: 1}
+    files.write_text(tmp_path / "names.txt", name)
+    assert os.fsdecode((tmp_path / "names.txt").read_bytes()) == name
+
+
+def test_numpy_s_words_for_a_full_disk_are_said_as_such(tmp_path: Path) -> None:
+    def short(_: Path) -> None:
+        raise OSError("941489 requested and 550880 written")
+
+    with pytest.raises(AxlError, match="the disk is full"):
+        files.write_with(tmp_path / "file", short)
+
+
+def test_what_cannot_be_read_is_not_said_to_be_written(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(FileNotFoundError, match="missing"):
+        files.write_with(tmp_path / "file", lambda _: missing.read_bytes())
+    with pytest.raises(FileNotFoundError, match="missing"), files.new_folder(tmp_path / "folder"):
+        missing.read_bytes()
+    assert not names_in(tmp_path)
+
+
+def test_a_failing_file_in_a_new_folder_is_called_as_it_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", fail(errno.ENOSPC))
+    with pytest.raises(AxlError) as caught, files.new_folder(tmp_path / "folder") as folder:
+        files.write_text(folder / "inside", "x")
+    assert f"{tmp_path / 'folder' / 'inside'} was not written" in str(caught.value)
+
+
+# Replaces a folder twice and dies at the call of the system whose number is given: before it, or after it when odd.
+DYING = """
+import os, shutil, signal, sys
+from pathlib import Path
+from multiscale_transformer import files
+
+target, die_at, exchanges = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
+calls = 0
+
+def step():
+    global calls
+    if calls == die_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    calls += 1
+
+def dying(call):
+    def called(*args, **kwargs):
+        step()
+        result = call(*args, **kwargs)
+        step()
+        return result
+    return called
+
+if not exchanges:
+    files.exchange = lambda *_: False
+for module, name in ((os, "fsync"), (os, "rename"), (os, "mkdir"), (os, "chmod"), (os, "unlink"), (os, "rmdir"), (os, "open"),
+                     (files, "exchange"), (shutil, "rmtree")):
+    setattr(module, name, dying(getattr(module, name)))
+with files.new_folder(target) as made:
+    for name in ("a", "b"):
+        (made / name).write_text("new")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 is of POSIX")
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_folder_replaced_under_kill_9_is_the_old_one_or_the_new_one(exchanges: bool, tmp_path: Path) -> None:
+    """At each step; where names cannot be exchanged the next use brings the old one back."""
+    target, states = tmp_path / "folder", set()
+    for die_at in range(200):
+        with files.new_folder(target) as made:
+            for name in ("a", "b", "c"):
+                (made / name).write_text("old")
+        ended = subprocess.run([sys.executable, "-c", DYING, target, str(die_at), str(exchanges)], check=False)
+        if not exchanges:
+            files.recover(target)
+        found = {path.name: path.read_text() for path in target.iterdir()}
+        assert found in ({"a": "old", "b": "old", "c": "old"}, {"a": "new", "b": "new"}), die_at
+        states.add(len(found))
+        with files.new_folder(target) as made:
+            (made / "next").write_text("next")
+        assert names_in(tmp_path) == {"folder", "folder/next"}, die_at
+        if ended.returncode == 0:
+            break
+    assert ended.returncode == 0
+    assert states == {2, 3}
+    assert die_at > 12
+
+
+def test_what_another_writer_is_at_stays(tmp_path: Path) -> None:
+    with files.new_folder(tmp_path / "folder") as first:
+        (first / "file").write_text("x")
+        files.write_text(tmp_path / "folder.txt", "other")
+        with files.new_folder(tmp_path / "folder") as second:
+            assert first != second
+        assert (first / "file").exists()
+    assert names_in(tmp_path) == {"folder", "folder/file", "folder.txt"}
 
 
 def test_a_new_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:

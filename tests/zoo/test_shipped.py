@@ -21,7 +21,7 @@ def small_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A library of two files, indexed into a cache of the test's own."""
     files = Documents.from_items([("shape.py", b"def area(radius):\n    return radius * radius\n"), ("os.py", b"import sys\n")])
     monkeypatch.setattr(library, "user_cache_path", lambda *_, **__: tmp_path / "cache")
-    monkeypatch.setattr(library, "load_originals", lambda paths: (files, {}))
+    monkeypatch.setattr(library, "stream_documents", lambda paths: files.documents())
     return tmp_path / "cache"
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from multiscale_transformer.benchmarks.held_out import run_sources
+from multiscale_transformer.benchmarks.held_out import run_selection, run_sources
 from multiscale_transformer.benchmarks.llama import LlamaProcess, llama_process
 from multiscale_transformer.benchmarks.llama_file import llama_shape, write_byte_llama
 from multiscale_transformer.benchmarks.resident import measure_resident, measure_start
@@ -113,7 +113,7 @@ def _after_prefix(model: MultiScaleTransformer, scratch: Path, prefix: int, roun
 def measure_trained(folder: Path, rounds: int) -> dict[str, Any]:
     """What needs a trained checkpoint with its memory: drafts on held-out code, rounding, the first byte, and memory."""
     memory = open_memory([folder / MEMORY_FOLDER])
-    held_out = load_corpus(run_sources(folder)).held_out
+    held_out = load_corpus(run_sources(folder), selection=run_selection(folder), without=[folder]).held_out
     texts = [held_out[index][:SCORED] for index in range(0, len(held_out), max(1, len(held_out) // ROUNDED))]
     cost = {bits: engine_bits_per_byte(load_engine(folder, bits=bits), texts, memory) for bits in (8, 4)}
     exact = score_documents(load_model(folder), [("", text) for text in texts], memory=memory).bits_per_byte

@@ -17,6 +17,7 @@ from multiscale_transformer import files
 from multiscale_transformer.benchmarks.peers import peers
 from multiscale_transformer.data.corpus import Corpus, load_corpus, load_documents
 from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.data.selection import Selection
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import Score, score_documents
 from multiscale_transformer.memory.lookup import CorpusMemory, memory_of
@@ -68,7 +69,7 @@ def evaluate_bpb(
     if data:
         documents, what = load_documents(data), f"of {', '.join(data)}"
     else:
-        corpus = load_corpus(run_sources(folder))
+        corpus = load_corpus(run_sources(folder), selection=run_selection(folder), without=[folder])
         _check_same(folder, read_training(folder), corpus)
         train, documents, what = corpus.train, corpus.held_out, "held out by the run"
     done = 0
@@ -104,6 +105,11 @@ def needs_measuring(folder: Path) -> bool:
 def run_sources(folder: Path) -> list[str]:
     """The paths that the run in `folder` was trained on. Raises AxlError when it is not finished or damaged."""
     return list(read_training(folder)["data"]["sources"])
+
+
+def run_selection(folder: Path) -> Selection:
+    """What the run in `folder` included and excluded of its sources. Raises AxlError as `run_sources` does."""
+    return Selection.from_json(read_training(folder)["data"].get("selection", {}))
 
 
 def read_training(folder: Path) -> dict[str, Any]:

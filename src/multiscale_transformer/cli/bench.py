@@ -43,7 +43,8 @@ def bench_train(
     from multiscale_transformer.benchmarks.contenders import CONTENDERS
     from multiscale_transformer.benchmarks.contest import contest
     from multiscale_transformer.benchmarks.peers import peers
-    from multiscale_transformer.cli.steps import PEERS, read_corpus
+    from multiscale_transformer.cli.reading import read_corpus
+    from multiscale_transformer.cli.steps import PEERS
     from multiscale_transformer.data.sources import STDLIB
 
     corpus = read_corpus(data or [STDLIB])
@@ -75,7 +76,7 @@ def bench_memory(
     from multiscale_transformer.benchmarks.contest import contest
     from multiscale_transformer.benchmarks.memory import measure_with, time_memory, unseen_packages, unseen_peers
     from multiscale_transformer.benchmarks.peers import peers
-    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.sources import STDLIB
 
     corpus, packages = read_corpus(data or [STDLIB]), unseen_packages()
@@ -126,7 +127,7 @@ def bench_optimizers(
     """Muon, AdamW, Lion, GaLore and SGD on the same model, each at its own best learning rate."""
     from multiscale_transformer.benchmarks.contenders import THREE_SCALES
     from multiscale_transformer.benchmarks.contest import Contender, contest
-    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.training.optimizers import LEARNING_RATES
 
@@ -196,7 +197,7 @@ def bench_shipped(
     from multiscale_transformer.benchmarks.contenders import MEMORY_CONTENDERS
     from multiscale_transformer.benchmarks.memory import unseen_packages
     from multiscale_transformer.benchmarks.shipped import measure_library, measure_swap, seeded
-    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.corpus import load_corpus, split
     from multiscale_transformer.data.sources import INSTALLED, STDLIB
     from multiscale_transformer.training.machine import default_threads
@@ -247,7 +248,7 @@ def bench_export(
     results: Results = Path("runs/bench-export.json"),
 ) -> None:
     """What the exported files keep of a model, in stock llama.cpp on held-out text."""
-    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.export.measure import measure_export, zoo_sizes
 

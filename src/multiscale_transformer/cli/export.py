@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from multiscale_transformer.cli import console
-from multiscale_transformer.cli.console import busy, copyable, note, out, show_table, size
+from multiscale_transformer.cli.console import busy, copyable, errors, note, out, show_table, size
 from multiscale_transformer.cli.options import Checkpoint, Threads, above_zero, folder, paths
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.folder import CONFIG_FILE, read_config
@@ -31,6 +31,7 @@ DistillData = Annotated[
     typer.Option("--data", metavar="PATH", callback=paths, help="What it learns on (default: the run's data)."),
 ]
 SHIPPED_FOLDER = shipped_model()
+INTERRUPTED = 130  # the shell's status for Ctrl-C
 
 
 @app.command("gguf")
@@ -177,7 +178,13 @@ def distill(
 
     config = None if student is None else load_config(student)
     trainer = DistillationTrainer(model, config, temperature, alpha)
-    _train(trainer, model, data, minutes, place, threads)
+    try:
+        _train(trainer, model, data, minutes, place, threads)
+    except KeyboardInterrupt:
+        if not (place / CONFIG_FILE).exists():
+            raise
+        errors.print(f"Interrupted; the student as it is by now: {place}", markup=False, soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
     out.print(f"{place}", markup=False, soft_wrap=True)
 
 
@@ -211,12 +218,14 @@ _student = _Teaching
 
 
 def _train(trainer: Any, model: Path, data: list[str] | None, minutes: float, place: Path, threads: int | None) -> None:
-    from multiscale_transformer.benchmarks.held_out import read_training
-    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.benchmarks.held_out import run_selection, run_sources
+    from multiscale_transformer.cli.reading import read_corpus
+    from multiscale_transformer.data.selection import EVERYTHING
 
     if place.exists():
         raise AxlError(f"{place} already exists; choose another --out, or delete it")
-    corpus = read_corpus(list(data or read_training(model)["data"]["sources"]))
+    selection = EVERYTHING if data else run_selection(model)
+    corpus = read_corpus(data or run_sources(model), selection, without=[place])
     with console.bar() as bar:
         task = bar.add_task("distilling", total=60 * minutes)
         show = [lambda progress: bar.update(task, completed=progress.seconds)]

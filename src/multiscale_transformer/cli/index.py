@@ -10,11 +10,15 @@ import typer
 
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import command, counted, fact, out, size
-from multiscale_transformer.cli.options import folder, paths
+from multiscale_transformer.cli.options import Exclude, Include, folder, paths
+from multiscale_transformer.data.left_out import UNREADABLE, LeftOut
+from multiscale_transformer.data.sources import INSTALLED, STDLIB, source_of
 from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
-    from multiscale_transformer.data.documents import Documents
+    from collections.abc import Iterable, Iterator
+
+    from multiscale_transformer.memory.document import Document
     from multiscale_transformer.memory.index import Index
 
 KEEP = "Keep it up to date"
@@ -28,6 +32,8 @@ def index(
     place: Annotated[Path, typer.Option("--out", parser=folder, metavar="FOLDER", help="The folder of the index.")] = Path(
         "axl-index"
     ),
+    include: Include = None,
+    exclude: Exclude = None,
     update: Annotated[
         bool,
         typer.Option("--update", metavar="", rich_help_panel=KEEP, help="Add what is new in PATH and replace what changed."),
@@ -47,13 +53,16 @@ def index(
 ) -> None:
     """Index code, so that a model completes from it at once: no training.
 
-    Filters are those of axl train: binary, generated and undecodable files and near-copies are left out, and what .gitignore
-    names.
+    Filters are those of axl train: binary, generated and undecodable files are left out, and what .gitignore names. Of exact
+    copies one is indexed; near-copies are wanted.
 
         axl index my_repo/ --out my_index
         axl complete "def main(" --model checkpoints/mine --memory my_index
         axl index my_repo/ --out my_index --update --prune
     """
+    from multiscale_transformer.cli.reading import say_left_out, stream
+    from multiscale_transformer.data.names import carried
+    from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.memory.index import build_index, check_index, load_index, merge_index, remove_documents
 
     begin = time.perf_counter()
@@ -61,16 +70,22 @@ def index(
         raise AxlError("--prune goes with --update")
     if not sources and not (remove or merge or check):
         raise AxlError("say what to index: axl index PATH --out FOLDER")
-    if sources and not update:
-        documents = _read(sources)
-        with console.busy("sorting"):
-            made = build_index(place, documents, sources)
-    else:
-        made = load_index(place)
-        if sources:
-            made = _update(made, _read(sources), prune)
+    if prune:
+        _check_prunable(sources or [])
+    made = load_index(place) if update or not sources else None
+    if sources:
+        left_out = LeftOut()
+        found = stream(sources, Selection.of(include, exclude), without=[place], left_out=left_out)
+        if prune:
+            found = _all_readable(found, left_out)
+        if made is None:
+            made = build_index(place, found, list(dict.fromkeys(map(source_of, sources))))
+        else:
+            made = _update(made, found, list(map(source_of, sources)), prune)
+        say_left_out(left_out)
+    assert made is not None  # it was loaded, or built from sources
     if remove:
-        made = remove_documents(made, remove)
+        made = remove_documents(made, map(carried, remove))
     if merge:
         made = merge_index(made)
     if check:
@@ -78,24 +93,28 @@ def index(
     _show(made, time.perf_counter() - begin)
 
 
-def _read(sources: list[str]) -> Documents:
-    from multiscale_transformer.data.corpus import load_originals
+def _check_prunable(sources: list[str]) -> None:
+    """Refuse to prune by a file or a glob: the rest of its folder, indexed otherwise, would count as gone."""
+    for path in sources:
+        if path not in (STDLIB, INSTALLED) and not Path(path).expanduser().is_dir():
+            raise AxlError(f"--prune goes with folders, and {path} is none: what is gone from it cannot be told")
 
-    with console.bar() as bar:
-        task = bar.add_task("reading", total=1.0)
-        documents, left_out = load_originals(
-            sources, on_progress=lambda what, done: bar.update(task, description=what, completed=done)
+
+def _all_readable(documents: Iterator[Document], left_out: LeftOut) -> Iterator[Document]:
+    """The same documents. Raises AxlError at the end where some could not be read: they are not gone from PATH."""
+    yield from documents
+    unread = left_out.counts[UNREADABLE]
+    if unread:
+        raise AxlError(
+            f"{unread:,} files or folders could not be read, and --prune would remove them from the index; "
+            "make them readable, or update without --prune"
         )
-    if left_out:
-        fact("Left out", console.left_out(left_out))
-    return documents
 
 
-def _update(old: Index, documents: Documents, prune: bool) -> Index:
+def _update(old: Index, documents: Iterable[Document], sources: list[str], prune: bool) -> Index:
     from multiscale_transformer.memory.index import update_index
 
-    with console.busy("sorting"):
-        made, changes = update_index(old, documents, prune=prune)
+    made, changes = update_index(old, documents, sources, prune=prune)
     fact(
         "Changes",
         f"{changes.added:,} added, {changes.replaced:,} replaced, {changes.removed:,} removed, {changes.unchanged:,} unchanged",

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import command, copyable, fact, millions, out, size
-from multiscale_transformer.cli.options import Minutes, Threads, above_zero, folder, paths
+from multiscale_transformer.cli.options import Exclude, Include, Minutes, Threads, above_zero, folder, paths
 
 
 def suggest(
@@ -66,18 +66,36 @@ def data(
         list[str] | None,
         typer.Argument(metavar="PATH", callback=paths, help="Folders, repositories, files, .jsonl or globs."),
     ] = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    left_out: Annotated[
+        bool, typer.Option("--left-out", metavar="", help="List what is left out instead: place, tab, reason.")
+    ] = False,
 ) -> None:
     """Show what training on PATHs would read: files kept, held out, and left out by reason.
 
-    Without a PATH it is the Python library of this interpreter.
+    Without a PATH it is the Python library of this interpreter. A .axlignore, written as a .gitignore, leaves out for good.
+
+        axl data . --left-out | grep "unknown suffix"
+        axl data . --include "*.tpl" --exclude third_party/
     """
-    from multiscale_transformer.cli.steps import read_corpus
+    from multiscale_transformer.cli.reading import read_corpus
+    from multiscale_transformer.data.left_out import LeftOut
+    from multiscale_transformer.data.names import shown
+    from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.data.sources import STDLIB
 
-    corpus = read_corpus(sources or [STDLIB])
+    told = LeftOut(listed=left_out)
+    try:
+        corpus = read_corpus(sources or [STDLIB], Selection.of(include, exclude), left_out=told, quiet=left_out)
+    finally:
+        for line in told.lines():  # where nothing is left, they say why
+            console.write(f"{line}\n")
+    if left_out:
+        return
     for part, documents in (("to train on", corpus.train), ("held out", corpus.held_out)):
         largest = sorted(((len(content), name) for name, content in documents), reverse=True)[:3]
-        fact("", f"largest {part}: " + ", ".join(f"{name} ({size(count)})" for count, name in largest))
+        fact("", f"largest {part}: " + ", ".join(f"{shown(name)} ({size(count)})" for count, name in largest))
 
 
 def report(

@@ -28,5 +28,5 @@ def _library() -> Path:
     if not library_is_indexed():
         note(f"indexing this Python's library, once; it is kept in {library_folder()}")
         with busy("indexing the library"):
-            return library_index()
+            return library_index(note)
     return library_folder()

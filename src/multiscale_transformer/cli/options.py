@@ -83,6 +83,21 @@ Data = Annotated[
     list[str] | None,
     typer.Option(metavar="PATH", callback=paths, help="Folder, repository, file, .jsonl or glob; may be given several times."),
 ]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GLOB",
+        callback=paths,
+        help="Also read files that are left out for their suffix, folder or .gitignore: '*.dat', target/ or a/b.py. "
+        "May be given several times.",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GLOB", callback=paths, help="Leave out files or folders: '*_test.go' or docs/. May be given several times."
+    ),
+]
 Checkpoint = Annotated[
     Path,
     typer.Option("--model", parser=checkpoint, metavar="FOLDER", help="Checkpoint folder; shipped is the one in the package."),

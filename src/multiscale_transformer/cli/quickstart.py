@@ -24,6 +24,7 @@ def quickstart(
     """
     from multiscale_transformer.cli import steps
     from multiscale_transformer.cli.complete import memory_for, prompt_ids, stream, writer
+    from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.model.folder import read_config
     from multiscale_transformer.model.sampling import Sampling
@@ -37,7 +38,7 @@ def quickstart(
     )
     place = free_folder(root, "quickstart")
     steps.check_place(place)
-    corpus = steps.read_corpus([STDLIB])
+    corpus = read_corpus([STDLIB])
     recipe = steps.best_size(minutes, threads)
     request = steps.new_request(recipe, corpus, place, minutes=minutes, threads=threads)
     steps.run(request, corpus)

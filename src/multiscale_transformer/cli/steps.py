@@ -16,9 +16,9 @@ from multiscale_transformer.benchmarks.held_out import measure_run, read_trainin
 from multiscale_transformer.benchmarks.report.words import duration
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import command, counted, errors, fact, millions, out, size
-from multiscale_transformer.data.corpus import Corpus, load_corpus
-from multiscale_transformer.data.sources import INSTALLED, STDLIB
+from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.locks import writing
 from multiscale_transformer.model.config import Recipe
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.run import RunRequest, train_run
@@ -32,27 +32,6 @@ LINES = 10  # of progress, where there is no live bar
 BYTES_PER_PARAMETER = 28  # on disk: two resume points of weights and two moments, and the weights of the checkpoint
 INDEX_BYTES = 6  # on disk, for each byte of text
 PEERS = {"xz": "xz -9e", "ppmd": "PPMd, order 8", "ppmd_primed": "PPMd primed with the training files"}
-
-
-def read_corpus(sources: list[str]) -> Corpus:
-    """Load the data with a bar, and say what was kept and what was left out.
-
-    Paths become absolute, so that the run can be resumed and measured from any folder.
-    """
-    absolute = [path if path in (STDLIB, INSTALLED) else str(Path(path).expanduser().absolute()) for path in sources]
-    with console.bar() as bar:
-        task = bar.add_task("reading", total=1.0)
-        corpus = load_corpus(absolute, on_progress=lambda what, done: bar.update(task, description=what, completed=done))
-    fact(
-        "Data",
-        f"{counted(len(corpus.train), 'file')} ({size(corpus.train.nbytes)}) to train on, "
-        f"{counted(len(corpus.held_out), 'file')} ({size(corpus.held_out.nbytes)}) held out",
-    )
-    if corpus.left_out:
-        fact("", f"left out: {console.left_out(corpus.left_out)}")
-    if corpus.note:
-        fact("", f"note: {corpus.note}")
-    return corpus
 
 
 def best_size(minutes: float, threads: int, *, memory: bool = True) -> Recipe:
@@ -85,14 +64,16 @@ def new_request(
         )
     _check_room(folder, BYTES_PER_PARAMETER * config.parameters() + memory * INDEX_BYTES * corpus.train.nbytes)
     derived = {"batch_bytes": batch_for(config), "stages": stages_for(config, corpus.train.nbytes)}
-    return RunRequest(recipe.name, config, TrainSettings(**{**derived, **chosen}), corpus.sources, folder, log, recipe.format)
+    settings = TrainSettings(**{**derived, **chosen})
+    return RunRequest(recipe.name, config, settings, corpus.sources, folder, log, recipe.format, corpus.selection)
 
 
 def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
     """Train, measure and show the result."""
     _announce(request)
-    _train(request, corpus, resume)
-    measure(request.out, corpus, request.settings.threads)
+    with writing(request.out):  # from here to the figure: another run into this folder would mix with it
+        _train(request, corpus, resume)
+        measure(request.out, corpus, request.settings.threads)
 
 
 def measure(folder: Path, corpus: Corpus, threads: int) -> None:
@@ -111,7 +92,8 @@ def measure(folder: Path, corpus: Corpus, threads: int) -> None:
                 bar.update(task, description="comparing with xz and PPMd")
 
         try:
-            facts = measure_run(folder, corpus, on_bytes=advance)
+            with writing(folder):
+                facts = measure_run(folder, corpus, on_bytes=advance)
         except KeyboardInterrupt:
             bar.stop()
             _interrupted("the checkpoint is whole, its figure is not measured yet", folder)

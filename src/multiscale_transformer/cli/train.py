@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from multiscale_transformer.cli.options import Data, Threads, above_zero, folder, seed_number
+from multiscale_transformer.cli.options import Data, Exclude, Include, Threads, above_zero, folder, seed_number
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import OptimizerName, Recipe, load_recipe
 
@@ -24,6 +24,8 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="A YAML file instead of a name.")] = None,
     data: Data = None,
+    include: Include = None,
+    exclude: Exclude = None,
     minutes: Annotated[
         float | None, typer.Option(metavar="M", callback=above_zero, help="Time to train for (default: the model's own, or 3).")
     ] = None,
@@ -68,6 +70,9 @@ def train(
     interpreter is read. Near-copies are removed first, then every 20th file is held out. The training files become the model's
     memory, an index in its folder that it looks things up in; --no-memory trains the net alone.
 
+    --include and --exclude choose among the files of --data; axl data --left-out shows what is not read and why. They are kept
+    with the run.
+
     Ctrl-C is safe, and so is a crash: --resume goes on with the settings of the interrupted run.
 
         axl train --data ~/my_project --minutes 10
@@ -75,6 +80,8 @@ def train(
         axl train --resume --out checkpoints/micro
     """
     from multiscale_transformer.cli import steps
+    from multiscale_transformer.cli.reading import read_corpus
+    from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.training.machine import default_threads
     from multiscale_transformer.training.run import check_output, free_folder
@@ -87,7 +94,7 @@ def train(
     if out is not None:
         check_output(out, resume=False)
         steps.check_place(out)
-    corpus = steps.read_corpus(data or [STDLIB])
+    corpus = read_corpus(data or [STDLIB], Selection.of(include, exclude), without=[out] if out else [])
     recipe = recipe or steps.best_size(minutes or MINUTES, threads, memory=memory)
     out = out or free_folder(ROOT, recipe.name.lower())
     steps.check_place(out)
@@ -119,17 +126,22 @@ def _named(name: str | None, config: Path | None) -> Recipe | None:
 
 def _resume(folder: Path, threads: int) -> None:
     """Go on with the run in `folder`, or only measure it where just that is missing."""
-    from multiscale_transformer.benchmarks.held_out import needs_measuring, run_sources
+    from multiscale_transformer.benchmarks.held_out import needs_measuring, read_training, run_selection, run_sources
     from multiscale_transformer.cli import steps
+    from multiscale_transformer.cli.reading import read_corpus
+    from multiscale_transformer.model.folder import TRAINING_FILE
     from multiscale_transformer.training.resume import FOLDER
     from multiscale_transformer.training.run import resumed_request
 
+    if (folder / TRAINING_FILE).is_file() and "teacher" in read_training(folder):
+        raise AxlError(f"{folder} was distilled, so there is nothing to resume; axl eval bpb --model measures it")
     if needs_measuring(folder):
-        steps.measure(folder, steps.read_corpus(run_sources(folder)), threads)
+        corpus = read_corpus(run_sources(folder), run_selection(folder), without=[folder])
+        steps.measure(folder, corpus, threads)
         shutil.rmtree(folder / FOLDER, ignore_errors=True)  # the run was killed before it removed its resume points
     else:
         request = resumed_request(folder)
-        steps.run(request, steps.read_corpus(list(request.sources)), resume=True)
+        steps.run(request, read_corpus(request.sources, request.selection, without=[folder]), resume=True)
     steps.show_next(folder)
 
 

@@ -7,22 +7,24 @@ files learned from. The split goes by the hash of each document's name, so it do
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from multiscale_transformer.data.dedup import near_copies
+from multiscale_transformer.data.dedup import copies_of
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.filters import MAX_BYTES, reason_to_drop
-from multiscale_transformer.data.sources import STDLIB, read_sources
+from multiscale_transformer.data.left_out import EXACT_COPY, NEAR_COPY, UNREADABLE, LeftOut
+from multiscale_transformer.data.names import carried, shown
+from multiscale_transformer.data.selection import EVERYTHING, Selection
+from multiscale_transformer.data.sources import INSTALLED, STDLIB, SourceFile, list_sources, read_source
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.document import Document
 
 OnProgress = Callable[[str, float], None]
 
-NEAR_COPY = "near-copy"
 HOLD_OUT_EVERY = 20
 
 
@@ -30,9 +32,9 @@ HOLD_OUT_EVERY = 20
 class Corpus:
     """Documents to learn from and documents to measure on, and what became of the rest.
 
-    `left_out` counts documents by reason (those of `data.filters`, and `near-copy`), `sources` are the paths as given,
-    `sha256` is over the names and contents of both parts, and `note` says, where it is not empty, what is unusual
-    about the split.
+    `left_out` counts what was not read by reason (those of `data.left_out` and `data.filters`), `sources` are the paths as
+    given, `sha256` is over the names and contents of both parts, `note` says, where it is not empty, what is unusual about
+    the reading or the split, and `selection` is what the user included and excluded.
     """
 
     train: Documents
@@ -41,18 +43,24 @@ class Corpus:
     sources: tuple[str, ...]
     sha256: str
     note: str = ""
+    selection: Selection = EVERYTHING
 
 
 def load_corpus(
     paths: Sequence[str | Path] = (STDLIB,),
     *,
     hold_out_every: int = HOLD_OUT_EVERY,
+    selection: Selection = EVERYTHING,
+    without: Sequence[str | Path] = (),
+    left_out: LeftOut | None = None,
     on_progress: OnProgress | None = None,
 ) -> Corpus:
     """Read `paths` (see `data.sources`), drop what is not worth learning from, remove near-copies and split.
 
     One document in `hold_out_every` is held out, by hash of its name; of few documents at least one, and of a single one its
-    end. `on_progress` is called with what is being done and the share of the whole that is done.
+    end. Of near-copies the one that git tracks stays, else the shallowest, else the newest. `without` are folders that are
+    not read (the output of the command), `left_out` is told what is not read and why. `on_progress` is called with what is
+    being done and the share of the whole that is done.
 
     Raises AxlError when a path is wrong or nothing usable is left.
     """
@@ -61,76 +69,136 @@ def load_corpus(
     if not paths:
         raise AxlError(f"no path to read; name a folder, a file, or {STDLIB}")
     report = on_progress or (lambda doing, done: None)
-    documents, left_out = load_originals(paths, on_progress=report)
+    left_out = left_out or LeftOut()
+    files, items = _read(paths, selection, without, left_out, report)
+    documents = Documents.from_items(items)
+    report("removing near-copies", 0.3)
+    documents = _without_copies(documents, sorted(range(len(files)), key=lambda index: _preference(files[index])), left_out)
     report("splitting", 0.9)
     train, held_out, note = _split(documents, hold_out_every)
     report("ready", 1.0)
-    return Corpus(train, held_out, left_out, tuple(map(str, paths)), _hash(train, held_out), note)
+    notes = "; ".join(filter(None, (note, *left_out.notes)))
+    sources = tuple(carried(str(path)) for path in paths)
+    return Corpus(train, held_out, dict(left_out.counts), sources, _hash(train, held_out), notes, selection)
 
 
 def split(documents: Documents, hold_out_every: int = HOLD_OUT_EVERY) -> Corpus:
     """Documents that are already read as a corpus, near-copies removed."""
-    documents, copies = _without_copies(documents)
+    left_out = LeftOut()
+    documents = _without_copies(documents, range(len(documents)), left_out)
     train, held_out, note = _split(documents, hold_out_every)
-    return Corpus(train, held_out, {NEAR_COPY: copies}, (), _hash(train, held_out), note)
+    return Corpus(train, held_out, {NEAR_COPY: left_out.counts[NEAR_COPY]}, (), _hash(train, held_out), note)
 
 
-def _without_copies(documents: Documents) -> tuple[Documents, int]:
-    """What stays when near-copies are removed, and how many they were."""
-    copies = near_copies(documents)
-    return documents.subset(sorted(set(range(len(documents))) - set(copies))) if copies else documents, len(copies)
+def stream_documents(
+    paths: Sequence[str | Path],
+    *,
+    selection: Selection = EVERYTHING,
+    without: Sequence[str | Path] = (),
+    left_out: LeftOut | None = None,
+    on_progress: OnProgress | None = None,
+) -> Iterator[Document]:
+    """The usable documents behind `paths` one by one, without exact copies of earlier ones: text to index.
+
+    A near-copy is wanted in a memory. No more than one document is held at a time. What git tracks comes first and the
+    shallowest before the deeper, so that of exact copies the one in its proper place stays. The arguments are those of
+    `load_corpus`.
+
+    Raises AxlError when a path is wrong, and at the end when nothing usable was found.
+    """
+    report = on_progress or (lambda doing, done: None)
+    left_out = left_out or LeftOut()
+    files = list_sources(paths, selection, left_out=left_out, without=without)
+    files.sort(key=lambda file: (not file.tracked, _depth(file)))
+    first: dict[bytes, str] = {}
+    for number, file in enumerate(files):
+        report("reading", number / len(files))
+        for document in _usable(file, left_out):
+            digest, place = hashlib.sha256(document.content).digest(), _place(document)
+            if digest in first:
+                left_out.add(place, EXACT_COPY, f"of {first[digest]}")
+                continue
+            first[digest] = place
+            yield document
+    if not first:
+        raise _nothing_usable(paths, left_out)
+
+
+def load_documents(
+    paths: Sequence[str | Path], *, selection: Selection = EVERYTHING, without: Sequence[str | Path] = ()
+) -> Documents:
+    """All usable documents behind `paths`, without a split and with near-copies: text to score.
+
+    Raises AxlError when a path is wrong or nothing usable is left.
+    """
+    _, items = _read(paths, selection, without, LeftOut(), lambda doing, done: None)
+    return Documents.from_items(items)
+
+
+def _read(
+    paths: Sequence[str | Path],
+    selection: Selection,
+    without: Sequence[str | Path],
+    left_out: LeftOut,
+    report: OnProgress,
+) -> tuple[list[SourceFile], list[Document]]:
+    """The usable documents behind `paths`, sorted, and the file that each is from."""
+    report("reading", 0.0)
+    files = list_sources(paths, selection, left_out=left_out, without=without)
+    pairs: list[tuple[Document, SourceFile]] = []
+    for number, file in enumerate(files):
+        report("reading", 0.3 * number / len(files))
+        pairs.extend((document, file) for document in _usable(file, left_out))
+    if not pairs:
+        raise _nothing_usable(paths, left_out)
+    pairs.sort(key=lambda pair: pair[0])
+    return [file for _, file in pairs], [document for document, _ in pairs]
+
+
+def _usable(file: SourceFile, left_out: LeftOut) -> Iterator[Document]:
+    """The documents of a file that pass the filters."""
+    for document in read_source(file, left_out):
+        reason = reason_to_drop(document.name, document.content, max_bytes=None if file.named else MAX_BYTES)
+        if reason is None:
+            yield document
+        else:
+            left_out.add(_place(document), reason)
+
+
+def _preference(file: SourceFile) -> tuple[bool, int, int]:
+    """Least for the file that is to stay of several near-copies; in libraries all are equal."""
+    if file.source in (STDLIB, INSTALLED):
+        return True, 0, 0
+    return not file.tracked, _depth(file), -int(file.changed)
+
+
+def _depth(file: SourceFile) -> int:
+    return file.name.count("/")
+
+
+def _place(document: Document) -> str:
+    return f"{document.source}/{document.name}" if document.source else document.name
+
+
+def _nothing_usable(paths: Sequence[str | Path], left_out: LeftOut) -> AxlError:
+    names = ", ".join(shown(carried(str(path))) for path in paths)
+    todo = "make it readable or leave it out" if set(left_out.counts) == {UNREADABLE} else "name other paths"
+    total = left_out.counts.total()
+    return AxlError(f"no usable source text in {names}: {total:,} files left out ({left_out.reasons()}); {todo}")
+
+
+def _without_copies(documents: Documents, order: Sequence[int], left_out: LeftOut) -> Documents:
+    """What stays when near-copies are removed; of several the first one in `order`."""
+    copies = copies_of(documents, order)
+    places = [_place(Document(name, b"", source)) for name, source in zip(documents.names, documents.sources, strict=True)]
+    for copy, kept in copies.items():
+        left_out.add(places[copy], NEAR_COPY, f"of {places[kept]}")
+    return documents.subset([index for index in range(len(documents)) if index not in copies]) if copies else documents
 
 
 def _hash(train: Documents, held_out: Documents) -> str:
     """SHA-256 over the names and contents of both parts."""
     return hashlib.sha256(f"{train.sha256()} {held_out.sha256()}".encode()).hexdigest()
-
-
-def load_originals(paths: Sequence[str | Path], *, on_progress: OnProgress | None = None) -> tuple[Documents, dict[str, int]]:
-    """All usable documents behind `paths` without near-copies, and what was left out by reason: text to index.
-
-    Raises AxlError when a path is wrong or nothing usable is left.
-    """
-    report = on_progress or (lambda doing, done: None)
-    items, left_out = _read(paths, report)
-    documents = Documents.from_items(items)
-    report("removing near-copies", 0.3)
-    documents, copies = _without_copies(documents)
-    if copies:
-        left_out[NEAR_COPY] = copies
-    return documents, dict(left_out)
-
-
-def load_documents(paths: Sequence[str | Path]) -> Documents:
-    """All usable documents behind `paths`, without a split and with near-copies: text to score.
-
-    Raises AxlError when a path is wrong or nothing usable is left.
-    """
-    items, _ = _read(paths, lambda doing, done: None)
-    return Documents.from_items(items)
-
-
-def _read(paths: Sequence[str | Path], report: OnProgress) -> tuple[list[tuple[str, bytes]], Counter[str]]:
-    """The usable (name, content) pairs behind `paths`, sorted, and a count of the others by reason."""
-    items: list[tuple[str, bytes]] = []
-    left_out: Counter[str] = Counter()
-    for number, path in enumerate(paths):
-        report("reading", 0.3 * number / len(paths))
-        # A file that is named, rather than found, is meant, however long.
-        max_bytes = None if Path(path).expanduser().is_file() else MAX_BYTES
-        for name, content in read_sources([path]):
-            reason = reason_to_drop(name, content, max_bytes=max_bytes)
-            if reason is None:
-                items.append((name, content))
-            else:
-                left_out[reason] += 1
-    if not items:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())
-        raise AxlError(
-            f"no usable source text in {', '.join(map(str, paths))}: {left_out.total():,} files left out ({reasons}); "
-            "name other paths"
-        )
-    return sorted(items), left_out
 
 
 def _split(documents: Documents, hold_out_every: int) -> tuple[Documents, Documents, str]:
@@ -149,9 +217,10 @@ def _split(documents: Documents, hold_out_every: int) -> tuple[Documents, Docume
 
 
 def _split_one(documents: Documents) -> tuple[Documents, Documents, str]:
-    ((name, content),) = documents
+    ((name, content, source),) = documents.documents()
     cut = content.rfind(b"\n", 0, len(content) * 19 // 20) + 1
     if not cut:
-        raise AxlError(f"{name} is one document of a line or two, too little to hold any of it out; add files")
-    train, held_out = ([(part_name, part)] for part_name, part in ((name, content[:cut]), (f"{name} (end)", content[cut:])))
-    return Documents.from_items(train), Documents.from_items(held_out), "only one document: its last 5 % are held out"
+        raise AxlError(f"{shown(name)} is one document of a line or two, too little to hold any of it out; add files")
+    parts = Document(name, content[:cut], source), Document(f"{name} (end)", content[cut:], source)
+    train, held_out = (Documents.from_items([part]) for part in parts)
+    return train, held_out, "only one document: its last 5 % are held out"

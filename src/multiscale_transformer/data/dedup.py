@@ -9,7 +9,7 @@ what makes 30 MB a matter of seconds.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -37,18 +37,29 @@ def near_copies(documents: Documents, threshold: float = 0.7) -> list[int]:
     Two documents are near-copies when their estimated Jaccard similarity is `threshold` or more (standard error 0.04 at
     0.7); white space does not count. Among what stays no two are, so no split of the rest can part a pair of twins.
     """
+    return sorted(copies_of(documents, range(len(documents)), threshold))
+
+
+def copies_of(documents: Documents, order: Sequence[int], threshold: float = 0.7) -> dict[int, int]:
+    """For each near-copy the document that stays in its place; both by their indices in `documents`.
+
+    `order` are all indices, those that are to stay first: of two near-copies the earlier one in it does.
+    """
     signatures = _signatures(documents)
     buckets: dict[tuple[int, bytes], list[int]] = {}
-    removed = []
-    for index, signature in enumerate(signatures):
+    copies: dict[int, int] = {}
+    for index in order:
+        signature = signatures[index]
         keys = [(band, signature[band : band + BAND_ROWS].tobytes()) for band in range(0, PERMUTATIONS, BAND_ROWS)]
         rivals = sorted({rival for key in keys for rival in buckets.get(key, ())})
-        if rivals and (signatures[rivals] == signature).mean(axis=1).max() >= threshold:
-            removed.append(index)
-            continue
+        if rivals:
+            alike = (signatures[rivals] == signature).mean(axis=1)
+            if alike.max() >= threshold:
+                copies[index] = rivals[int(alike.argmax())]
+                continue
         for key in keys:
             buckets.setdefault(key, []).append(index)
-    return removed
+    return copies
 
 
 def _signatures(documents: Documents) -> npt.NDArray[np.uint32]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+from multiscale_transformer.memory.document import Document
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,30 +21,38 @@ class Documents:
     """An immutable sequence of named documents.
 
     `data` is uint8 and holds every byte, document after document; document `i` is `data[offsets[i]:offsets[i + 1]]`, so
-    `offsets` is int64 of length n + 1. Both arrays are read-only.
+    `offsets` is int64 of length n + 1. Both arrays are read-only. `sources` says for each name in what it is a path (see
+    `memory.document`); it is as long as `names`, with empty words where nobody knows.
     """
 
     data: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
     names: list[str]
+    sources: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if len(self.offsets) != len(self.names) + 1 or self.offsets[0] != 0 or self.offsets[-1] != len(self.data):
             raise ValueError("offsets must have one entry more than names, start at 0 and end at the last byte")
+        if not self.sources:
+            object.__setattr__(self, "sources", [""] * len(self.names))
+        if len(self.sources) != len(self.names):
+            raise ValueError("sources must be as long as names")
         self.data.flags.writeable = False
         self.offsets.flags.writeable = False
 
     @classmethod
-    def from_items(cls, items: Iterable[tuple[str, bytes]]) -> Documents:
-        """Gather (name, content) pairs, in the order in which they come."""
+    def from_items(cls, items: Iterable[tuple[str, bytes] | Document]) -> Documents:
+        """Gather documents, or (name, content) pairs of no source, in the order in which they come."""
         names: list[str] = []
         contents: list[bytes] = []
-        for name, content in items:
+        sources: list[str] = []
+        for name, content, *source in items:
             names.append(name)
             contents.append(content)
+            sources.append(source[0] if source else "")
         offsets = np.zeros(len(contents) + 1, np.int64)
         np.cumsum([len(content) for content in contents], out=offsets[1:])
-        return cls(np.frombuffer(b"".join(contents), np.uint8), offsets, names)
+        return cls(np.frombuffer(b"".join(contents), np.uint8), offsets, names, sources)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,6 +65,10 @@ class Documents:
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         return ((name, self[index]) for index, name in enumerate(self.names))
 
+    def documents(self) -> Iterator[Document]:
+        """All documents with their sources, in order."""
+        return (Document(name, self[index], self.sources[index]) for index, name in enumerate(self.names))
+
     @property
     def nbytes(self) -> int:
         """Bytes of all documents together, without marks between them."""
@@ -62,10 +76,10 @@ class Documents:
 
     def subset(self, indices: Sequence[int]) -> Documents:
         """The documents at `indices`, in that order."""
-        return Documents.from_items((self.names[index], self[index]) for index in indices)
+        return Documents.from_items(Document(self.names[index], self[index], self.sources[index]) for index in indices)
 
     def sha256(self) -> str:
-        """A hexadecimal digest of all names and contents that does not depend on the order of the documents."""
+        """A hexadecimal digest of all names and contents, whatever their order and wherever they lie on this machine."""
         digests = sorted(
             hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest() + hashlib.sha256(content).digest()
             for name, content in self

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multiscale_transformer.data.filters import reason_to_drop
-from multiscale_transformer.data.sources import read_records
+from multiscale_transformer.data.records import read_records
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.files import write_bytes
 

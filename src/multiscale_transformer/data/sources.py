@@ -1,29 +1,69 @@
 """Where text comes from: folders, git repositories, single files, JSON lines, globs and the interpreter's own library.
 
-Whatever the user points at becomes (name, content) pairs. Names are relative to the path given and use forward slashes, so
-that the same files get the same names, and with them the same split, on every machine.
+Whatever the user points at becomes documents. Names are relative to the path given and use forward slashes, so that the same
+files get the same names, and with them the same split, on every machine; the source says where that path lies on this one.
+All files are listed before the first is read: a file that several paths reach, and a working tree of a repository whose main
+tree is read too, count once.
 """
 
 from __future__ import annotations
 
 import glob
-import gzip
-import json
 import os
+import stat
 import sysconfig
-import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from multiscale_transformer.data import left_out as reasons
+from multiscale_transformer.data.filters import MAX_BYTES
 from multiscale_transformer.data.folders import DEPENDENCIES, list_folder
 from multiscale_transformer.data.installed import permissive_packages
+from multiscale_transformer.data.left_out import LeftOut
+from multiscale_transformer.data.names import carried, native, shown
+from multiscale_transformer.data.notebooks import MAX_BYTES as MAX_NOTEBOOK
+from multiscale_transformer.data.notebooks import SUFFIX, DamagedNotebookError, notebook_text
+from multiscale_transformer.data.reading import read_plain
+from multiscale_transformer.data.records import ENDINGS, read_records, record_text
+from multiscale_transformer.data.repositories import Repository
+from multiscale_transformer.data.selection import EVERYTHING, Selection
+from multiscale_transformer.data.written import written_by_axl
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.document import Document
+
+__all__ = [
+    "INSTALLED",
+    "STDLIB",
+    "SourceFile",
+    "list_sources",
+    "read_records",
+    "read_source",
+    "read_sources",
+    "record_text",
+    "source_of",
+]
 
 STDLIB = "stdlib"
 INSTALLED = "installed"
-TEXT_FIELDS = ("text", "content", "code")
+_MOST_NAMED = (1 << 31) - 2  # bytes of one file that is named: what a shard of an index holds
 
-_JSONL_ENDINGS = (".jsonl", ".jsonl.gz")
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file to read: its carried `name` in `source` (see `memory.document`) and the native `path` that opens it.
+
+    `real` is the absolute path without links. A file that is `named`, rather than found, is meant, however long.
+    """
+
+    name: str
+    source: str
+    path: str
+    real: str
+    named: bool = False
+    tracked: bool = False
+    changed: float = 0.0
+    tree: Repository | None = None
 
 
 def read_sources(paths: Sequence[str | Path]) -> Iterator[tuple[str, bytes]]:
@@ -34,118 +74,202 @@ def read_sources(paths: Sequence[str | Path]) -> Iterator[tuple[str, bytes]]:
     files it matches, `**` spans folders, .gitignore does not count), the word `stdlib` (the Python files of the library
     of the interpreter that runs), or `installed` (those of smaller packages beside it with permissive licences).
 
-    Raises AxlError for a path that is missing, cannot be read or yields nothing.
+    Raises AxlError for a path that is missing or yields nothing, and for a named file that cannot be read.
     """
+    left_out = LeftOut()
+    for file in list_sources(paths, left_out=left_out):
+        yield from ((document.name, document.content) for document in read_source(file, left_out))
+
+
+def list_sources(
+    paths: Sequence[str | Path],
+    selection: Selection = EVERYTHING,
+    *,
+    left_out: LeftOut,
+    without: Sequence[str | Path] = (),
+) -> list[SourceFile]:
+    """All files behind `paths`, path after path and by name; each place once, under its outermost source.
+
+    `without` are folders that are left out in any case: the output of the command that reads. Raises AxlError for a path that
+    is missing or holds no source text.
+    """
+    away = [os.path.abspath(os.path.expanduser(path)) for path in without]
+    files: list[SourceFile] = []
     for path in map(str, paths):
-        empty = True
-        for item in _read_source(path):
-            empty = False
-            yield item
-        if empty:
-            raise AxlError(f"{path} holds no source text; name a folder, file, .jsonl or glob with some")
+        before = left_out.counts.total()
+        found = _list(path, selection, left_out, away)
+        if not found:
+            told = left_out.counts.total() - before
+            why = f" (left out: {left_out.reasons()})" if told else ""
+            raise AxlError(f"{shown(carried(path))} holds no source text{why}; name a folder, file, .jsonl or glob with some")
+        files += found
+    return _once(_without_linked_trees(files, left_out))
 
 
-def record_text(record: object) -> str | None:
-    """The document in one JSON record, or None when it has none of the known fields.
+def source_of(path: str) -> str:
+    """What documents behind `path` have as their source: a word, or the absolute carried path of a folder.
 
-    Known are `text`, `content` or `code`; `prompt` with `canonical_solution`, joined; and `source_code` with `target_code`,
-    laid out as the published Translate models were prompted.
+    For a single file it is the folder that it stands in, for a glob the part before the first wildcard.
     """
-    if not isinstance(record, dict):
-        return None
-    fields = {name: value for name, value in record.items() if isinstance(value, str)}
-    for name in TEXT_FIELDS:
-        if name in fields:
-            return fields[name]
-    if "source_code" in fields and "target_code" in fields:
-        return f"Translate:\n{fields['source_code']}\nResult:\n{fields['target_code']}\n"
-    if "prompt" in fields and "canonical_solution" in fields:
-        return fields["prompt"] + fields["canonical_solution"]
-    return None
+    if path in (STDLIB, INSTALLED):
+        return path
+    place = os.path.abspath(os.path.expanduser(path))
+    if os.path.isfile(place):
+        place = os.path.dirname(place)
+    elif not os.path.exists(place) and glob.has_magic(path):
+        place = _glob_root(os.path.expanduser(path))
+    return carried(place)
 
 
-def read_records(path: Path, name: str) -> Iterator[tuple[str, bytes, str]]:
-    """Yield (name with line number, the record's line, its text) for every record of a JSON-lines file.
+def read_source(file: SourceFile, left_out: LeftOut) -> Iterator[Document]:
+    """The documents in one file: none where it cannot be read, which `left_out` is told, several where it holds records.
 
-    Raises AxlError for a line that is not JSON or that `record_text` does not know.
+    Raises AxlError for a named file that cannot be read, and for JSON lines that are none.
     """
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            text = record_text(json.loads(line))
-        except ValueError as error:
-            raise AxlError(f"{path} line {number} is not JSON; every line must be one record") from error
-        if text is None:
-            raise AxlError(
-                f"{path} line {number} has no text; a record needs one of {', '.join(TEXT_FIELDS)}, "
-                "or prompt and canonical_solution, or source_code and target_code"
-            )
-        yield f"{name}:{number}", line, text
-
-
-def _read_source(path: str) -> Iterator[tuple[str, bytes]]:
-    place = Path(path).expanduser()
-    if path == STDLIB:
-        yield from _stdlib()
-    elif path == INSTALLED:
-        packages = permissive_packages()
-        yield from ((name, _content(file)) for package in packages for name, file in package.files())
-    elif place.is_dir():
-        yield from ((name, _content(place / name)) for name in list_folder(place))
-    elif place.is_file():
-        yield from _read_file(place, place.name)
-    elif glob.has_magic(path):
-        yield from _glob(str(place))
-    elif place.exists():
-        raise AxlError(f"{path} is neither a file nor a folder; name one of those")
-    else:
-        raise AxlError(f"{path} does not exist; check the path")
-
-
-def _read_file(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
-    if path.name.endswith(_JSONL_ENDINGS):
+    if file.name.endswith(ENDINGS):
         # Half a character (a lone surrogate) is legal JSON but no text; it is left to the filters as undecodable.
-        yield from ((name, text.encode("utf-8", "surrogatepass")) for name, _, text in read_records(path, name))
-    else:
-        yield name, _content(path)
+        for name, _, text in read_records(Path(file.path), file.name):
+            yield Document(name, text.encode("utf-8", "surrogatepass"), file.source)
+        return
+    notebook = file.name.endswith(SUFFIX)
+    limit = _MOST_NAMED if file.named else MAX_NOTEBOOK if notebook else MAX_BYTES
+    try:
+        content = read_plain(file.path, limit, follow=file.named)
+        if notebook and len(content) <= limit:
+            content = notebook_text(content)
+    except DamagedNotebookError:
+        left_out.add(file.real, reasons.DAMAGED_NOTEBOOK)
+        return
+    except OSError as error:
+        why = str(error.strerror or error)
+        if file.named:
+            raise AxlError(f"cannot read {shown(carried(file.path))}: {why}; make it readable or leave it out") from error
+        left_out.add(file.real, reasons.UNREADABLE, f"({why})")
+        return
+    if file.named and len(content) > limit:
+        raise AxlError(f"{shown(carried(file.path))} is larger than 2 GiB; split it")
+    yield Document(file.name, content, file.source)
 
 
-def _glob(pattern: str) -> Iterator[tuple[str, bytes]]:
+def _list(path: str, selection: Selection, left_out: LeftOut, without: Sequence[str]) -> list[SourceFile]:
+    if path == STDLIB:
+        return [file for file in _stdlib() if not selection.excludes(file.name, is_folder=False)]
+    if path == INSTALLED:
+        files = ((name, str(file)) for package in permissive_packages() for name, file in package.files())
+        return [_of_word(INSTALLED, name, file) for name, file in files if not selection.excludes(name, is_folder=False)]
+    place = os.path.abspath(os.path.expanduser(path))
+    try:
+        mode = os.stat(place).st_mode
+    except (OSError, ValueError) as error:
+        if glob.has_magic(path):
+            return _glob(os.path.expanduser(path), selection, left_out, without)
+        if isinstance(error, PermissionError):
+            raise AxlError(f"cannot read {path}: {error.strerror}; make it readable or leave it out") from error
+        raise AxlError(f"{shown(carried(path))} does not exist; check the path") from error
+    if stat.S_ISDIR(mode):
+        source, real = carried(place), carried(os.path.realpath(place)).rstrip("/")
+        return [
+            SourceFile(
+                found.name,
+                source,
+                os.path.join(place, native(found.name)),
+                f"{real}/{found.name}",
+                tracked=found.tracked,
+                changed=found.changed,
+                tree=found.tree,
+            )
+            for found in list_folder(place, selection, left_out, without)
+        ]
+    if stat.S_ISREG(mode):
+        folder, name = os.path.split(place)
+        return [SourceFile(carried(name), carried(folder), place, carried(os.path.realpath(place)), named=True)]
+    raise AxlError(f"{shown(carried(path))} is neither a file nor a folder; name one of those")
+
+
+def _glob(pattern: str, selection: Selection, left_out: LeftOut, without: Sequence[str]) -> list[SourceFile]:
     parts = Path(pattern).parts
-    root = Path(*parts[: next(number for number, part in enumerate(parts) if glob.has_magic(part))])
-    top = root.resolve()
-    found = False
-    for path in sorted(map(Path, glob.glob(pattern, recursive=True))):
+    root = _glob_root(pattern)
+    source, top = carried(root), Path(root).resolve()
+    written: dict[str, set[str]] = {}
+    files = []
+    for path in sorted(Path(os.path.abspath(match)) for match in glob.glob(pattern, recursive=True)):
         name = path.relative_to(root)
         # As in a folder: links are not followed, and dependencies are not read unless the pattern names them.
-        if path.resolve() == top / name and path.is_file() and not DEPENDENCIES & set(name.parts) - set(parts):
-            found = True
-            yield from _read_file(path, name.as_posix())
-    if not found:
-        raise AxlError(f"no file matches {pattern}; quote the pattern, and use ** to reach into folders")
+        if not path.is_file() or DEPENDENCIES & set(name.parts) - set(parts):
+            continue
+        carried_name, real = carried(name.as_posix()), carried(str(top / name))
+        if path.resolve() != top / name:
+            left_out.add(f"{source}/{carried_name}", reasons.LINK)
+        elif _is_output(path, root, written, without):
+            left_out.add(f"{source}/{carried_name}", reasons.AXL)
+        elif selection.excludes(carried_name, is_folder=False):
+            left_out.add(f"{source}/{carried_name}", reasons.EXCLUDED)
+        else:
+            files.append(SourceFile(carried_name, source, str(path), real, changed=path.stat().st_mtime))
+    if not files:
+        raise AxlError(f"no file matches {shown(carried(pattern))}; quote the pattern, and use ** to reach into folders")
+    return files
 
 
-def _stdlib() -> Iterator[tuple[str, bytes]]:
+def _glob_root(pattern: str) -> str:
+    """The absolute folder before the first wildcard."""
+    parts = Path(pattern).parts
+    return os.path.abspath(Path(*parts[: next(number for number, part in enumerate(parts) if glob.has_magic(part))]))
+
+
+def _is_output(path: Path, root: str, written: dict[str, set[str]], without: Sequence[str]) -> bool:
+    """Whether `path`, or a folder between it and `root`, is what AXL wrote; `written` keeps the answers by folder."""
+    for entry in (path, *path.parents):
+        if str(entry) == root:
+            return False
+        folder = str(entry.parent)
+        if folder not in written:
+            try:
+                written[folder] = written_by_axl(folder, set(os.listdir(folder)))
+            except OSError:
+                written[folder] = set()
+        if entry.name in written[folder] or str(entry) in without:
+            return True
+    return False
+
+
+def _stdlib() -> Iterator[SourceFile]:
     root = Path(sysconfig.get_paths()["stdlib"])
     for folder, subfolders, files in os.walk(root):
         subfolders[:] = sorted(set(subfolders) - DEPENDENCIES)
         for name in sorted(files):
             path = Path(folder, name)
             if name.endswith(".py") and not path.is_symlink():
-                yield path.relative_to(root).as_posix(), _content(path)
+                yield _of_word(STDLIB, path.relative_to(root).as_posix(), str(path))
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise AxlError(f"cannot read {path}: {error.strerror or error}; make it readable or leave it out") from error
+def _of_word(word: str, name: str, path: str) -> SourceFile:
+    return SourceFile(carried(name), word, path, carried(os.path.realpath(path)))
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    try:
-        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as stream:
-            yield from stream
-    except (OSError, EOFError, zlib.error) as error:
-        raise AxlError(f"cannot read {path}: {error}; make it readable or leave it out") from error
+def _once(files: list[SourceFile]) -> list[SourceFile]:
+    """Each place once, under the outermost of the sources that reach it; named where one of them named it."""
+    kept: dict[str, SourceFile] = {}
+    for file in files:
+        other = kept.get(file.real)
+        if other is None:
+            kept[file.real] = file
+        else:
+            outer = min(other, file, key=lambda one: (len(one.source), one.source))
+            kept[file.real] = replace(outer, named=other.named or file.named, tracked=other.tracked or file.tracked)
+    return list(kept.values())
+
+
+def _without_linked_trees(files: list[SourceFile], left_out: LeftOut) -> list[SourceFile]:
+    """The files without those of working trees of a repository that another of its trees stands for."""
+    trees: dict[str, dict[str, Repository]] = {}
+    for file in files:
+        if file.tree is not None:
+            trees.setdefault(file.tree.common, {})[file.tree.top] = file.tree
+    dropped: set[str] = set()
+    for tops in trees.values():
+        kept = min(tops.values(), key=lambda tree: (tree.linked, -tree.changed, tree.top))
+        for top in sorted(set(tops) - {kept.top}):
+            left_out.add(top, reasons.WORKTREE, f"of the repository in {kept.top}")
+            dropped.add(top)
+    return [file for file in files if file.tree is None or file.tree.top not in dropped]

@@ -13,6 +13,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.export.fine import EPSILON, FineStack, fine_stack
 from multiscale_transformer.files import write_with
 from multiscale_transformer.inference.ggml import Kind, Quantized, add_vocabulary, finish, library, planned, quantize_file
+from multiscale_transformer.locks import writing
 from multiscale_transformer.zoo.formats import FORMATS, format_of
 
 ARCHITECTURE = "qwen3"
@@ -27,13 +28,18 @@ def gguf_name(name: str, kind: str) -> str:
 def export_gguf(folder: Path, out: Path, name: str, kinds: Sequence[Kind] = KINDS) -> list[tuple[Path, Quantized]]:
     """Write `folder`'s fine stack into `out`, a file for each kind; each is whole or not there.
 
-    Raises AxlError when the folder is no checkpoint, a file is there already, the disk is full, or gguf or xllamacpp are
-    missing.
+    Raises AxlError when the folder is no checkpoint, a file is there already, another process writes there, the disk is
+    full, or gguf or xllamacpp are missing.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise AxlError(f"unknown kind {unknown[0]!r}; known are {', '.join(KINDS)}")
     paths = {kind: out / gguf_name(name, kind) for kind in kinds}
+    with writing(out):
+        return _export(folder, out, name, paths)
+
+
+def _export(folder: Path, out: Path, name: str, paths: dict[Kind, Path]) -> list[tuple[Path, Quantized]]:
     taken = [path for path in paths.values() if path.exists()]
     if taken:
         raise AxlError(f"{taken[0]} already exists; choose another --out, or delete it")

@@ -18,6 +18,7 @@ import multiscale_transformer
 from multiscale_transformer import files, model
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.ggml import byte_texts
+from multiscale_transformer.locks import writing
 from multiscale_transformer.model.checkpoint import load_model, save_tensors
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import CONFIG_FILE, MODEL_TYPE, WEIGHTS_FILE
@@ -34,12 +35,12 @@ _PACKAGE = "multiscale_transformer.model."
 def export_hf(folder: Path, out: Path, name: str) -> None:
     """Write config, weights, code, tokenizer and card.
 
-    Raises AxlError when `folder` is no checkpoint, `out` is there already or cannot be written.
+    Raises AxlError when `folder` is no checkpoint, `out` is there already, cannot be written or is being written.
     """
     if out.exists():
         raise AxlError(f"{out} already exists; choose another --out, or delete it")
     network = load_model(folder)
-    with files.new_folder(out) as made:
+    with writing(out), files.new_folder(out) as made:
         weights = {f"model.{key}": tensor for key, tensor in network.state_dict().items()}
         save_tensors(made / WEIGHTS_FILE, weights)
         files.write_json(made / CONFIG_FILE, _config(network.config))

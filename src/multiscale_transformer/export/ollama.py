@@ -7,6 +7,7 @@ from pathlib import Path
 from multiscale_transformer.export.gguf import export_gguf, gguf_name
 from multiscale_transformer.files import write_text
 from multiscale_transformer.inference.ggml import Kind, Quantized
+from multiscale_transformer.locks import writing
 from multiscale_transformer.model.folder import read_config
 from multiscale_transformer.zoo.formats import Format, format_of
 
@@ -15,8 +16,9 @@ MODELFILE = "Modelfile"
 
 def export_ollama(folder: Path, out: Path, name: str, kind: Kind = "Q8_0") -> list[tuple[Path, Quantized]]:
     """Write the model and its Modelfile. Raises AxlError for what `export_gguf` raises it for."""
-    found = export_gguf(folder, out, name, (kind,))
-    write_text(out / MODELFILE, modelfile(gguf_name(name, kind), read_config(folder).max_seq_len, format_of(folder)))
+    with writing(out):
+        found = export_gguf(folder, out, name, (kind,))
+        write_text(out / MODELFILE, modelfile(gguf_name(name, kind), read_config(folder).max_seq_len, format_of(folder)))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.locks import writing
 
 ENGINE_FILE = "engine.json"
 WIDTHS = (8, 4)
@@ -29,5 +30,6 @@ def read_bits(folder: Path) -> dict[str, int]:
 
 
 def write_bits(folder: Path, bits: Mapping[str, int], **measured: Any) -> None:
-    """Write the file; `measured` are figures that go with the choice."""
-    files.write_json(folder / ENGINE_FILE, {"bits": dict(bits), **measured})
+    """Write the file; `measured` are figures that go with the choice. Raises AxlError when another process is writing there."""
+    with writing(folder):
+        files.write_json(folder / ENGINE_FILE, {"bits": dict(bits), **measured})

@@ -21,6 +21,7 @@ from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.engine import Engine, Read
 from multiscale_transformer.inference.loading import UnfitError
+from multiscale_transformer.locks import writing
 from multiscale_transformer.memory.reader import found_nothing
 from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.vocabulary import BOS
@@ -28,6 +29,7 @@ from multiscale_transformer.model.vocabulary import BOS
 Logits = npt.NDArray[np.float32]
 
 PROBE = b"def area(self, radius: float) -> float:\n    return 3.14"
+PROBE_SECONDS = 60.0  # for which one waits for another process that computes the same
 MOST_DIVERGENCE = 0.05  # bits a byte: int8 gives 0.0001 to 0.001, 4 bits up to 0.03, an error of the code whole bits
 _WHOLE_HASH = 64 << 20  # bytes of weights up to which all of them are hashed
 
@@ -59,9 +61,18 @@ def reference_logits(folder: Path) -> Logits:
         logits: Logits = np.load(kept)
         return logits
     except (OSError, ValueError):
+        pass
+    with contextlib.ExitStack() as alone:
+        with contextlib.suppress(
+            AxlError
+        ):  # a cache that cannot be written costs the next load a few seconds, and nothing else
+            alone.enter_context(writing(kept, wait=PROBE_SECONDS))
+        with contextlib.suppress(OSError, ValueError):
+            logits = np.load(kept)  # another process has computed them meanwhile
+            return logits
         logits = _compute(folder)
-    with contextlib.suppress(AxlError):  # a cache that cannot be written costs the next load a few seconds, and nothing else
-        files.write_with(kept, lambda temporary: _save(temporary, logits))
+        with contextlib.suppress(AxlError):
+            files.write_with(kept, lambda temporary: _save(temporary, logits))
     return logits
 
 

@@ -27,6 +27,7 @@ _LICENCE = re.compile(rb"SPDX-License-Identifier|copyright|licen[sc]e", re.IGNOR
 class Source:
     """Bytes `begin` to `end` of a completion stand in the document `name` from `line` on, `length` bytes with what is before.
 
+    `name` begins with as much of the document's source as tells it from the other sources of the memory.
     `copied` says that so much of the completion is the same that it is a copy; `licence` is then what the head of the file says
     of its licence, or empty when it says nothing.
     """
@@ -63,7 +64,8 @@ def sources(memory: CorpusMemory, prompt: bytes, completion: bytes) -> list[Sour
         if source is None or source.length < LEAST:
             end -= 1
             continue
-        found.append(source)
+        if completion[source.begin : source.end].strip():  # runs of spaces stand everywhere
+            found.append(source)
         end = first + source.begin
     return found[::-1]
 
@@ -97,7 +99,8 @@ def _longest(memory: CorpusMemory, text: bytes, first: int, end: int, matches: _
     begin = max(first, end - length)
     copied = end - begin >= COPY
     line = content.count(b"\n", 0, offset - (end - begin)) + 1
-    return Source(begin - first, end - first, shard.names[document], line, length, copied, _licence(content) if copied else "")
+    name = memory.shown_name(number, document)
+    return Source(begin - first, end - first, name, line, length, copied, _licence(content) if copied else "")
 
 
 def _agreeing(content: bytes, offset: int, text: bytes, end: int) -> int:

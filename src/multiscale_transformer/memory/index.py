@@ -2,13 +2,15 @@
 
 `manifest.json` names the shards in use and the documents removed from each; it is replaced in one step after the new shard is
 on the disk, so a kill at any time leaves the old index or the new one. New documents go into a small shard beside the large
-ones; `merge` makes one of all when they have become many.
+ones; `merge` makes as few as possible of all when they have become many. One process changes an index at a time; whoever reads
+goes on with the shards that it has opened, and numbers of shards never come again.
 """
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +19,19 @@ from typing import Any
 
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.memory.shard import MOST_BYTES, Shard, build_shard, damaged_file, load_shard, save_shard
+from multiscale_transformer.locks import writing
+from multiscale_transformer.memory.document import Document
+from multiscale_transformer.memory.selection import matching
+from multiscale_transformer.memory.shard import SHARD_BYTES, Item, Shard, as_document, damaged_file, load_shard, write_shard
+from multiscale_transformer.memory.update import Changes, Update
 
 FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 MEMORY_FOLDER = "memory"  # the index in a checkpoint's folder, of the files it was trained on
+SHARDS_TO_MERGE = 2  # more than a merge would leave: each makes every look-up slower
+_RACES = 20  # times that the shards may be replaced between reading the manifest and opening them
 
-Items = Iterable[tuple[str, bytes]]
+Key = tuple[str, str]
 
 
 @dataclass
@@ -39,55 +47,76 @@ class Index:
     def __len__(self) -> int:
         return sum(len(shard) - len(gone) for shard, gone in zip(self.shards, self.removed, strict=True))
 
+    def __iter__(self) -> Iterator[Document]:
+        """All documents that are not removed. Raises AxlError for a damaged shard."""
+        for shard, number in self._places():
+            yield Document(shard.names[number], shard.text(number), shard.sources[number])
+
     @property
     def nbytes(self) -> int:
         """Bytes of text that the shards hold, removed documents included."""
         return sum(shard.nbytes for shard in self.shards)
 
+    @property
+    def worth_merging(self) -> bool:
+        """Whether updates have left so many shards that look-ups would be faster after a merge."""
+        return len(self.shards) >= SHARDS_TO_MERGE + -(-self.nbytes // SHARD_BYTES)
+
     def documents(self) -> Iterator[tuple[str, bytes]]:
         """All (name, content) pairs that are not removed. Raises AxlError for a damaged shard."""
+        return ((document.name, document.content) for document in self)
+
+    def digests(self) -> dict[Key, str]:
+        """SHA-256 of every document that is not removed, by its source and name."""
+        return {(shard.sources[number], shard.names[number]): shard.digests[number] for shard, number in self._places()}
+
+    def places(self) -> dict[Key, tuple[int, int]]:
+        """Where every document that is not removed stands: the number of its shard, and its own in that."""
+        found: dict[Key, tuple[int, int]] = {}
+        for place, (shard, gone) in enumerate(zip(self.shards, self.removed, strict=True)):
+            found |= {key: (place, number) for number, key in enumerate(shard.keys) if number not in gone}
+        return found
+
+    def _places(self) -> Iterator[tuple[Shard, int]]:
         for shard, gone in zip(self.shards, self.removed, strict=True):
-            yield from ((name, shard.text(number)) for number, name in enumerate(shard.names) if number not in gone)
-
-    def digests(self) -> dict[str, str]:
-        """Name and SHA-256 of every document that is not removed."""
-        pairs = zip(self.shards, self.removed, strict=True)
-        return {
-            name: digest
-            for shard, gone in pairs
-            for number, (name, digest) in enumerate(zip(shard.names, shard.digests, strict=True))
-            if number not in gone
-        }
+            yield from ((shard, number) for number in range(len(shard)) if number not in gone)
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What an update did, in documents."""
+def build_index(
+    folder: Path, documents: Iterable[Item], sources: Sequence[str] = (), *, shard_bytes: int = SHARD_BYTES
+) -> Index:
+    """Index documents, which are taken one after the other, into a new folder; it is there whole or not at all.
 
-    added: int
-    replaced: int
-    removed: int
-    unchanged: int
-
-
-def build_index(folder: Path, documents: Items, sources: Sequence[str] = (), *, shard_bytes: int = MOST_BYTES) -> Index:
-    """Index documents into a new folder; it is there whole or not at all.
-
-    Raises AxlError when the folder exists, a document is no text, nothing is there to index, or the disk is full.
+    Raises AxlError when the folder exists, another process is writing it, a document is no text, nothing is there to index, or
+    the disk is full.
     """
     if folder.exists():
         raise AxlError(f"{folder} already exists; choose another folder, or add to an index with --update")
-    with files.new_folder(folder) as made:
-        names = [_write_shard(made, number, part) for number, part in enumerate(_parts(documents, shard_bytes), 1)]
-        if not names:
-            raise AxlError("there is nothing to index: no document is left; name other paths")
-        _write_manifest(made, names, [set() for _ in names], sources)
-    return load_index(folder)
+    with writing(folder):
+        if folder.exists():  # another process was faster
+            raise AxlError(f"{folder} already exists; choose another folder, or add to an index with --update")
+        with files.new_folder(folder) as made:
+            names = _write_shards(made, 1, documents, shard_bytes)
+            if not names:
+                raise AxlError("there is nothing to index: no document is left; name other paths")
+            _write_manifest(made, names, [set() for _ in names], sources)
+        return load_index(folder)
 
 
 def load_index(folder: Path) -> Index:
     """Open an index. Raises AxlError when there is none, it is damaged, or another version of AXL wrote it."""
     fields = _read_manifest(folder)
+    for _ in range(_RACES):
+        try:
+            return _opened(folder, fields)
+        except AxlError:
+            fields, before = _read_manifest(folder), fields
+            if fields == before:  # else another process has replaced the shards meanwhile
+                raise
+    return _opened(folder, fields)
+
+
+def _opened(folder: Path, fields: dict[str, Any]) -> Index:
     try:
         names = [str(shard["folder"]) for shard in fields["shards"]]
         removed = [set(map(int, shard["removed"])) for shard in fields["shards"]]
@@ -97,43 +126,54 @@ def load_index(folder: Path) -> Index:
     return Index(folder, names, [load_shard(folder / name) for name in names], removed, sources)
 
 
-def update_index(index: Index, documents: Items, *, prune: bool = False) -> tuple[Index, Changes]:
-    """Add what is new, replace what has changed under the same name, and with `prune` remove what is not in `documents`.
+def update_index(
+    index: Index,
+    documents: Iterable[Item],
+    sources: Sequence[str] = (),
+    *,
+    prune: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+) -> tuple[Index, Changes]:
+    """Add what is new and replace what has changed; with `prune` remove what is gone from the sources of this update.
 
-    Raises AxlError for a document that is no text or a full disk; the index then is as it was.
+    Documents are taken one after the other. `sources` names what they come from, as `Document.source` does, and is needed for
+    those of which nothing is left. A text that the index holds already under another name that stays is not added once more.
+    Raises AxlError for a document that is no text, a full disk, or when another process is writing the index; the index then
+    is as it was.
     """
-    known = index.digests()
-    seen: set[str] = set()
-    fresh: list[tuple[str, bytes]] = []
-    replaced: set[str] = set()
-    for name, content in documents:
-        seen.add(name)
-        if name in known and known[name] == hashlib.sha256(content).hexdigest():
-            continue
-        fresh.append((name, content))
-        if name in known:
-            replaced.add(name)
-    gone = {name for name in known if name not in seen} if prune else set()
-    changes = Changes(len(fresh) - len(replaced), len(replaced), len(gone), len(seen) - len(fresh))
-    return (_change(index, fresh, replaced | gone) if fresh or gone else index), changes
+    with writing(index.folder):
+        index = load_index(index.folder)  # as the last writer left it
+        update = Update(index, sources, prune=prune)
+        folders = _write_shards(index.folder, _next_number(index), update.fresh(map(as_document, documents)), shard_bytes)
+        known = [*index.sources, *(source for source in update.named if source and source not in index.sources)]
+        if folders or update.gone or known != index.sources:
+            index = _change(index, folders, update.gone, known)
+        return index, update.changes
 
 
 def remove_documents(index: Index, names: Iterable[str]) -> Index:
-    """Remove documents by name. Raises AxlError when one is not there."""
-    names, known = set(names), index.digests()
-    if missing := sorted(names - known.keys()):
-        raise AxlError(f"{index.folder} holds no document {missing[0]}")
-    return _change(index, [], names)
+    """Remove documents: by source and name as a path, by name alone where one has it, or all of a source.
+
+    Raises AxlError when one is not there, several are called so, or another process is writing the index.
+    """
+    with writing(index.folder):
+        index = load_index(index.folder)
+        places = index.places()
+        chosen = {key for given in names for key in matching(given, places, str(index.folder))}
+        return _change(index, [], {places[key] for key in chosen}, index.sources)
 
 
-def merge_index(index: Index, *, shard_bytes: int = MOST_BYTES) -> Index:
-    """Make as few shards as possible of all, without the removed documents. Raises AxlError when none would be left."""
-    if not len(index):
-        raise AxlError(f"all documents of {index.folder} are removed; delete the folder, or add documents first")
-    first = _next_number(index)
-    parts = _parts(index.documents(), shard_bytes)
-    folders = [_write_shard(index.folder, first + number, part) for number, part in enumerate(parts)]
-    return _replace(index, folders, [set() for _ in folders])
+def merge_index(index: Index, *, shard_bytes: int = SHARD_BYTES) -> Index:
+    """Make as few shards as possible of all, without the removed documents.
+
+    Raises AxlError when none would be left, or another process is writing the index.
+    """
+    with writing(index.folder):
+        index = load_index(index.folder)
+        if not len(index):
+            raise AxlError(f"all documents of {index.folder} are removed; delete the folder, or add documents first")
+        folders = _write_shards(index.folder, _next_number(index), index, shard_bytes)
+        return _replace(index, folders, [set() for _ in folders], index.sources)
 
 
 def check_index(index: Index) -> None:
@@ -143,51 +183,52 @@ def check_index(index: Index) -> None:
             raise AxlError(f"{index.folder / name / damaged} is damaged; build the index again with axl index")
 
 
-def _change(index: Index, fresh: list[tuple[str, bytes]], gone: set[str]) -> Index:
-    """Put `fresh` into a new shard and mark the documents named in `gone`, which are in old ones, as removed."""
-    removed = [
-        marked | {number for number, name in enumerate(shard.names) if name in gone}
-        for shard, marked in zip(index.shards, index.removed, strict=True)
-    ]
-    folders = list(index.folders)
-    if fresh:
-        folders.append(_write_shard(index.folder, _next_number(index), fresh))
-        removed.append(set())
-    return _replace(index, folders, removed)
+def manifest_state(folder: Path) -> tuple[int, int, int] | None:
+    """What is another after every change of an index and costs nothing to ask; None where there is no index."""
+    try:
+        status = os.stat(folder / MANIFEST_FILE)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _replace(index: Index, folders: list[str], removed: list[set[int]]) -> Index:
-    _write_manifest(index.folder, folders, removed, index.sources)
-    for old in index.folder.glob("shard-*"):
-        if old.name not in folders:
-            shutil.rmtree(old, ignore_errors=True)
+def _change(index: Index, fresh: list[str], gone: set[tuple[int, int]], sources: Sequence[str]) -> Index:
+    """Put the shards named in `fresh` beside the old ones and mark the documents in `gone` (shard, number) as removed."""
+    removed = [marked | {number for shard, number in gone if shard == place} for place, marked in enumerate(index.removed)]
+    return _replace(index, [*index.folders, *fresh], [*removed, *(set[int]() for _ in fresh)], sources)
+
+
+def _replace(index: Index, folders: list[str], removed: list[set[int]], sources: Sequence[str]) -> Index:
+    """Make an index of these shards, without those of which everything is removed, and delete all others."""
+    counts = dict(zip(index.folders, map(len, index.shards), strict=True))
+    kept = [(name, gone) for name, gone in zip(folders, removed, strict=True) if len(gone) < counts.get(name, len(gone) + 1)]
+    kept = kept or list(zip(folders, removed, strict=True))  # an index without a shard would be none
+    _write_manifest(index.folder, [name for name, _ in kept], [gone for _, gone in kept], sources)
+    _clear(index.folder, {name for name, _ in kept})
     return load_index(index.folder)
+
+
+def _clear(folder: Path, kept: set[str]) -> None:
+    """Delete shards that the manifest does not name, and what killed writers began."""
+    for old in itertools.chain(folder.glob("shard-*"), folder.glob(".shard-*")):
+        if old.name not in kept:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _next_number(index: Index) -> int:
     return 1 + max((int(name.removeprefix("shard-")) for name in index.folders), default=0)
 
 
-def _parts(documents: Items, shard_bytes: int) -> Iterator[list[tuple[str, bytes]]]:
-    """Documents in order, in lists that fit in one shard each."""
-    part: list[tuple[str, bytes]] = []
-    size = 1
-    for name, content in documents:
-        if part and size + len(content) + 1 > shard_bytes:
-            yield part
-            part, size = [], 1
-        part.append((name, content))
-        size += len(content) + 1
-    if part:
-        yield part
-
-
-def _write_shard(folder: Path, number: int, documents: list[tuple[str, bytes]]) -> str:
-    name = f"shard-{number:04d}"
-    shutil.rmtree(folder / name, ignore_errors=True)  # of a command that was killed before it named it in the manifest
-    with files.new_folder(folder / name) as made:
-        save_shard(made, *build_shard(documents))
-    return name
+def _write_shards(folder: Path, first: int, documents: Iterable[Item], shard_bytes: int) -> list[str]:
+    """Write documents as shards of at most `shard_bytes` of text, numbered from `first`; returns their names."""
+    names: list[str] = []
+    waiting = iter(documents)
+    head = next(waiting, None)
+    while head is not None:
+        names.append(f"shard-{first + len(names):04d}")
+        with files.new_folder(folder / names[-1]) as made:
+            head = write_shard(made, itertools.chain([head], waiting), shard_bytes)
+    return names
 
 
 def _write_manifest(folder: Path, names: Sequence[str], removed: Sequence[set[int]], sources: Sequence[str]) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.context import HISTORY, Chains, clear, new_chains
+from multiscale_transformer.memory.document import path_of, shown_sources
 from multiscale_transformer.memory.index import MEMORY_FOLDER, load_index
 from multiscale_transformer.memory.recall import (
     END,
@@ -68,6 +70,20 @@ class CorpusMemory:
         self.rows: Rows = rows_of(self.shards, removed, with_documents=leave_out)
         self._documents = sum(map(len, self.shards)) if leave_out else 0
         self._idle: list[tuple[Chains, Reader, Scratch]] = []  # what a look-up needs of its own, when nobody looks up with it
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of RAM that looking up takes."""
+        return sum(part.nbytes for part in self.rows)
+
+    def shown_name(self, shard: int, document: int) -> str:
+        """What a person calls a document of a shard: its path, with as much of its source as tells the sources apart."""
+        source, name = self.shards[shard].sources[document], self.shards[shard].names[document]
+        return path_of(self._shown_sources[source], name)
+
+    @functools.cached_property
+    def _shown_sources(self) -> dict[str, str]:
+        return shown_sources(source for shard in self.shards for source in shard.sources)
 
     def recall(self, windows: Sequence[Window], *, threads: int | None = None) -> Recall:
         """What the memories say after each id of each window, padded at the end to the longest.

@@ -5,6 +5,10 @@ reversed text, longest match nearest. The Burrows–Wheeler transform of that te
 the byte that came *next* at each place: the predictions of any context are one slice of it, and appending a byte to a context
 is one step of backward search (Ferragina & Manzini 2000). So looking up never touches the suffix array; it only says where a
 prediction comes from.
+
+Building takes 5 bytes of RAM for each byte of text, one for the text and four for the suffix array: the text grows in one block
+while documents come, packed contents go to the disk at once, and everything else is done in pieces. So the size of a shard bounds
+the RAM of `axl index`, and a larger corpus has several.
 """
 
 # Shape suffixes: N rows (one for each byte of the text), D documents.
@@ -14,11 +18,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import mmap
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -26,19 +31,23 @@ from pydivsufsort import divsufsort
 
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.document import Document
 
 SEPARATOR = 0  # stands before every document and after the last; the data filters keep it out of documents
 NOTHING = 0xFF  # no byte of UTF-8: the row of the whole text, which nothing follows, and rows of removed documents
-TEXTS_KEPT = 256  # unpacked, of all shards together; a few megabytes of code
+TEXTS_KEPT = 64  # unpacked, of each shard: what a completion draws on, the next one often draws on too
 MOST_BYTES = (1 << 31) - 2  # what int32 addresses
+SHARD_BYTES = 500 << 20  # of text in a shard: building it takes 2.7 GB of RAM, and a second one makes look-ups half slower
+PIECE = 1 << 22  # rows or bytes that are done at once where all together would take RAM
 
 Bytes = npt.NDArray[np.uint8]
+Item = Document | tuple[str, bytes]
 NEXT_FILE, SUFFIXES_FILE, TEXTS_FILE, DOCUMENTS_FILE = "next.npy", "suffixes.npy", "texts.bin", "documents.json"
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """The arrays of one shard, usually memory-mapped.
+    """The arrays of one shard, usually memory-mapped: whoever has opened it goes on with it when its files are gone.
 
     `next_N` (uint8) is the byte after each context in sorted order, `suffixes_N` (int32) the length of the reversed text that
     follows each context's last byte: `len - suffix` is the place of the next byte in the text. `starts` (D + 1) are the places
@@ -49,8 +58,10 @@ class Shard:
     suffixes_N: npt.NDArray[np.int32]
     starts: npt.NDArray[np.int64]
     names: list[str]
+    sources: list[str]
     digests: list[str]
-    texts: Path | None = None
+    folder: Path | None = None
+    texts: mmap.mmap | None = None
     texts_at: tuple[int, ...] = ()
 
     def __len__(self) -> int:
@@ -60,6 +71,11 @@ class Shard:
     def nbytes(self) -> int:
         """Bytes of the documents, without separators."""
         return len(self.next_N) - len(self.names) - 1
+
+    @property
+    def keys(self) -> Iterator[tuple[str, str]]:
+        """Source and name of each document."""
+        return zip(self.sources, self.names, strict=True)
 
     def place(self, row: int) -> tuple[int, int]:
         """Document and offset in it of the byte that follows the context of `row`; the offset may be the document's length."""
@@ -75,60 +91,142 @@ class Shard:
 
     def text(self, document: int) -> bytes:
         """The content of a document. Raises AxlError when the file of texts is damaged."""
-        if self.texts is None:
-            raise ValueError("a shard that was never saved keeps no texts")
         try:
-            return _unpacked(self.texts, self.texts.stat().st_mtime_ns, *self.texts_at[document : document + 2])
-        except (OSError, zlib.error) as error:
-            raise AxlError(f"{self.texts} is damaged ({error}); build the index again with axl index") from error
+            return self._unpack(document)
+        except zlib.error as error:
+            raise AxlError(f"{self.folder} is damaged ({error}); build the index again with axl index") from error
 
-    def documents(self) -> Iterator[tuple[str, bytes]]:
-        """All (name, content) pairs."""
-        return ((name, self.text(number)) for number, name in enumerate(self.names))
-
-
-@functools.lru_cache(maxsize=TEXTS_KEPT)
-def _unpacked(path: Path, changed: int, begin: int, end: int) -> bytes:
-    """A text of the file as it was at `changed`: what a completion draws on, the next one often draws on too."""
-    with path.open("rb") as file:
-        file.seek(begin)
-        return zlib.decompress(file.read(end - begin))
+    @functools.cached_property
+    def _unpack(self) -> Callable[[int], bytes]:
+        """Gives a document's content; the last few are kept."""
+        if (texts := self.texts) is None:
+            raise ValueError("a shard that was never saved keeps no texts")
+        at = self.texts_at
+        return functools.lru_cache(TEXTS_KEPT)(lambda document: zlib.decompress(texts[at[document] : at[document + 1]]))
 
 
-def build_shard(documents: Iterable[tuple[str, bytes]]) -> tuple[Shard, list[bytes]]:
-    """Index documents; returns the shard and their contents, in its order.
+@dataclass
+class Gathered:
+    """The documents of a shard as they come: their text in one block of RAM, and their packed contents in a file if one is
+    given."""
+
+    texts: BinaryIO | None = None
+    text: bytearray = field(default_factory=lambda: bytearray([SEPARATOR]))
+    names: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    packed: list[int] = field(default_factory=list)
+
+    def add(self, document: Document) -> None:
+        """Put a document behind the others. Raises AxlError when it holds a zero byte or is too long for any shard."""
+        if SEPARATOR in document.content:
+            raise AxlError(f"{document.name} holds a zero byte, so it is no text; leave it out of the index")
+        if len(self.text) + len(document.content) + 1 > MOST_BYTES:
+            raise AxlError(f"one shard holds at most {MOST_BYTES:,} bytes; leave {document.name} out of the index")
+        self.text += document.content
+        self.text.append(SEPARATOR)
+        self.names.append(document.name)
+        self.sources.append(document.source)
+        self.digests.append(hashlib.sha256(document.content).hexdigest())
+        self.lengths.append(len(document.content))
+        if self.texts is not None:
+            self.packed.append(self.texts.write(zlib.compress(document.content, 6)))
+
+    def has_room(self, document: Document, most_bytes: int) -> bool:
+        """Whether a shard of `most_bytes` holds a further document; an empty one holds any."""
+        return not self.names or len(self.text) + len(document.content) + 1 <= most_bytes
+
+    def sort(self) -> tuple[npt.NDArray[np.int32], Iterator[Bytes]]:
+        """`suffixes_N` of what was gathered, and `next_N` in pieces; nothing can be added any more."""
+        backwards = np.frombuffer(self.text, np.uint8)
+        _reverse(backwards)
+        suffixes_N = np.asarray(divsufsort(backwards), np.int32)
+        return suffixes_N, _next_bytes(backwards, suffixes_N)
+
+
+def _next_bytes(backwards: Bytes, suffixes_N: npt.NDArray[np.int32]) -> Iterator[Bytes]:
+    for begin in range(0, len(suffixes_N), PIECE):
+        part = suffixes_N[begin : begin + PIECE]
+        following = backwards[part - 1]  # the row of the whole text wraps around, and is set right here
+        following[part == 0] = NOTHING
+        yield following
+
+
+def _reverse(array: Bytes) -> None:
+    """Turn an array around in its place, a piece of each end at a time."""
+    begin, end = 0, len(array)
+    while end - begin > 1:
+        size = min(PIECE, (end - begin) // 2)
+        left = array[begin : begin + size][::-1].copy()
+        array[begin : begin + size] = array[end - size : end][::-1]
+        array[end - size : end] = left
+        begin, end = begin + size, end - size
+
+
+def build_shard(documents: Iterable[Item]) -> tuple[Shard, list[bytes]]:
+    """Index documents in RAM alone; returns the shard and their contents, in its order.
 
     Raises AxlError when there is none, one holds a zero byte, or all together are too long for one shard.
     """
-    names, contents = map(list, zip(*documents, strict=True)) if (documents := list(documents)) else ([], [])
-    if not names:
+    gathered, contents = Gathered(), []
+    for document in map(as_document, documents):
+        gathered.add(document)
+        contents.append(document.content)
+    if not contents:
         raise AxlError("there is nothing to index: no document is left; name other paths")
-    text = bytes([SEPARATOR]) + bytes([SEPARATOR]).join(contents) + bytes([SEPARATOR])
-    if len(text) > MOST_BYTES:
-        raise AxlError(f"one shard holds at most {MOST_BYTES:,} bytes, these documents are {len(text):,}")
-    if text.count(SEPARATOR) != len(contents) + 1:
-        raise AxlError("a document holds a zero byte, so it is no text; leave it out of the index")
-    starts = np.cumsum([1, *(len(content) + 1 for content in contents)], dtype=np.int64)
-    backwards = np.frombuffer(text, np.uint8)[::-1].copy()
-    suffixes_N = np.asarray(divsufsort(backwards), np.int32)
-    next_N = backwards[suffixes_N - 1]  # the row of the whole text wraps around, and is set right here
-    next_N[suffixes_N == 0] = NOTHING
-    digests = [hashlib.sha256(content).hexdigest() for content in contents]
-    return Shard(next_N, suffixes_N, starts, names, digests), contents
+    suffixes_N, pieces = gathered.sort()
+    starts = _starts(gathered.lengths)
+    return Shard(np.concatenate(list(pieces)), suffixes_N, starts, gathered.names, gathered.sources, gathered.digests), contents
 
 
-def save_shard(folder: Path, shard: Shard, contents: list[bytes]) -> None:
-    """Write a shard into an existing folder, to be read by `load_shard`."""
-    np.save(folder / NEXT_FILE, shard.next_N)
-    np.save(folder / SUFFIXES_FILE, shard.suffixes_N)
-    packed = [zlib.compress(content, 6) for content in contents]
-    (folder / TEXTS_FILE).write_bytes(b"".join(packed))
+def write_shard(folder: Path, documents: Iterable[Item], most_bytes: int = MOST_BYTES) -> Document | None:
+    """Write a shard of the first documents into an existing folder, to be read by `load_shard`.
+
+    Takes as many as `most_bytes` of text hold and returns the first that had no room, or None. Raises AxlError as
+    `build_shard`, OSError when the disk is full.
+    """
+    rest = None
+    with (folder / TEXTS_FILE).open("wb") as texts:
+        gathered = Gathered(texts)
+        for document in map(as_document, documents):
+            if not gathered.has_room(document, most_bytes):
+                rest = document
+                break
+            gathered.add(document)
+    if not gathered.names:
+        raise AxlError("there is nothing to index: no document is left; name other paths")
+    suffixes_N, pieces = gathered.sort()
+    _save(folder / NEXT_FILE, np.uint8, len(suffixes_N), pieces)
+    _save(folder / SUFFIXES_FILE, np.int32, len(suffixes_N), np.array_split(suffixes_N, 1 + len(suffixes_N) // PIECE))
+    _write_documents(folder, gathered)
+    return rest
+
+
+def as_document(item: Item) -> Document:
+    """A document from itself or from a pair of name and content, whose source nobody knows."""
+    return item if isinstance(item, Document) else Document(*item)
+
+
+def _save(path: Path, kind: type[np.generic], length: int, pieces: Iterable[npt.NDArray[Any]]) -> None:
+    """`np.save` of an array that comes in pieces; when it fails it says what the system says, as numpy does not."""
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(kind)), "fortran_order": False, "shape": (length,)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in pieces:
+            file.write(piece.data)
+
+
+def _write_documents(folder: Path, gathered: Gathered) -> None:
+    distinct = {source: number for number, source in enumerate(dict.fromkeys(gathered.sources))}
     fields = {
-        "names": shard.names,
-        "sha256": shard.digests,
-        "lengths": [len(content) for content in contents],
-        "packed": [len(content) for content in packed],
-        "crc32": {name: zlib.crc32((folder / name).read_bytes()) for name in (NEXT_FILE, SUFFIXES_FILE, TEXTS_FILE)},
+        "names": gathered.names,
+        "sources": list(distinct),
+        "source": [distinct[source] for source in gathered.sources],
+        "sha256": gathered.digests,
+        "lengths": gathered.lengths,
+        "packed": gathered.packed,
+        "crc32": {name: _crc32(folder / name) for name in (NEXT_FILE, SUFFIXES_FILE, TEXTS_FILE)},
     }
     files.write_json(folder / DOCUMENTS_FILE, fields)
 
@@ -137,22 +235,42 @@ def load_shard(folder: Path) -> Shard:
     """Map a shard into memory. Raises AxlError, in one line, when a file is missing or damaged."""
     try:
         fields: dict[str, Any] = json.loads((folder / DOCUMENTS_FILE).read_text(encoding="utf-8"))
-        starts = np.cumsum([1, *(length + 1 for length in fields["lengths"])], dtype=np.int64)
+        starts = _starts(fields["lengths"])
         texts_at = (0, *np.cumsum(fields["packed"]).tolist())
         next_N = np.load(folder / NEXT_FILE, mmap_mode="r")
         suffixes_N = np.load(folder / SUFFIXES_FILE, mmap_mode="r")
         names, digests = list(fields["names"]), list(fields["sha256"])
-        fits = len(names) == len(digests) == len(starts) - 1 == len(texts_at) - 1
+        distinct = fields.get("sources", [""])  # an index of earlier versions knows none
+        sources = [distinct[number] for number in fields.get("source", [0] * len(names))]
+        fits = len(names) == len(sources) == len(digests) == len(starts) - 1 == len(texts_at) - 1
         if not fits or next_N.shape != suffixes_N.shape or next_N.shape != (starts[-1],):
             raise ValueError("its parts do not fit together")
-        if next_N.dtype != np.uint8 or suffixes_N.dtype != np.int32 or (folder / TEXTS_FILE).stat().st_size != texts_at[-1]:
+        texts = _mapped(folder / TEXTS_FILE)
+        if next_N.dtype != np.uint8 or suffixes_N.dtype != np.int32 or len(texts) != texts_at[-1]:
             raise ValueError("its parts have the wrong type or size")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise AxlError(f"the index shard {folder} is damaged ({error}); build the index again with axl index") from error
-    return Shard(next_N, suffixes_N, starts, names, digests, folder / TEXTS_FILE, texts_at)
+    return Shard(next_N, suffixes_N, starts, names, sources, digests, folder, texts, texts_at)
 
 
 def damaged_file(folder: Path) -> str | None:
     """The first file of a shard whose content is not what was written, or None: reads everything, which takes a while."""
     sums = json.loads((folder / DOCUMENTS_FILE).read_text(encoding="utf-8"))["crc32"]
-    return next((name for name, crc in sums.items() if zlib.crc32((folder / name).read_bytes()) != crc), None)
+    return next((name for name, crc in sums.items() if _crc32(folder / name) != crc), None)
+
+
+def _starts(lengths: list[int]) -> npt.NDArray[np.int64]:
+    return np.cumsum([1, *(length + 1 for length in lengths)], dtype=np.int64)
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _crc32(path: Path) -> int:
+    crc = 0
+    with path.open("rb") as file:
+        while part := file.read(PIECE):
+            crc = zlib.crc32(part, crc)
+    return crc

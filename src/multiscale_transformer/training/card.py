@@ -6,12 +6,41 @@ lies on this machine; `training.json` has the whole paths.
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import multiscale_transformer
 from multiscale_transformer import files
+from multiscale_transformer.data.corpus import Corpus
+from multiscale_transformer.data.installed import licences, permissive_packages
+from multiscale_transformer.data.selection import EVERYTHING
+from multiscale_transformer.data.sources import INSTALLED
 
 CARD_FILE = "README.md"
+
+
+def data_facts(corpus: Corpus) -> dict[str, Any]:
+    """What `training.json` says of the data."""
+    return {
+        "sources": list(corpus.sources),
+        "train_documents": len(corpus.train),
+        "train_bytes": corpus.train.nbytes,
+        "held_out_documents": len(corpus.held_out),
+        "held_out_bytes": corpus.held_out.nbytes,
+        "left_out": corpus.left_out,
+        "sha256": corpus.sha256,
+        "note": corpus.note,
+        **({"selection": corpus.selection.as_json()} if corpus.selection != EVERYTHING else {}),
+        **({"packages": licences(permissive_packages())} if INSTALLED in corpus.sources else {}),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What `training.json` says of the software."""
+    return {"axl": multiscale_transformer.__version__, "python": platform.python_version(), "torch": torch.__version__}
 
 
 def write_card(folder: Path, facts: dict[str, Any]) -> None:
@@ -27,7 +56,15 @@ def _head(facts: dict[str, Any]) -> list[str]:
         f"A byte-level multi-scale transformer for code with {facts['parameters']:,} parameters, trained for "
         f"{facts['seconds'] / 60:.1f} minutes on {_counted(machine['threads'], 'thread')} of {machine['processor']}.",
         "",
+        *_taught(facts),
     ]
+
+
+def _taught(facts: dict[str, Any]) -> list[str]:
+    if "teacher" not in facts:
+        return []
+    teacher = Path(facts["teacher"]).name
+    return [f"It was distilled from `{teacher}`: it learned what that model and its memory would say of the same files.", ""]
 
 
 _MEMORY = (
@@ -71,12 +108,13 @@ def _data(facts: dict[str, Any]) -> list[str]:
 
 
 def _how(facts: dict[str, Any]) -> list[str]:
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    software = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return [
         "## Training",
         "",
         f"{facts['optimizer']}, {_counted(facts['steps'], 'step')}, {facts['bytes']:,} bytes read, seed {facts['seed']}, "
-        f"{facts['compute_dtype']}; {versions}. Every setting is in `training.json`, the curve in `metrics.csv`.",
+        f"{facts['compute_dtype']}; {software}. Every setting is in `training.json`"
+        + ("." if "teacher" in facts else ", the curve in `metrics.csv`."),
         "",
         "## Use",
         "",

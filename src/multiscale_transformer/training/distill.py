@@ -20,7 +20,9 @@ from torch.nn import functional as F
 
 from multiscale_transformer import files
 from multiscale_transformer.data.corpus import Corpus, load_corpus
+from multiscale_transformer.data.sources import source_of
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.locks import writing
 from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model, save_model
@@ -28,7 +30,8 @@ from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import TRAINING_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.recall import Recall
-from multiscale_transformer.training.machine import available_memory, compute_dtype, default_threads
+from multiscale_transformer.training.card import data_facts, versions, write_card
+from multiscale_transformer.training.machine import available_memory, compute_dtype, default_threads, describe_machine
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Callback, Trainer
 from multiscale_transformer.zoo.formats import format_name
@@ -102,12 +105,25 @@ class DistillationTrainer:
     ) -> Path:
         """Train the student for `max_time` seconds on `text_data` (paths, or a corpus that is loaded); returns its folder.
 
-        The teacher looks up in an index of the training files, never in the file that it reads. Raises AxlError when the folder
-        is there already, the data are too few or the disk is full.
+        The teacher looks up in an index of the training files, never in the file that it reads. On KeyboardInterrupt the
+        student is saved as it is by then, and it is raised again. Raises AxlError when the folder is there already, another
+        process writes it, the data are too few or the disk is full.
         """
         out = Path(output_dir)
-        if out.exists():
-            raise AxlError(f"{out} already exists; choose another folder, or delete it")
+        with writing(out):
+            if out.exists():
+                raise AxlError(f"{out} already exists; choose another folder, or delete it")
+            return self._train(text_data, max_time, out, seed, threads, callbacks)
+
+    def _train(
+        self,
+        text_data: str | Path | Sequence[str | Path] | Corpus,
+        max_time: float,
+        out: Path,
+        seed: int,
+        threads: int | None,
+        callbacks: Sequence[Callback],
+    ) -> Path:
         threads = threads or default_threads()
         torch.set_num_threads(threads)
         teacher = load_model(self.teacher_path)
@@ -120,11 +136,22 @@ class DistillationTrainer:
             settings = _settings(student.config, corpus, max_time / 60, seed, threads, fresh=self.student_config is not None)
             trainer = Distiller(student, student.config, corpus.train, settings, available_memory(), memory=memory)
             trainer.teacher, trainer.temperature, trainer.alpha = teacher, self.temperature, self.alpha
-            trainer.run(callbacks)
-        student.compute_dtype = torch.float32
-        save_model(student, out, name=out.name)
-        files.write_json(out / TRAINING_FILE, self._facts(out.name, corpus, trainer))
+            try:
+                trainer.run(callbacks)
+            except KeyboardInterrupt:
+                if trainer.progress.step:
+                    self._save(student, out, corpus, trainer)
+                raise
+        self._save(student, out, corpus, trainer)
         return out
+
+    def _save(self, student: MultiScaleTransformer, out: Path, corpus: Corpus, trainer: Trainer) -> None:
+        """Write the student as a checkpoint; its card comes from what `training.json` says."""
+        dtype, student.compute_dtype = student.compute_dtype, torch.float32
+        facts = {**self._facts(out.name, corpus, trainer), "compute_dtype": str(dtype).removeprefix("torch.")}
+        save_model(student, out, name=out.name)
+        files.write_json(out / TRAINING_FILE, facts)
+        write_card(out, facts)
 
     def _facts(self, name: str, corpus: Corpus, trainer: Trainer) -> dict[str, Any]:
         progress = trainer.progress
@@ -140,7 +167,12 @@ class DistillationTrainer:
             "steps": progress.step,
             "seconds": progress.seconds,
             "bytes": progress.bytes,
-            "data": {"sources": list(corpus.sources), "train_bytes": corpus.train.nbytes, "sha256": corpus.sha256},
+            "optimizer": trainer.settings.optimizer,
+            "seed": trainer.settings.seed,
+            "minutes": trainer.settings.minutes,
+            "data": data_facts(corpus),
+            "machine": describe_machine(trainer.settings.threads),
+            "versions": versions(),
         }
 
 
@@ -152,7 +184,8 @@ def _paths(text_data: str | Path | Sequence[str | Path]) -> list[str]:
 def _memory(config: ModelConfig, corpus: Corpus, folder: Path) -> CorpusMemory | None:
     if not config.memory:
         return None
-    return CorpusMemory(build_index(folder, corpus.train, corpus.sources).shards, leave_out=True)
+    made = build_index(folder, corpus.train.documents(), list(map(source_of, corpus.sources)))
+    return CorpusMemory(made.shards, leave_out=True)
 
 
 def _settings(config: ModelConfig, corpus: Corpus, minutes: float, seed: int, threads: int, *, fresh: bool) -> TrainSettings:

@@ -42,6 +42,8 @@ class ResumeWriter:
     def __init__(self, folder: Path, trainer: Trainer, request: dict[str, Any]) -> None:
         self._root, self._trainer, self._request = folder / FOLDER, trainer, request
         self._last = time.monotonic()
+        for begun in self._root.glob(".*"):  # a point that a kill cut short; nobody else writes here
+            shutil.rmtree(begun, ignore_errors=True)
 
     def __call__(self, progress: Progress) -> None:
         """Save when half a minute has passed since the last point."""

@@ -6,7 +6,6 @@ output folder and removes its resume points when the checkpoint is whole.
 
 from __future__ import annotations
 
-import platform
 import shutil
 import time
 from collections.abc import Sequence
@@ -17,21 +16,21 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-import multiscale_transformer
 from multiscale_transformer import files
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
-from multiscale_transformer.data.installed import licences, permissive_packages
-from multiscale_transformer.data.sources import INSTALLED
+from multiscale_transformer.data.selection import EVERYTHING, Selection
+from multiscale_transformer.data.sources import source_of
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.locks import writing
 from multiscale_transformer.memory.index import MANIFEST_FILE, MEMORY_FOLDER, build_index, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, warm_up
 from multiscale_transformer.model.checkpoint import save_model
 from multiscale_transformer.model.config import FormatName, ModelConfig, parse_config
 from multiscale_transformer.model.folder import CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.training.card import CARD_FILE
+from multiscale_transformer.training.card import CARD_FILE, data_facts, versions
 from multiscale_transformer.training.grow import depth_at, with_depth
 from multiscale_transformer.training.logger import TrainLogger
 from multiscale_transformer.training.machine import available_memory, compute_dtype, describe_machine
@@ -61,6 +60,7 @@ class RunRequest:
     out: Path
     log_backend: str = "csv"
     format: FormatName = "code"
+    selection: Selection = EVERYTHING
 
     def as_json(self) -> dict[str, Any]:
         """For the resume point; `resumed_request` reads it back."""
@@ -71,6 +71,7 @@ class RunRequest:
             "sources": list(self.sources),
             "log_backend": self.log_backend,
             "format": self.format,
+            "selection": self.selection.as_json(),
         }
 
 
@@ -86,6 +87,7 @@ def resumed_request(folder: Path) -> RunRequest:
             out=folder,
             log_backend=fields["log_backend"],
             format=fields.get("format", "code"),
+            selection=Selection.from_json(fields.get("selection", {})),
         )
     except (KeyError, TypeError, ValidationError) as error:
         raise AxlError(f"the interrupted run in {folder} is of another version; delete the folder and train again") from error
@@ -119,9 +121,15 @@ def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, call
     """Train and save; returns the output folder. On KeyboardInterrupt a resume point is written first, then it is raised.
 
     With `resume` the run in `request.out` goes on; `request` is what `resumed_request` gives. Raises AxlError when the folder
-    is taken, the data changed, the memory or the corpus is too small, the disk is full or the loss stops being a number.
+    is taken or another process is writing it, the data changed, the memory or the corpus is too small, the disk is full or the
+    loss stops being a number.
     """
-    check_output(request.out, resume=resume)
+    with writing(request.out):
+        check_output(request.out, resume=resume)
+        return _trained(request, corpus, resume, callbacks)
+
+
+def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Sequence[Callback]) -> Path:
     torch.set_num_threads(request.settings.threads)
     memory, seconds = _memory(request, corpus, resume)
     trainer = _resumed_trainer(request, corpus, memory) if resume else _new_trainer(request, corpus, memory)
@@ -149,7 +157,7 @@ def _memory(request: RunRequest, corpus: Corpus, resume: bool) -> tuple[CorpusMe
     begin = time.perf_counter()
     if not resume or not folder.exists():
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before its first resume point
-        build_index(folder, corpus.train, corpus.sources)
+        build_index(folder, corpus.train.documents(), list(map(source_of, corpus.sources)))
     return CorpusMemory(load_index(folder).shards, leave_out=True), time.perf_counter() - begin
 
 
@@ -237,22 +245,8 @@ def _facts(request: RunRequest, corpus: Corpus, trainer: Trainer) -> dict[str, A
         },
         "steps": progress.step,
         "optimizer_state_bytes": trainer.optimizer.state_bytes,
-        "data": {
-            "sources": list(corpus.sources),
-            "train_documents": len(corpus.train),
-            "train_bytes": corpus.train.nbytes,
-            "held_out_documents": len(corpus.held_out),
-            "held_out_bytes": corpus.held_out.nbytes,
-            "left_out": corpus.left_out,
-            "sha256": corpus.sha256,
-            "note": corpus.note,
-            **({"packages": licences(permissive_packages())} if INSTALLED in corpus.sources else {}),
-        },
+        "data": data_facts(corpus),
         "compute_dtype": str(trainer.model.compute_dtype).removeprefix("torch."),
         "machine": describe_machine(settings.threads),
-        "versions": {
-            "axl": multiscale_transformer.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
+        "versions": versions(),
     }

@@ -9,13 +9,15 @@ import hashlib
 import shutil
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from multiscale_transformer.data.corpus import load_originals
+from multiscale_transformer.data.corpus import stream_documents
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.locks import CACHE_SECONDS, writing
 from multiscale_transformer.memory.index import FORMAT, build_index, load_index
 
 
@@ -36,19 +38,20 @@ def library_is_indexed() -> bool:
     return True
 
 
-def library_index() -> Path:
+def library_index(on_wait: Callable[[str], None] | None = None) -> Path:
     """The index of this interpreter's library, built if it is not there, and built again where it is damaged.
 
-    Raises AxlError when the cache folder cannot be written.
+    When another process is building it this one waits, and tells `on_wait` so. Raises AxlError when the cache folder cannot be
+    written.
     """
     folder = library_folder()
     if library_is_indexed():
         return folder
+    with writing(folder, wait=CACHE_SECONDS, on_wait=on_wait):
+        return folder if library_is_indexed() else _built(folder)
+
+
+def _built(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
-    documents, _ = load_originals([STDLIB])
-    try:
-        build_index(folder, documents, [STDLIB])
-    except AxlError:
-        if not library_is_indexed():  # another process may have been faster
-            raise
+    build_index(folder, stream_documents([STDLIB]), [STDLIB])
     return folder

@@ -1,0 +1,75 @@
+"""Reading data for a command: with a bar, and with a word on what was left out. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from multiscale_transformer.cli import console
+from multiscale_transformer.cli.console import counted, fact, size
+from multiscale_transformer.data.corpus import Corpus, load_corpus, stream_documents
+from multiscale_transformer.data.left_out import LeftOut
+from multiscale_transformer.data.selection import EVERYTHING, Selection
+from multiscale_transformer.data.sources import INSTALLED, STDLIB
+from multiscale_transformer.memory.document import Document
+
+
+def absolute(sources: Sequence[str]) -> list[str]:
+    """Paths that hold from any folder, so that a run can be resumed and measured from there."""
+    return [path if path in (STDLIB, INSTALLED) else str(Path(path).expanduser().absolute()) for path in sources]
+
+
+def read_corpus(
+    sources: Sequence[str],
+    selection: Selection = EVERYTHING,
+    *,
+    without: Sequence[Path] = (),
+    left_out: LeftOut | None = None,
+    quiet: bool = False,
+) -> Corpus:
+    """Load the data with a bar, and say (unless `quiet`) what was kept and what was left out.
+
+    `without` are folders that are not read: the output of the command. `left_out` is told each thing that is not read.
+    """
+    with console.bar() as bar:
+        task = bar.add_task("reading", total=1.0)
+        corpus = load_corpus(
+            absolute(sources),
+            selection=selection,
+            without=without,
+            left_out=left_out,
+            on_progress=lambda what, done: bar.update(task, description=what, completed=done),
+        )
+    if quiet:
+        return corpus
+    fact(
+        "Data",
+        f"{counted(len(corpus.train), 'file')} ({size(corpus.train.nbytes)}) to train on, "
+        f"{counted(len(corpus.held_out), 'file')} ({size(corpus.held_out.nbytes)}) held out",
+    )
+    if corpus.left_out:
+        fact("", f"left out: {console.left_out(corpus.left_out)}")
+    if corpus.note:
+        fact("", f"note: {corpus.note}")
+    return corpus
+
+
+def stream(sources: Sequence[str], selection: Selection, *, without: Sequence[Path], left_out: LeftOut) -> Iterator[Document]:
+    """The documents to index, one by one under a bar."""
+    with console.bar() as bar:
+        task = bar.add_task("reading", total=1.0)
+        yield from stream_documents(
+            absolute(sources),
+            selection=selection,
+            without=without,
+            left_out=left_out,
+            on_progress=lambda what, done: bar.update(task, description=what, completed=done),
+        )
+
+
+def say_left_out(left_out: LeftOut) -> None:
+    """What was not indexed, by reason, and what is to be known about the reading."""
+    if left_out.counts:
+        fact("Left out", console.left_out(dict(left_out.counts)))
+    for note in left_out.notes:
+        console.note(note)
