@@ -138,7 +138,7 @@ def test_opening_indexes_leaves_the_event_loop_free(tmp_path: Path, index: Path,
 
 
 def test_two_models_with_room_for_one_are_both_answered(model: Path, tmp_path: Path) -> None:
-    """Defect 3.1: between loading a model and counting its user another request unloaded it, and the first one hung for ever."""
+    """Defect 3.1: between loading a model and counting its user another request unloaded it, and the first hung for ever."""
     twin = shutil.copytree(model, tmp_path / "twin")
     limits = Limits(model_bytes=600 << 20, cache_bytes=400 << 20)
     settings = settings_for(model, tmp_path, limits=limits, models={"tiny": model, "twin": twin})
