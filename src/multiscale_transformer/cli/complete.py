@@ -196,7 +196,11 @@ def _explain(memory: CorpusMemory, before: bytes, written: bytes, saved: Bits | 
     """Name the files that the text stands in: with the bits that the memory `saved` (N,) all, else only what is a copy."""
     from multiscale_transformer.memory.explain import sources
 
-    found = [source for source in sources(memory, before, written) if saved is not None or source.copied]
+    try:
+        found = [source for source in sources(memory, before, written) if saved is not None or source.copied]
+    except (AxlError, OSError, ValueError, IndexError) as error:
+        note(f"where the text comes from cannot be found: {error}")
+        return
     for source in found:
         text = written[source.begin : source.end].decode("utf-8", "replace")
         shown = " ".join(text.split())

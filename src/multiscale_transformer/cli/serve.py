@@ -13,6 +13,7 @@ from multiscale_transformer.cli.memories import index_folders
 from multiscale_transformer.cli.options import MemoryFolders, Threads, above_zero, checkpoint
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.document import shown_sources
 from multiscale_transformer.zoo.shipped import SHIPPED, shipped_model
 
 LIMITS = "Limits"
@@ -85,7 +86,7 @@ def serve(
     keys = tuple(api_key or filter(None, [os.environ.get(KEY_VARIABLE)]))
     if any(not key for key in keys):
         raise AxlError("--api-key needs a text of at least one character")
-    indexes = None if memory is None else dict(zip(_names(memory), index_folders(memory), strict=False))
+    indexes = None if memory is None else _indexes(memory)
     if memory is None and shipped_model() in folders:
         index_folders([STDLIB])  # now, and said, instead of inside the first request
     limits = Limits(threads or 1, cache_mb << 20, memory_mb << 20, queued, FOR_EVER if keep_alive < 0 else keep_alive)
@@ -114,9 +115,14 @@ def serve(
     run(app, bound)
 
 
-def _names(memory: list[str]) -> list[str]:
-    """What requests call an index: its folder's name."""
-    return [name if name == STDLIB else Path(name).expanduser().resolve().name for name in memory]
+def _indexes(memory: list[str]) -> dict[str, Path]:
+    """The folders of indexes by what requests call them: the folder's name, or more of its path where two are called alike."""
+    folders = index_folders(memory)
+    places = {
+        STDLIB if name == STDLIB else str(folder.resolve()): folder for name, folder in zip(memory, folders, strict=False)
+    }
+    names = shown_sources(places)
+    return {names[place]: folder for place, folder in places.items()}
 
 
 def _announce(address: tuple[str, int], named: dict[str, Path]) -> None:

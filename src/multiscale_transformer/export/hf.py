@@ -22,6 +22,7 @@ from multiscale_transformer.locks import writing
 from multiscale_transformer.model.checkpoint import load_model, save_tensors
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import CONFIG_FILE, MODEL_TYPE, WEIGHTS_FILE
+from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.sampling import NEVER_DRAWN
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.zoo.formats import CHAT_TEMPLATE_FILE, format_of
@@ -37,10 +38,15 @@ def export_hf(folder: Path, out: Path, name: str) -> None:
 
     Raises AxlError when `folder` is no checkpoint, `out` is there already, cannot be written or is being written.
     """
-    if out.exists():
-        raise AxlError(f"{out} already exists; choose another --out, or delete it")
     network = load_model(folder)
-    with writing(out), files.new_folder(out) as made:
+    with writing(out):
+        if out.exists():
+            raise AxlError(f"{out} already exists; choose another --out, or delete it")
+        _write(network, folder, out, name)
+
+
+def _write(network: MultiScaleTransformer, folder: Path, out: Path, name: str) -> None:
+    with files.new_folder(out) as made:
         weights = {f"model.{key}": tensor for key, tensor in network.state_dict().items()}
         save_tensors(made / WEIGHTS_FILE, weights)
         files.write_json(made / CONFIG_FILE, _config(network.config))

@@ -8,6 +8,7 @@ goes on with the shards that it has opened, and numbers of shards never come aga
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -228,6 +229,7 @@ def _write_shards(folder: Path, first: int, documents: Iterable[Item], shard_byt
         names.append(f"shard-{first + len(names):04d}")
         with files.new_folder(folder / names[-1]) as made:
             head = write_shard(made, itertools.chain([head], waiting), shard_bytes)
+        gc.collect()  # the arrays of pydivsufsort hang in cycles (ctypes), and the next shard has no room beside them
     return names
 
 

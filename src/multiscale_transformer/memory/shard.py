@@ -6,9 +6,9 @@ the byte that came *next* at each place: the predictions of any context are one 
 is one step of backward search (Ferragina & Manzini 2000). So looking up never touches the suffix array; it only says where a
 prediction comes from.
 
-Building takes 5 bytes of RAM for each byte of text, one for the text and four for the suffix array: the text grows in one block
-while documents come, packed contents go to the disk at once, and everything else is done in pieces. So the size of a shard bounds
-the RAM of `axl index`, and a larger corpus has several.
+Building takes 5 bytes of RAM for each byte of text, one for the text and four for the suffix array: the text grows in one
+block while documents come, packed contents go to the disk at once, and everything else is done in pieces. So the size of a
+shard bounds the RAM of `axl index`, and a larger corpus has several.
 """
 
 # Shape suffixes: N rows (one for each byte of the text), D documents.

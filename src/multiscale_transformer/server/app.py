@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
@@ -30,6 +31,8 @@ from multiscale_transformer.server.metrics import Metrics
 from multiscale_transformer.server.service import Service
 
 EXPIRY_SECONDS = 1.0
+REFRESH_SECONDS = 0.5  # between two looks at whether an index has changed
+log = structlog.get_logger("axl.server")
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -80,12 +83,13 @@ def _install_manners(app: FastAPI, settings: Settings, metrics: Metrics, hosts: 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    expiring = asyncio.create_task(_expire(service))
+    watching = [asyncio.create_task(_expire(service)), asyncio.create_task(_refresh(service))]
     try:
         yield
     finally:
-        expiring.cancel()
-        await asyncio.gather(expiring, return_exceptions=True)
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
         await service.loader.close()
 
 
@@ -93,3 +97,13 @@ async def _expire(service: Service) -> None:
     while True:
         await asyncio.sleep(EXPIRY_SECONDS)
         await service.loader.expire()
+
+
+async def _refresh(service: Service) -> None:
+    """See that indexes have changed, whatever goes wrong with one of them."""
+    while True:
+        await asyncio.sleep(REFRESH_SECONDS)
+        try:
+            await service.loader.memories.refresh()
+        except Exception:
+            log.exception("indexes could not be read again")

@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import structlog
 from fastapi import Request as HttpRequest
 
+from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.batching import Constraint, Piece, Request
 from multiscale_transformer.memory.explain import sources
 from multiscale_transformer.memory.lookup import CorpusMemory
@@ -23,6 +25,8 @@ from multiscale_transformer.server.prompts import MARKER_STOPS, Prompt
 from multiscale_transformer.server.worker import Job, Ticket, Worker
 
 Answer = TypeVar("Answer")
+
+log = structlog.get_logger("axl.server")
 
 DEFAULTS: dict[str, Any] = {"temperature": 0.4, "top_p": 0.95, "max_new_tokens": 256}  # as of `axl complete`
 MOST_NEW = 65_536  # bytes of one answer
@@ -114,10 +118,17 @@ async def all_whole(tickets: Sequence[Ticket]) -> list[Piece]:
 
 
 async def found_sources(asked: Asked, memory: CorpusMemory | None, text: str) -> list[dict[str, Any]]:
-    """The documents that the text stands in, as JSON; bytes are counted in its UTF-8."""
+    """The documents that the text stands in, as JSON; bytes are counted in its UTF-8.
+
+    None of them where the search fails: an answer that is written does not fail for that.
+    """
     if memory is None or not asked.sources or not text:
         return []
-    found = await asyncio.to_thread(sources, memory, asked.prompt.before, text.encode())
+    try:
+        found = await asyncio.to_thread(sources, memory, asked.prompt.before, text.encode())
+    except (AxlError, OSError, ValueError, IndexError) as error:
+        log.warning("sources", note=f"they could not be found: {error}")
+        return []
     return [
         {
             "begin": source.begin,

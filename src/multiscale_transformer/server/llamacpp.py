@@ -211,8 +211,9 @@ async def _answer(body: NativeBody, http: Request, prompt: Any) -> Response:
             entry,
             lambda model: _stream(service, model, body, body.asked(service, prompt(model)), entry.name),
             done=None,
+            memory=body.memory,
         )
-    async with service.loader.use(entry) as model:
+    async with service.loader.use(entry, memory=body.memory) as model:
         asked = body.asked(service, prompt(model))
         memory = service.loader.memory(model, body.memory)
         (written,) = await unless_gone(http, write_all(model.worker, [asked], memory))

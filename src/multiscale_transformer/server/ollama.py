@@ -160,8 +160,10 @@ async def _answer(
         return _Job(service, model, body.called or entry.name, asked(model), memory, shape, tools, began, time.monotonic())
 
     if body.stream:
-        return await line_stream(http, service, entry, lambda model: _stream(job(model)), keep_alive=body.keep_seconds)
-    async with service.loader.use(entry, body.keep_seconds) as model:
+        return await line_stream(
+            http, service, entry, lambda model: _stream(job(model)), keep_alive=body.keep_seconds, memory=body.memory
+        )
+    async with service.loader.use(entry, body.keep_seconds, memory=body.memory) as model:
         return JSONResponse(await unless_gone(http, _whole(job(model))))
 
 
@@ -199,7 +201,7 @@ async def embed_texts(body: EmbedBody, http: Request) -> Response:
         return JSONResponse({"model": body.called, "embeddings": []})
     async with service.loader.use(entry, body.keep_seconds) as model:
         loaded = time.monotonic()
-        vectors, count = await unless_gone(http, embed(model, body.inputs))
+        vectors, count = await unless_gone(http, embed(service.loader, model, body.inputs))
     cut = [unit(vector[: body.dimensions]) for vector in vectors]
     durations = {"total_duration": _nanoseconds(time.monotonic() - began), "load_duration": _nanoseconds(loaded - began)}
     answer = {"model": body.called or entry.name, "embeddings": [[float(x) for x in vector] for vector in cut]}
@@ -211,7 +213,7 @@ async def embeddings(body: EmbedBody, http: Request) -> Response:
     """Ollama's older route."""
     service = service_of(http)
     async with service.loader.use(service.catalogue.find(body.called), body.keep_seconds) as model:
-        vectors, _ = await unless_gone(http, embed(model, body.inputs or [""]))
+        vectors, _ = await unless_gone(http, embed(service.loader, model, body.inputs or [""]))
     return JSONResponse({"embedding": [float(x) for x in vectors[0]]})
 
 

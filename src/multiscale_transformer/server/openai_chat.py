@@ -227,8 +227,8 @@ async def chat_completions(body: ChatBody, http: Request) -> Response:
         return _Job(body, Chat(service, model, template, messages, tools, choice, form), entry.name, new_id("chatcmpl"))
 
     if body.stream:
-        return await event_stream(http, service, entry, lambda model: _stream(job(model)))
-    async with service.loader.use(entry) as model:
+        return await event_stream(http, service, entry, lambda model: _stream(job(model)), memory=body.memory)
+    async with service.loader.use(entry, memory=body.memory) as model:
         return JSONResponse(await unless_gone(http, _whole(job(model))))
 
 

@@ -122,9 +122,13 @@ async def completions(body: CompletionBody, http: Request) -> Response:
         if body.echo and body.logprobs is not None:
             raise ApiError(400, "echo with logprobs is not streamed; leave stream out", param="echo")
         return await event_stream(
-            http, service, entry, lambda model: _stream(_Job(body, service, model, entry.name, new_id("cmpl")))
+            http,
+            service,
+            entry,
+            lambda model: _stream(_Job(body, service, model, entry.name, new_id("cmpl"))),
+            memory=body.memory,
         )
-    async with service.loader.use(entry) as model:
+    async with service.loader.use(entry, memory=body.memory) as model:
         job = _Job(body, service, model, entry.name, new_id("cmpl"))
         return JSONResponse(await unless_gone(http, _whole(job)))
 

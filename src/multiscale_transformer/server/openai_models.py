@@ -16,7 +16,7 @@ from multiscale_transformer.server.bodies import Body
 from multiscale_transformer.server.catalogue import Entry
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.generation import unless_gone
-from multiscale_transformer.server.loading import Loaded
+from multiscale_transformer.server.loading import Loaded, Loader
 from multiscale_transformer.server.openai_completions import Id
 from multiscale_transformer.server.prompts import SEEN, id_prompt, plain_prompt
 from multiscale_transformer.server.service import service_of
@@ -72,7 +72,7 @@ async def embeddings(body: EmbeddingBody, http: Request) -> Response:
     if body.dimensions is not None and body.dimensions > width:
         raise ApiError(400, f"dimensions: the model has {width}", param="dimensions")
     async with service.loader.use(entry) as loaded:
-        vectors, count = await unless_gone(http, embed(loaded, body.inputs))
+        vectors, count = await unless_gone(http, embed(service.loader, loaded, body.inputs))
     cut = [unit(vector[: body.dimensions]) if body.dimensions else vector for vector in vectors]
     data = [
         {"object": "embedding", "index": index, "embedding": _encoded(vector, body.encoding_format)}
@@ -82,7 +82,9 @@ async def embeddings(body: EmbeddingBody, http: Request) -> Response:
     return JSONResponse({"object": "list", "data": data, "model": entry.name, "usage": usage})
 
 
-async def embed(model: Loaded, inputs: list[str | list[int]]) -> tuple[list[np.ndarray[Any, np.dtype[np.float32]]], int]:
+async def embed(
+    loader: Loader, model: Loaded, inputs: list[str | list[int]]
+) -> tuple[list[np.ndarray[Any, np.dtype[np.float32]]], int]:
     """A vector (E,) for each text, and how many ids were read."""
     if not inputs or len(inputs) > MOST_INPUTS:
         raise ApiError(400, f"input: 1 to {MOST_INPUTS} texts, got {len(inputs)}", param="input")
@@ -93,7 +95,8 @@ async def embed(model: Loaded, inputs: list[str | list[int]]) -> tuple[list[np.n
         plain_prompt(given.encode("utf-8", "replace"), context) if isinstance(given, str) else id_prompt(given, context)
         for given in inputs
     ]
-    scans = [Scan(prompt.ids, model.memories[None], pool=True) for prompt in prompts]
+    memory = loader.memory(model, None)
+    scans = [Scan(prompt.ids, memory, pool=True) for prompt in prompts]
     for scan in scans:  # one after the other: a batch of texts takes one place in the queue
         await model.worker.submit(scan, live=False).whole()
         await asyncio.sleep(0)

@@ -175,8 +175,8 @@ async def responses(body: ResponsesBody, http: Request) -> Response:
         )
 
     if body.stream:
-        return await event_stream(http, service, entry, lambda model: _stream(job(model)), done=None)
-    async with service.loader.use(entry) as model:
+        return await event_stream(http, service, entry, lambda model: _stream(job(model)), done=None, memory=body.memory)
+    async with service.loader.use(entry, memory=body.memory) as model:
         return JSONResponse(await unless_gone(http, _whole(job(model))))
 
 

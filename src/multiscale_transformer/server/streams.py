@@ -36,13 +36,14 @@ async def event_stream(
     events: Callable[[Loaded], AsyncIterator[str]],
     *,
     done: str | None = "data: [DONE]\n\n",
+    memory: list[str] | None = None,
 ) -> StreamingResponse:
     """Each event as `data:`, or as it is where it begins with `event:`. What fails before the first has a status."""
 
     def framed(event: str) -> str:
         return event if event.startswith("event:") else f"data: {event}\n\n"
 
-    source = _with_model(service, entry, events, None)
+    source = _with_model(service, entry, events, None, memory)
     return await _streaming(http, source, framed, done, "text/event-stream", "/v1/", ": still working\n\n")
 
 
@@ -53,9 +54,10 @@ async def line_stream(
     lines: Callable[[Loaded], AsyncIterator[str]],
     *,
     keep_alive: float | None = None,
+    memory: list[str] | None = None,
 ) -> StreamingResponse:
     """Each line as it is: Ollama's streams."""
-    source = _with_model(service, entry, lines, keep_alive)
+    source = _with_model(service, entry, lines, keep_alive, memory)
     return await _streaming(http, source, lambda line: line + "\n", None, "application/x-ndjson", "/api/", None)
 
 
@@ -97,9 +99,13 @@ async def _first(source: AsyncGenerator[str]) -> str | None:
 
 
 async def _with_model(
-    service: Service, entry: Entry, events: Callable[[Loaded], AsyncIterator[str]], keep_alive: float | None
+    service: Service,
+    entry: Entry,
+    events: Callable[[Loaded], AsyncIterator[str]],
+    keep_alive: float | None,
+    memory: list[str] | None,
 ) -> AsyncGenerator[str]:
-    async with service.loader.use(entry, keep_alive) as model:
+    async with service.loader.use(entry, keep_alive, memory=memory) as model:
         source = events(model)
         try:
             async for event in source:

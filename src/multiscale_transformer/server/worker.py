@@ -92,12 +92,15 @@ class Worker:
     def submit(self, job: Job, *, live: bool) -> Ticket:
         """Queue a request of the running event loop; `live` wants what is written while it is being written.
 
-        Raises ApiError when the batch is full and `queued` wait.
+        Raises ApiError when the batch is full and `queued` wait, StoppedError when the worker is closing.
         """
         if len(self._tickets) >= MOST_ROWS + self.queued:
             raise ApiError(429, "too many requests wait; try again later", code="queue_full", retry_after=LATEST)
         ticket = Ticket(self, job, live=live)
-        self._tickets[job] = ticket
+        with self._wake:
+            if self._closing:
+                raise StoppedError("the model is being unloaded; try again")
+            self._tickets[job] = ticket
         self.call(lambda batcher: batcher.submit_scan(job) if isinstance(job, Scan) else batcher.submit(job))
         return ticket
 
@@ -141,11 +144,14 @@ class Worker:
         self.call(end)
 
     def close(self) -> None:
-        """Stop the thread and let the engine go."""
+        """Stop the thread, fail what it has not ended, and let the engine go."""
         with self._wake:
             self._closing = True
             self._wake.notify()
         self._thread.join()
+        for ticket in list(self._tickets.values()):
+            self._ready[ticket] = Piece(ended=FAILED, error=StoppedError("the model is being unloaded; try again"))
+        self._flush()
         self._batcher.close()
         self.engine.close()
 

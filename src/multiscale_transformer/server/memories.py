@@ -1,0 +1,142 @@
+"""Indexes in RAM: each set of them once, for all models, brought up to date when an index has changed on the disk.
+
+Laying the shards behind one another takes seconds for large indexes, so it happens in threads, one set at a time; requests go
+on with what there is until the new one is ready. What only some requests ask for is given up when room is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.index import load_index, manifest_state
+from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
+from multiscale_transformer.server.errors import ApiError
+
+MOST_SETS = 8  # that are in RAM at once beside those of loaded models
+BYTES_A_BYTE = 3.1  # of RAM for each of text: what came next, and checkpoints
+BYTES_A_ROW = 4  # more where documents are removed
+
+Folders = tuple[Path, ...]
+States = tuple[tuple[int, int, int] | None, ...]
+
+log = structlog.get_logger("axl.memories")
+
+
+@dataclass
+class _Opened:
+    memory: CorpusMemory
+    states: States
+    missing: bool = False  # and said so
+
+
+def states_of(folders: Sequence[Path]) -> States:
+    """What tells whether any of these indexes has changed."""
+    return tuple(map(manifest_state, folders))
+
+
+def needed_bytes(folders: Sequence[Path]) -> int:
+    """RAM that these indexes will take together. Raises AxlError when one is missing or damaged."""
+    indexes = [load_index(folder) for folder in folders]
+    a_byte = BYTES_A_BYTE + (BYTES_A_ROW if any(gone for index in indexes for gone in index.removed) else 0)
+    return int(a_byte * sum(index.nbytes for index in indexes))
+
+
+class Memories:
+    """The sets of indexes that are open; `notes` says by folder what is wrong with one that answers go on with."""
+
+    def __init__(self) -> None:
+        self._opened: OrderedDict[Folders, _Opened] = OrderedDict()
+        self._kept: dict[object, Folders] = {}  # sets that loaded models use by default
+        self._lock = asyncio.Lock()
+        self.notes: dict[Path, str] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """RAM of all that are open."""
+        return sum(opened.memory.nbytes for opened in self._opened.values())
+
+    def keep(self, user: object, folders: Folders) -> None:
+        """Hold on to a set for as long as a model is loaded; see `release`."""
+        self._kept[user] = folders
+
+    def release(self, user: object) -> None:
+        """The model is unloaded: what no other one uses is given up."""
+        folders = self._kept.pop(user, None)
+        if folders is not None and folders not in self._kept.values():
+            self._opened.pop(folders, None)
+
+    def get(self, folders: Folders) -> CorpusMemory:
+        """A set that is open, or is opened now while everything waits. Raises AxlError when an index is missing or damaged."""
+        opened = self._opened.get(folders)
+        if opened is None:
+            opened = self._opened[folders] = _open(folders)
+        self._opened.move_to_end(folders)
+        return opened.memory
+
+    async def open(self, folders: Folders, room: int | None = None) -> CorpusMemory:
+        """A set, opened in a thread if it is not open; `room` is what all sets together may take.
+
+        Raises AxlError when an index is missing or damaged, ApiError (503) when there is no room.
+        """
+        if folders not in self._opened:
+            async with self._lock:
+                if folders not in self._opened:
+                    if room is not None:
+                        self._make_room(await asyncio.to_thread(needed_bytes, folders), room)
+                    self._opened[folders] = await asyncio.to_thread(_open, folders)
+        return self.get(folders)
+
+    async def refresh(self) -> None:
+        """Open anew the sets whose indexes have changed, and go on with those of which one is gone."""
+        for folders, opened in list(self._opened.items()):
+            states = await asyncio.to_thread(states_of, folders)
+            gone = [folder for folder, state in zip(folders, states, strict=True) if state is None]
+            if gone and not opened.missing:
+                self._note(gone, "the index is gone; answers go on with what was read of it")
+            opened.missing = bool(gone)
+            if gone or states == opened.states:
+                continue
+            try:
+                async with self._lock:
+                    fresh = await asyncio.to_thread(_open, folders)
+            except AxlError as error:
+                opened.states = states  # said once, until it changes again
+                self._note(folders, f"{error}; answers go on with the index as it was")
+                continue
+            for folder in folders:
+                self.notes.pop(folder, None)
+            if folders in self._opened:
+                self._opened[folders] = fresh
+                log.info("index read again", folders=list(map(str, folders)))
+
+    def make_room(self, most: int) -> None:
+        """Give up sets that no loaded model uses by default until all take at most `most` bytes, or none is left."""
+        for folders in [one for one in self._opened if one not in self._kept.values()]:
+            if self.nbytes <= most:
+                return
+            del self._opened[folders]
+
+    def _make_room(self, needed: int, room: int) -> None:
+        self.make_room(room - needed)
+        if self.nbytes and self.nbytes + needed > room:
+            raise ApiError(503, "no room for these indexes beside what is loaded", param="memory", retry_after=5)
+        unkept = [one for one in self._opened if one not in self._kept.values()]
+        for folders in unkept[: max(0, len(unkept) - MOST_SETS + 1)]:
+            del self._opened[folders]
+
+    def _note(self, folders: Iterable[Path], what: str) -> None:
+        for folder in folders:
+            self.notes[folder] = what
+            log.warning("index", folder=str(folder), note=what)
+
+
+def _open(folders: Folders) -> _Opened:
+    states = states_of(folders)  # before reading: a change meanwhile is found at the next look
+    return _Opened(open_memory(folders), states)
