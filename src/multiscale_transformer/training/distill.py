@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from multiscale_transformer import files
 from multiscale_transformer.data.corpus import Corpus, load_corpus
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.machine import available_cores, available_ram
 from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model, save_model
@@ -28,7 +29,7 @@ from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import TRAINING_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.recall import Recall
-from multiscale_transformer.training.machine import available_memory, compute_dtype, default_threads
+from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.memory_plan import MemoryPlan
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Callback, Trainer
@@ -118,7 +119,7 @@ class DistillationTrainer:
         out = Path(output_dir)
         if out.exists():
             raise AxlError(f"{out} already exists; choose another folder, or delete it")
-        threads = threads or default_threads()
+        threads = threads or available_cores()
         torch.set_num_threads(threads)
         teacher = load_model(self.teacher_path)
         torch.manual_seed(seed)
@@ -128,7 +129,7 @@ class DistillationTrainer:
         with tempfile.TemporaryDirectory() as temporary:
             memory = _memory(teacher.config, corpus, Path(temporary) / "index", threads)
             settings = _settings(student.config, corpus, max_time / 60, seed, threads, fresh=self.student_config is not None)
-            trainer = Distiller(student, student.config, corpus.train, settings, available_memory(), memory=memory)
+            trainer = Distiller(student, student.config, corpus.train, settings, available_ram(), memory=memory)
             trainer.teacher, trainer.temperature, trainer.alpha = teacher, self.temperature, self.alpha
             trainer.run(callbacks)
         student.compute_dtype = torch.float32
