@@ -14,7 +14,19 @@ import typer
 from pydantic import ValidationError
 
 import multiscale_transformer
-from multiscale_transformer.cli import bench, complete, evaluate, export, index, inspect, quickstart, serve, train, tune
+from multiscale_transformer.cli import (
+    bench,
+    compiling,
+    complete,
+    evaluate,
+    export,
+    index,
+    inspect,
+    quickstart,
+    serve,
+    train,
+    tune,
+)
 from multiscale_transformer.cli.console import errors, out
 from multiscale_transformer.cli.options import help_text
 from multiscale_transformer.errors import AxlError
@@ -34,6 +46,7 @@ for panel, name, command in (
     ("Use it", "serve", serve.serve),
     ("Use it", "index", index.index),
     ("Use it", "tune", tune.tune),
+    ("Use it", "compile", compiling.compile_now),
     ("Hand it on", "quantize", export.quantize),
     ("Hand it on", "push", export.push),
     ("Measure it", "report", inspect.report),

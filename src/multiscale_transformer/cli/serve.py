@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.console import busy, errors, note
 from multiscale_transformer.cli.memories import index_folders
 from multiscale_transformer.cli.options import MemoryFolders, Threads, above_zero, checkpoint
@@ -106,7 +107,8 @@ def serve(
     if host not in ("127.0.0.1", "localhost", "::1") and not keys:
         note(f"other machines can use this server, and it asks for no key; give it one with --api-key or ${KEY_VARIABLE}")
     service = app.state.service
-    with busy("loading the model; on first use it is compiled for this CPU, which takes a while"):
+    ensure_kernels()
+    with busy("loading the model"):
         service.loader.preload(service.catalogue.find(None))
     for said in service.loader.notes.values():
         note(said)

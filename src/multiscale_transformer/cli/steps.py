@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from rich.progress import TextColumn
 from multiscale_transformer.benchmarks.held_out import measure_run, read_training
 from multiscale_transformer.benchmarks.report.words import duration
 from multiscale_transformer.cli import console
+from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.console import command, counted, errors, fact, millions, out, size
+from multiscale_transformer.cli.heartbeat import EVERY_SECONDS
 from multiscale_transformer.data.corpus import Corpus, load_corpus
 from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.errors import AxlError
@@ -28,7 +32,7 @@ from multiscale_transformer.training.trainer import Callback, Progress
 
 INTERRUPTED = 130  # the shell's status for Ctrl-C
 FEW_STEPS = 50
-LINES = 10  # of progress, where there is no live bar
+LINES = 10  # of progress at least, where there is no live bar
 BYTES_PER_PARAMETER = 28  # on disk: two resume points of weights and two moments, and the weights of the checkpoint
 INDEX_BYTES = 6  # on disk, for each byte of text
 PEERS = {"xz": "xz -9e", "ppmd": "PPMd, order 8", "ppmd_primed": "PPMd primed with the training files"}
@@ -91,6 +95,7 @@ def new_request(
 def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
     """Train, measure and show the result."""
     _announce(request)
+    ensure_kernels()
     _train(request, corpus, resume)
     measure(request.out, corpus, request.settings.threads)
 
@@ -98,6 +103,7 @@ def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
 def measure(folder: Path, corpus: Corpus, threads: int) -> None:
     """Score the held-out files and show the result beside the compressors."""
     torch.set_num_threads(threads)
+    ensure_kernels()
     facts = read_training(folder)
     fact("Trained", f"{counted(facts['steps'], 'step')}, {size(facts['bytes'])} read in {duration(facts['seconds'])}")
     if facts["steps"] < FEW_STEPS:
@@ -154,7 +160,7 @@ def _announce(request: RunRequest) -> None:
 def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
     """Run the training under a live bar; a run that fails before its first resume point leaves nothing behind."""
     existed = request.out.exists()
-    with console.bar(TextColumn("{task.fields[now]}")) as bar:
+    with console.bar(TextColumn("{task.fields[now]}"), lines=False) as bar:
         task = bar.add_task("training", total=request.settings.minutes * 60, now="starting")
 
         def show(progress: Progress) -> None:
@@ -185,14 +191,14 @@ def _clock(seconds: int) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _lines(request: RunRequest) -> Callback:
-    """Progress for a log file: a few lines instead of a bar."""
-    shown = 0
+def _lines(request: RunRequest, clock: Callable[[], float] = time.monotonic) -> Callback:
+    """Progress for a log file: a line every ten seconds, and one for each tenth of the time."""
+    shown, said = 0, clock()
 
     def show(progress: Progress) -> None:
-        nonlocal shown
-        if int(progress.fraction * LINES) > shown:
-            shown = int(progress.fraction * LINES)
+        nonlocal shown, said
+        if int(progress.fraction * LINES) > shown or clock() - said >= EVERY_SECONDS:
+            shown, said = int(progress.fraction * LINES), clock()
             now = _now(progress, request.settings.minutes)
             errors.print(f"training {min(1.0, progress.fraction):4.0%}  {now}", markup=False, soft_wrap=True)
 
