@@ -13,7 +13,7 @@ import typer
 from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.console import busy, errors, note, write
 from multiscale_transformer.cli.memories import index_folders
-from multiscale_transformer.cli.options import Checkpoint, MemoryFolders, Threads, seed_number
+from multiscale_transformer.cli.options import Checkpoint, EngineThreads, MemoryFolders, seed_number
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig
@@ -56,7 +56,7 @@ def complete(
     engine: Annotated[
         Literal["compiled", "torch"], typer.Option(help="Compiled, or the slow reference in PyTorch it is checked against.")
     ] = "compiled",
-    threads: Threads = None,
+    threads: EngineThreads = None,
     temperature: Annotated[
         float, typer.Option(metavar="X", min=0.0, rich_help_panel=SAMPLING, help="0 always takes the likeliest byte.")
     ] = 0.4,

@@ -11,7 +11,7 @@ import typer
 from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.console import busy, errors, note
 from multiscale_transformer.cli.memories import index_folders
-from multiscale_transformer.cli.options import MemoryFolders, Threads, above_zero, checkpoint
+from multiscale_transformer.cli.options import EngineThreads, MemoryFolders, above_zero, checkpoint
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.zoo.shipped import SHIPPED, shipped_model
@@ -41,7 +41,7 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Host names, besides localhost, that requests may come to.")
     ] = None,
-    threads: Threads = None,
+    threads: EngineThreads = None,
     hole_ms: Annotated[
         float | None,
         typer.Option(

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from multiscale_transformer.benchmarks.report.words import duration
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.console import command, counted, errors, fact, millions, out, size
+from multiscale_transformer.cli.endings import status_of
 from multiscale_transformer.cli.heartbeat import EVERY_SECONDS
 from multiscale_transformer.data.corpus import Corpus, load_corpus
 from multiscale_transformer.data.sources import INSTALLED, STDLIB
@@ -30,7 +32,6 @@ from multiscale_transformer.training.settings import TrainSettings, batch_for, s
 from multiscale_transformer.training.suggest import suggest_size
 from multiscale_transformer.training.trainer import Callback, Progress
 
-INTERRUPTED = 130  # the shell's status for Ctrl-C
 FEW_STEPS = 50
 LINES = 10  # of progress at least, where there is no live bar
 BYTES_PER_PARAMETER = 28  # on disk: two resume points of weights and two moments, and the weights of the checkpoint
@@ -118,9 +119,9 @@ def measure(folder: Path, corpus: Corpus, threads: int) -> None:
 
         try:
             facts = measure_run(folder, corpus, on_bytes=advance)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             bar.stop()
-            _interrupted("the checkpoint is whole, its figure is not measured yet", folder)
+            _interrupted("the checkpoint is whole, its figure is not measured yet", folder, interrupt)
     held_out, ours = facts["held_out"], facts["name"]
     rows = [(ours, held_out["bits_per_byte"]), *((PEERS[key], held_out[key]) for key in PEERS if key in held_out)]
     title = f"Bits per byte on {size(held_out['bytes'])} of files it never read (lower is better)"
@@ -169,9 +170,9 @@ def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
 
         try:
             train_run(request, corpus, resume=resume, callbacks=(show if errors.is_interactive else _lines(request),))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             bar.stop()
-            _interrupted("the run is saved", request.out)
+            _interrupted("the run is saved", request.out, interrupt)
         except (AxlError, OSError):
             if not existed and not has_resume(request.out):
                 shutil.rmtree(request.out, ignore_errors=True)
@@ -205,10 +206,11 @@ def _lines(request: RunRequest, clock: Callable[[], float] = time.monotonic) -> 
     return show
 
 
-def _interrupted(state: str, folder: Path) -> None:
-    errors.print(f"Interrupted; {state}. To go on:", markup=False, soft_wrap=True)
-    errors.print(f"  {command('train', '--resume', '--out', folder)}", markup=False, soft_wrap=True)
-    raise typer.Exit(INTERRUPTED) from None
+def _interrupted(state: str, folder: Path, interrupt: KeyboardInterrupt) -> None:
+    with suppress(OSError):  # a terminal that was closed hears nothing
+        errors.print(f"Interrupted; {state}. To go on:", markup=False, soft_wrap=True)
+        errors.print(f"  {command('train', '--resume', '--out', folder)}", markup=False, soft_wrap=True)
+    raise typer.Exit(status_of(interrupt)) from None
 
 
 def _nearest(folder: Path) -> Path:

@@ -5,10 +5,12 @@ It is indexed on first use, which takes seconds, and kept in the user's cache fo
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import shutil
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -51,4 +53,14 @@ def library_index() -> Path:
     except AxlError:
         if not library_is_indexed():  # another process may have been faster
             raise
+    return folder
+
+
+def temporary_library_index() -> Path:
+    """The index in a folder of this process alone, where the cache folder cannot be written; it goes when the process ends."""
+    place = tempfile.mkdtemp(prefix="axl-library-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    documents, _ = load_originals([STDLIB])
+    folder = Path(place) / "index"
+    build_index(folder, documents, [STDLIB])
     return folder
