@@ -108,9 +108,10 @@ def _line_of(error: Exception) -> str:
 
 def _aborted(error: typer.Abort) -> int:
     """The status for Ctrl-C and signals, which Typer turns into Abort, as it does an EOFError, which is a defect."""
-    if isinstance(error.__cause__, EOFError):
-        raise error.__cause__
-    return status_of(error.__cause__)
+    reason = error.__cause__ or error.__context__
+    if isinstance(reason, EOFError):
+        raise reason
+    return status_of(reason)
 
 
 def _refusal(error: ValidationError) -> str:
