@@ -32,21 +32,26 @@ def status_of(interrupt: BaseException | None) -> int:
 
 
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end what runs as Ctrl-C does, but where they are ignored (nohup) or somebody else's already."""
+def ended_by_signals() -> Iterator[list[int]]:
+    """Let SIGTERM and SIGHUP end what runs as Ctrl-C does, but where they are ignored (nohup) or somebody else's already.
+
+    Yields a list of the signals that came, for callers whose libraries swallow the exception.
+    """
+    came: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not stop the cleaning up
+        came.append(number)
+        raise SignalledError(number)
+
     before = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, _end) for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL}
+        before = {number: signal.signal(number, end) for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # a second one, which `docker stop` does not send, must not stop the cleaning up
-    raise SignalledError(number)
 
 
 def open_streams() -> None:

@@ -78,10 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the `axl` script: runs `arguments` (default: the command line's) and returns the exit status."""
     open_streams()
     try:
-        with ended_by_signals():
+        with ended_by_signals() as signals:
             status = app(arguments, prog_name="axl", standalone_mode=False) or 0
             sys.stdout.flush()  # now, while a full device can still be told
-            return status
+            return 128 + signals[0] if signals else status  # Typer makes 130 of every interrupt
     except typer.Abort as error:
         return _aborted(error)
     except KeyboardInterrupt as interrupt:
@@ -107,11 +107,10 @@ def _line_of(error: Exception) -> str:
 
 
 def _aborted(error: typer.Abort) -> int:
-    """The status for Ctrl-C and signals, which Typer turns into Abort, as it does an EOFError, which is a defect."""
-    reason = error.__cause__ or error.__context__
-    if isinstance(reason, EOFError):
-        raise reason
-    return status_of(reason)
+    """An EOFError, which Typer turns into Abort, is a defect here: no command asks for an answer."""
+    if isinstance(error.__cause__, EOFError):
+        raise error.__cause__
+    return WRONG
 
 
 def _refusal(error: ValidationError) -> str:
