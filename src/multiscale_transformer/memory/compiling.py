@@ -21,10 +21,13 @@ from multiscale_transformer.memory.kernel_cache import KernelCache
 KERNELS: list[Any] = []  # the dispatchers of all kernels whose modules have been imported, but for those always inlined
 
 
-def kernel(**options: Any) -> Any:
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def kernel(**options: Any) -> Decorator:
     """Compile a function when it is called, without the interpreter's lock, and keep it. `options` are those of `njit`."""
 
-    def compiled(function: Callable[..., Any]) -> Any:
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         dispatcher = njit(nogil=True, **options)(function)
         dispatcher._cache = KernelCache(function)
         if options.get("inline") != "always":
