@@ -35,12 +35,12 @@ class Clock:
         return self.now
 
 
-def test_a_line_after_a_second_and_then_every_ten() -> None:
+def test_a_line_after_three_seconds_and_then_every_ten() -> None:
     said: list[float] = []
     clock = Clock(4)
     with heartbeat(said.append, wait=clock.wait, clock=clock):
         clock.run()
-    assert said == [1, 11, 21, 31]
+    assert said == [3, 13, 23, 33]
 
 
 def test_short_work_is_silent_and_leaves_no_thread() -> None:
@@ -69,7 +69,7 @@ def test_a_bar_in_a_pipe_is_lines_with_the_share_that_is_done(
         task = bar.add_task("reading", total=200)
         bar.update(task, completed=50)
         clock.run()
-    assert capsys.readouterr().err.splitlines()[-1] == "reading 25% (11 s)"
+    assert capsys.readouterr().err.splitlines()[-1] == "reading 25% (13 s)"
 
 
 def test_a_bar_can_say_at_once_what_it_begins(beat: Callable[[], Clock], capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,4 +86,4 @@ def test_work_of_unknown_length_says_how_long_it_takes(beat: Callable[[], Clock]
     clock = beat()
     with console.busy("sorting"):
         clock.run()
-    assert capsys.readouterr().err.splitlines() == ["sorting (1 s)", "sorting (11 s)"]
+    assert capsys.readouterr().err.splitlines() == ["sorting (3 s)", "sorting (13 s)"]

@@ -115,7 +115,7 @@ def bits_per_byte(title: str, rows: Sequence[tuple[str, float]], ours: str) -> N
 
 
 class _Lines(Progress):
-    """Progress where lines cannot be rewritten: one after a second (or at once), and one every ten seconds."""
+    """Progress where lines cannot be rewritten: one after three seconds (or at once), and one every ten seconds."""
 
     def __init__(self, *, at_once: bool) -> None:
         super().__init__(disable=True)
@@ -142,7 +142,7 @@ class _Lines(Progress):
 def bar(*columns: ProgressColumn | str, at_once: bool = False, lines: bool = True) -> Progress:
     """A live bar on standard error that vanishes when done; where lines cannot be rewritten, a line every ten seconds.
 
-    The first line comes after a second, or `at_once`; with `lines` False the caller writes its own.
+    The first line comes after three seconds, or `at_once`; with `lines` False the caller writes its own.
     """
     if lines and not errors.is_interactive:
         return _Lines(at_once=at_once)

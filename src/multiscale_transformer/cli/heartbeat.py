@@ -1,6 +1,6 @@
 """A sign of life every ten seconds, for log files and pipes, where no bar can move.
 
-Work of less than a second stays silent; what takes longer says so, and goes on saying so until it is done.
+Work of less than three seconds stays silent; what takes longer says so, and goes on saying so until it is done.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-FIRST_SECONDS, EVERY_SECONDS = 1.0, 10.0
+FIRST_SECONDS, EVERY_SECONDS = 3.0, 10.0
 
 
 @contextmanager
