@@ -7,6 +7,7 @@ MINUTES ?= 3
 .PHONY: quickstart test check fast slow browser clean
 
 quickstart: $(VENV)/.installed
+	@$(BIN)/axl compile
 	@$(BIN)/axl quickstart --minutes $(MINUTES)
 
 test: $(VENV)/.dev check fast slow

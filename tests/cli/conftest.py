@@ -6,6 +6,15 @@ from pathlib import Path
 import pytest
 from calling import CONFIG, QUICK, Trained, call, code
 
+from multiscale_transformer.inference.warm_up import compile_kernels
+from multiscale_transformer.zoo.shipped import shipped_model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> None:
+    """Kernels are compiled before the tests, so that no command has to say that it compiles them."""
+    compile_kernels(shipped_model())
+
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -49,6 +49,19 @@ def newest_step(run: Path) -> int:
     return max((int(path.name) for path in (run / "resume").glob("[0-9]*")), default=0)
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_what_ends_a_container_saves_the_run(work: Path, config: Path, project: Path, number: int, status: int) -> None:
+    run = work / "run"
+    process = start(work, "train", "--config", config, "--data", project, "--out", "run", "--minutes", "5", "--threads", "1")
+    wait_until(lambda: newest_step(run) > 0, process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status, (out, err)
+    assert err.splitlines()[-2:] == ["Interrupted; the run is saved. To go on:", "  axl train --resume --out run"]
+    assert newest_step(run) > 0
+    assert not list(run.rglob(".*"))
+
+
 def test_interrupted_then_killed_then_resumed(work: Path, config: Path, project: Path) -> None:
     run = work / "run"
     process = start(work, "train", "--config", config, "--data", project, "--out", "run", "--minutes", "0.1", "--threads", "1")

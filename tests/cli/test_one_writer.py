@@ -111,7 +111,7 @@ def test_one_that_fills_a_cache_waits_for_another(work: Path, monkeypatch: pytes
     (work / "lib" / "a.py").write_text(code(1))
     monkeypatch.setattr(library, "library_folder", lambda: work / "cache" / "library")
     (work / "cache").mkdir()
-    monkeypatch.setattr(library, "load_originals", lambda _: ([("a.py", code(1).encode())], {}))
+    monkeypatch.setattr(library, "stream_documents", lambda _: iter([("a.py", code(1).encode())]))
     monkeypatch.setattr(library, "CACHE_SECONDS", 0.3)
     told: list[str] = []
     with held(work / "cache" / "library"), pytest.raises(ValueError, match="is being written"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiscale_transformer.inference.completion import stream_text
+from multiscale_transformer.inference.completion import TextStream, stream_text
 from multiscale_transformer.model import generate
 from multiscale_transformer.model.generate import Sampling
 from multiscale_transformer.model.vocabulary import BOS, EOS
@@ -87,15 +88,32 @@ def test_of_two_stops_that_end_together_nothing_of_the_longer_is_shown() -> None
     assert pieces(b"x = 1\n\ndef", ["\n", "1\n"]) == [*"x = "]
 
 
-@pytest.mark.parametrize("count", range(1, 9))
-def test_a_character_that_the_limit_cuts_short_is_one_replacement(count: int) -> None:
-    model = Scripted("aä€🙂".encode(), 1)
+EMOJI = "aä€🙂👩‍👩‍👧‍👦 # 注释 🏳️‍🌈"
+
+
+@pytest.mark.parametrize("count", range(1, 60))
+def test_a_character_that_the_limit_cuts_short_is_left_away(count: int) -> None:
+    raw = EMOJI.encode()
+    model = Scripted(raw, 1)
     shown = "".join(stream_text(model, [BOS], Sampling(max_new_tokens=count, temperature=0.0)))  # type: ignore[arg-type]
-    assert shown == "aä€🙂".encode()[:count].decode("utf-8", errors="replace")
+    assert shown == (raw * 2)[:count].decode("utf-8", errors="ignore")
+    assert "\ufffd" not in shown
+
+
+@pytest.mark.parametrize("count", range(1, 60))
+def test_in_the_batch_it_is_left_away_too(count: int) -> None:
+    stream = TextStream()
+    shown = "".join(map(stream.push, EMOJI.encode()[:count])) + stream.close(ended=False)
+    assert shown == EMOJI.encode()[:count].decode("utf-8", errors="ignore")
+
+
+def test_what_the_model_ended_within_a_character_is_a_replacement() -> None:
+    assert "".join(pieces([*b"a\xe2\x82", EOS])) == "a\ufffd"
+    assert "".join(pieces([*b"a\xff\xe2\x82"])) == "a\ufffd"  # invalid, then cut short
 
 
 def test_a_real_model_writes_what_its_ids_say() -> None:
     model = model_of(TINY)
     ids = model.generate([BOS], max_new_tokens=40, seed=3)[1:]
     text = "".join(stream_text(model, [BOS], Sampling(max_new_tokens=40, seed=3)))
-    assert text == bytes(i for i in ids if i != EOS).decode("utf-8", errors="replace")
+    assert text == getincrementaldecoder("utf-8")("replace").decode(bytes(i for i in ids if i != EOS), final=EOS in ids)

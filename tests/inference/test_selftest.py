@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from inference.test_engine import SHAPES, checkpoint
 from multiscale_transformer.errors import AxlError
@@ -13,6 +15,9 @@ from multiscale_transformer.inference import selftest
 from multiscale_transformer.inference.engine import load_engine
 from multiscale_transformer.inference.engine_file import ENGINE_FILE, read_bits, write_bits
 from multiscale_transformer.inference.loading import UnfitError
+from multiscale_transformer.memory.reader import found_nothing
+from multiscale_transformer.model.checkpoint import load_model, save_model
+from multiscale_transformer.model.sources import CANDIDATE_COUNT, CONTEXT_DEPTHS, CORPUS_DEPTHS, NO_CANDIDATE, SOURCES, STATES
 
 
 @pytest.fixture
@@ -34,6 +39,67 @@ def test_an_engine_that_strays_is_refused_in_one_line(folder: Path) -> None:
     engine.network.packed.floats[:] *= -8.0  # as if a kernel had got the scales wrong
     with pytest.raises(UnfitError, match="strays from the reference"):
         selftest.check(engine, folder)
+
+
+ADDRESSES = {  # wrong ones read outside of arrays, which ends the process instead of the test
+    *("packed.maps_L9", "shape.factors_S", "shape.layers_S", "shape.pairs_P2", "shape.stack_at_SL", "shape.cross_at_XP"),
+    *("shape.up_at_S", "maps.down_S", "maps.stack_SL4", "maps.cross_XP5", "maps.up_S"),
+}
+EMPTY = {"tables.no_sinks_2HD"}  # of width 0 in every model
+
+
+def arrays_of(part: object, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """All arrays in named tuples of any depth, by their names."""
+    if isinstance(part, np.ndarray):
+        yield name.removeprefix("."), part
+    elif isinstance(part, tuple):
+        for field in part._fields:  # type: ignore[attr-defined]
+            yield from arrays_of(getattr(part, field), f"{name}.{field}")
+
+
+def test_an_error_in_any_array_of_the_engine_is_seen(folder: Path) -> None:
+    """Every field of `Network` is met: one that is added and not tested is a failure here."""
+    model = load_model(folder)
+    with torch.no_grad():
+        model.embedding.weight.mul_(20)  # a trained model has opinions, a random one hardly any
+    save_model(model, folder)
+    bits = {8: load_engine(folder, bits=8), 4: load_engine(folder, bits=4)}
+    names = [name for name, _ in arrays_of(bits[8].network)]
+    assert len(set(names)) == len(names) > 30
+    assert {*ADDRESSES, *EMPTY} < set(names)
+    selftest.check(bits[8], folder)
+    rng = np.random.default_rng(0)
+    for name in names:
+        if name in ADDRESSES | EMPTY:
+            continue
+        engine = bits[4 if name == "packed.scales" else 8]  # which weights of 8 bits have not
+        array = dict(arrays_of(engine.network))[name]
+        assert array.size, name
+        before = array.copy()
+        integers = np.where(np.arange(array.size) % 3, 100, 27).reshape(array.shape) * (1 if name == "packed.quants" else 50)
+        array[...] = rng.normal(size=array.shape) * 100 if array.dtype.kind == "f" else integers
+        assert selftest.divergence(engine, folder) > selftest.MOST_DIVERGENCE, name
+        array[...] = before
+    selftest.check(bits[8], folder)
+
+
+def test_what_is_made_up_covers_all_that_a_memory_can_say() -> None:
+    found = selftest.made_up(len(selftest.PROBE) + 1)
+    assert set(found.depths_T2[:, 0]) == set(range(CORPUS_DEPTHS))
+    assert set(found.depths_T2[:, 1]) == set(range(CONTEXT_DEPTHS))
+    candidates_T = (found.symbols_TM != NO_CANDIDATE).sum(-1)
+    assert set(candidates_T) == set(range(CANDIDATE_COUNT + 1))
+    told_T = candidates_T > 0
+    assert all(set(found.states_TMJ[told_T, :, source].flatten()) == set(range(STATES)) for source in range(SOURCES))
+    assert all(len(set(symbols[:count])) == count for symbols, count in zip(found.symbols_TM, candidates_T, strict=True))
+    for one, other in zip(found, selftest.made_up(len(found.depths_T2)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_answers_to_another_question_are_not_mistaken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = selftest._key(folder)
+    monkeypatch.setattr(selftest, "made_up", found_nothing)  # as it was asked once
+    assert selftest._key(folder) != before
 
 
 def test_other_weights_are_another_reference(folder: Path, tmp_path: Path) -> None:

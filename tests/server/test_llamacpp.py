@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from multiscale_transformer.server.llamacpp import NativeBody
+from multiscale_transformer.server.prompts import Prompt
 
 
 def test_health_props_slots_and_metrics(http: httpx.Client) -> None:
@@ -29,6 +33,14 @@ def test_completion_and_its_stream(http: httpx.Client) -> None:
     events = [json.loads(line.removeprefix("data: ")) for line in lines if line]
     assert "".join(event["content"] for event in events) == whole["content"]
     assert [event["stop"] for event in events] == [False] * (len(events) - 1) + [True]
+
+
+def test_an_unsigned_minus_one_is_any_seed() -> None:
+    prompt = Prompt([65], b"A", 0)
+    service = SimpleNamespace(seconds=lambda limit, prompt: None)
+    for seed in (-1, 4294967295):
+        assert NativeBody(seed=seed).asked(service, prompt).sampling.seed is None  # type: ignore[arg-type]
+    assert NativeBody(seed=7).asked(service, prompt).sampling.seed == 7  # type: ignore[arg-type]
 
 
 def test_infill_is_the_hole_of_the_other_routes(http: httpx.Client) -> None:

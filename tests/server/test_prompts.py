@@ -43,6 +43,19 @@ def test_texts_without_marks_are_no_holes(text: str) -> None:
     assert find_hole(text.replace("<", "").replace("[", "")) is None
 
 
+@pytest.mark.parametrize(
+    "text", ['MARKS = ("<PRE>", "<SUF>", "<MID>")', " <fim_prefix>a<fim_suffix>b<fim_middle>", "x[SUFFIX]a[PREFIX]b"]
+)
+def test_a_file_that_speaks_of_marks_is_no_hole(text: str) -> None:
+    assert find_hole(text) is None
+    assert text_prompt(text, 128).before == text.encode()
+
+
+def test_a_prompt_that_begins_with_a_mark_is_a_hole() -> None:
+    assert find_hole("<PRE> a <SUF> b <MID>") == (" a ", " b ")
+    assert find_hole("[SUFFIX]b[PREFIX]a") == ("a", "b")
+
+
 def test_ids_begin_with_bos_whatever_stood_there() -> None:
     for ids in ([65, 66], [BOS, 65, 66], [EOS, 65, 66]):
         assert id_prompt(ids, 64).ids == [BOS, 65, 66]

@@ -16,16 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.machine import available_cores, available_ram, installed_ram
 from multiscale_transformer.model.config import ModelConfig, load_config, recipe_names
 from multiscale_transformer.training import machine, suggest
-from multiscale_transformer.training.machine import (
-    available_memory,
-    compute_dtype,
-    default_threads,
-    describe_machine,
-    installed_memory,
-    matmul_rate,
-)
+from multiscale_transformer.training.machine import compute_dtype, describe_machine, matmul_rate
 from multiscale_transformer.training.memory_plan import FASTEST_BYTES, MemoryPlan, activation_bytes, plan_memory
 from multiscale_transformer.training.model_builder import ModelBuilder, suggest_models, training_memory
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
@@ -92,8 +86,8 @@ def test_bf16_is_used_where_it_pays(gain: float, chosen: str, monkeypatch: pytes
 
 
 def test_memory_and_threads_are_those_of_this_machine() -> None:
-    assert 0 < available_memory() <= installed_memory()
-    assert default_threads() >= 1
+    assert 0 < available_ram() <= installed_ram()
+    assert available_cores() >= 1
 
 
 @pytest.mark.parametrize("content", [None, "", "MemTotal: 100 kB\n", "MemAvailable: many kB\n", "\n\n"])
@@ -106,12 +100,12 @@ def test_where_the_system_does_not_say_half_of_the_memory_is_assumed(
         return content
 
     monkeypatch.setattr(Path, "read_text", read_text)
-    assert available_memory() == installed_memory() // 2
+    assert available_ram() == installed_ram() // 2
 
 
 def test_what_the_system_says_is_available_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda path, **_: "MemTotal: 9000 kB\nMemFree: 1 kB\nMemAvailable:    2048 kB\n")
-    assert available_memory() == 2048 * 1024
+    assert available_ram() == 2048 * 1024
 
 
 # The memory plan
@@ -264,10 +258,10 @@ def test_where_nothing_fits_the_smallest_need_is_told() -> None:
 
 
 def test_the_size_that_train_takes_fits_into_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suggest, "available_memory", lambda: 64 * GIB)
+    monkeypatch.setattr(suggest, "available_ram", lambda: 64 * GIB)
     assert suggest.suggest_size(1e5, 8).model == suggest.shape_with_memory(*suggest.SIZES_WITH_MEMORY[-1])
     assert suggest.suggest_size(1e5, 8, memory=False).model == suggest.shape(*suggest.SIZES[-1])
-    monkeypatch.setattr(suggest, "available_memory", lambda: GIB // 4)
+    monkeypatch.setattr(suggest, "available_ram", lambda: GIB // 4)
     recipe = suggest.suggest_size(1e5, 8)
     assert training_memory(recipe.model, "muon") <= GIB // 4
     assert (recipe.training.optimizer, recipe.training.minutes) == ("muon", 1e5)

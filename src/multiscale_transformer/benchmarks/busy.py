@@ -26,11 +26,12 @@ from multiscale_transformer.benchmarks.contenders import MEMORY_CONTENDERS
 from multiscale_transformer.data.corpus import load_corpus
 from multiscale_transformer.inference.engine import Engine, Read, load_engine
 from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.machine import available_ram
 from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.reader import found_nothing
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.training.machine import available_memory, compute_dtype
+from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Trainer
 
@@ -107,7 +108,7 @@ def _training(threads: int, folder: Path) -> tuple[Trainer, Callable[[int], floa
     model.compute_dtype = compute_dtype(threads)
     settings = TrainSettings(threads=threads, batch_bytes=batch_for(config), stages=stages_for(config, corpus.train.nbytes))
     memory = CorpusMemory(shards, leave_out=True)
-    trainer = Trainer(model.train(), config, corpus.train, settings, available_memory(), memory=memory)
+    trainer = Trainer(model.train(), config, corpus.train, settings, available_ram(), memory=memory)
     sample, size = [], 0
     for name, content in corpus.held_out:
         if size < EVALUATED_BYTES:

@@ -31,6 +31,7 @@ from multiscale_transformer.inference.engine import Engine, load_engine
 from multiscale_transformer.inference.ggml import quantize_file
 from multiscale_transformer.inference.scanning import Scan
 from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.machine import available_cores
 from multiscale_transformer.memory.index import MEMORY_FOLDER
 from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
 from multiscale_transformer.model.cache import Cache
@@ -39,7 +40,6 @@ from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS, EOS
-from multiscale_transformer.training.machine import default_threads
 
 PROMPT, WRITTEN = 256, 128  # bytes before what is timed, and bytes that are
 PREFILLED = 1024
@@ -103,7 +103,7 @@ def _after_prefix(model: MultiScaleTransformer, scratch: Path, prefix: int, roun
     longer = MultiScaleTransformer(model.config.model_copy(update={"max_seq_len": prefix + 64}))
     longer.load_state_dict(model.state_dict())
     save_model(longer, scratch / "longer")
-    engine = load_engine(scratch / "longer", threads=default_threads())
+    engine = load_engine(scratch / "longer", threads=available_cores())
     try:
         return {"bytes": prefix, **time_to_first_byte(engine, torch.randint(0, 256, (prefix,)).tolist(), rounds)}
     finally:

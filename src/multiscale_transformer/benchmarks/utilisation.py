@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.machine import available_ram
 from multiscale_transformer.model.config import Recipe
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.training.machine import available_memory, compute_dtype, matmul_rate
+from multiscale_transformer.training.machine import compute_dtype, matmul_rate
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Trainer
 
@@ -83,4 +84,4 @@ def _trainer(recipe: Recipe, threads: int, dtype: torch.dtype) -> Trainer:
         batch_bytes=batch_for(recipe.model),
         stages=stages_for(recipe.model, TEXT_BYTES),
     )
-    return Trainer(model, recipe.model, Documents.from_items([("text", text)]), settings, available_memory())
+    return Trainer(model, recipe.model, Documents.from_items([("text", text)]), settings, available_ram())

@@ -200,9 +200,9 @@ def bench_shipped(
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.corpus import load_corpus, split
     from multiscale_transformer.data.sources import INSTALLED, STDLIB
-    from multiscale_transformer.training.machine import default_threads
+    from multiscale_transformer.machine import available_cores
 
-    torch.set_num_threads(threads or default_threads())
+    torch.set_num_threads(threads or available_cores())
     library = read_corpus([STDLIB])
     corpus = split(unseen_packages((project,))[project])
     (contender,) = _contenders(
@@ -269,10 +269,10 @@ def bench_utilisation(
 ) -> None:
     """Model FLOP/s while training, as a share of this machine's matrix-product rate in the same run."""
     from multiscale_transformer.benchmarks.utilisation import measure_utilisation
-    from multiscale_transformer.training.machine import default_threads
+    from multiscale_transformer.machine import available_cores
 
     recipe = load_recipe(model)
-    figures = measure_utilisation(recipe, seconds, threads or default_threads())
+    figures = measure_utilisation(recipe, seconds, threads or available_cores())
     files.write_json(results, figures)
     windows = ", ".join(f"{share:.0%} at window {window}" for window, share in figures["share_at_window"].items())
     out.print(
@@ -291,10 +291,10 @@ def bench_busy(
 ) -> None:
     """Training, evaluation and decoding beside busy programs, over the same on the quiet machine."""
     from multiscale_transformer.benchmarks.busy import measure_busy
-    from multiscale_transformer.training.machine import default_threads
+    from multiscale_transformer.machine import available_cores
 
     with busy("taking turns"):
-        figures = measure_busy(threads or default_threads(), rounds, seconds, model)
+        figures = measure_busy(threads or available_cores(), rounds, seconds, model)
     files.write_json(results, figures)
     out.print(json.dumps(figures, indent=1), markup=False)
 
@@ -319,11 +319,11 @@ def _contenders(configs: dict[str, ModelConfig], minutes: float, threads: int | 
 
 
 def _settings(config: ModelConfig, minutes: float, threads: int | None, train_bytes: int) -> TrainSettings:
-    from multiscale_transformer.training.machine import default_threads
+    from multiscale_transformer.machine import available_cores
 
     return TrainSettings(
         minutes=minutes,
-        threads=threads or default_threads(),
+        threads=threads or available_cores(),
         batch_bytes=batch_for(config),
         stages=stages_for(config, train_bytes),
         fim_rate=0.0,

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
+from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.console import busy, errors, note, write
 from multiscale_transformer.cli.memories import index_folders
-from multiscale_transformer.cli.options import Checkpoint, MemoryFolders, Threads, seed_number
+from multiscale_transformer.cli.options import Checkpoint, EngineThreads, MemoryFolders, seed_number
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig
@@ -55,7 +56,7 @@ def complete(
     engine: Annotated[
         Literal["compiled", "torch"], typer.Option(help="Compiled, or the slow reference in PyTorch it is checked against.")
     ] = "compiled",
-    threads: Threads = None,
+    threads: EngineThreads = None,
     temperature: Annotated[
         float, typer.Option(metavar="X", min=0.0, rich_help_panel=SAMPLING, help="0 always takes the likeliest byte.")
     ] = 0.4,
@@ -128,10 +129,10 @@ def writer(checkpoint: Path, memory: CorpusMemory | None, *, compiled: bool = Tr
 
     from multiscale_transformer.inference.completion import stream_text
     from multiscale_transformer.inference.worth import reference_costs
+    from multiscale_transformer.machine import available_cores
     from multiscale_transformer.model.checkpoint import load_model
-    from multiscale_transformer.training.machine import default_threads
 
-    torch.set_num_threads(threads or default_threads())
+    torch.set_num_threads(threads or available_cores())
     network = load_model(checkpoint)
     return Writer(lambda ids, sampling: stream_text(network, ids, sampling, memory), reference_costs(network))
 
@@ -142,8 +143,9 @@ def _compiled(checkpoint: Path, memory: CorpusMemory | None, threads: int) -> Wr
     from multiscale_transformer.inference.selftest import check
     from multiscale_transformer.inference.worth import engine_costs
 
+    ensure_kernels()
     engine = load_engine(checkpoint, threads=threads)
-    with busy("compiling for this CPU, once"):
+    with busy("comparing the engine with the reference"):
         check(engine, checkpoint)
     batcher = Batcher(engine)
     return Writer(

@@ -11,14 +11,17 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from multiscale_transformer.cli.heartbeat import EVERY_SECONDS, FIRST_SECONDS, heartbeat
 
 out = Console(highlight=False, emoji=False)
 errors = Console(stderr=True, highlight=False, emoji=False)
@@ -111,15 +114,51 @@ def bits_per_byte(title: str, rows: Sequence[tuple[str, float]], ours: str) -> N
     out.print(grid)
 
 
-def bar(*columns: ProgressColumn | str) -> Progress:
-    """A live bar on standard error that vanishes when done; nothing at all where lines cannot be rewritten."""
+class _Lines(Progress):
+    """Progress where lines cannot be rewritten: one after three seconds (or at once), and one every ten seconds."""
+
+    def __init__(self, *, at_once: bool) -> None:
+        super().__init__(disable=True)
+        self._at_once, self._beating = at_once, ExitStack()
+
+    def start(self) -> None:
+        self._beating.enter_context(heartbeat(self._say, first=EVERY_SECONDS if self._at_once else FIRST_SECONDS))
+
+    def stop(self) -> None:
+        self._beating.close()
+
+    def add_task(self, description: str, *args: Any, **fields: Any) -> TaskID:
+        task = super().add_task(description, *args, **fields)
+        if self._at_once:
+            _say_doing(description)
+        return task
+
+    def _say(self, seconds: float) -> None:
+        for task in self.tasks[-1:]:
+            share = f" {min(1.0, task.completed / task.total):.0%}" if task.total else ""
+            _say_doing(f"{task.description}{share} ({seconds:.0f} s)")
+
+
+def bar(*columns: ProgressColumn | str, at_once: bool = False, lines: bool = True) -> Progress:
+    """A live bar on standard error that vanishes when done; where lines cannot be rewritten, a line every ten seconds.
+
+    The first line comes after three seconds, or `at_once`; with `lines` False the caller writes its own.
+    """
+    if lines and not errors.is_interactive:
+        return _Lines(at_once=at_once)
     shown = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *(columns or (TimeRemainingColumn(),)))
     return Progress(*shown, console=errors, transient=True, disable=not errors.is_interactive)
 
 
 def busy(doing: str) -> AbstractContextManager[object]:
-    """A spinner on standard error for a few seconds of work."""
-    return errors.status(doing) if errors.is_interactive else nullcontext()
+    """A spinner on standard error while something of unknown length is done, or a line every ten seconds."""
+    if errors.is_interactive:
+        return errors.status(doing)
+    return heartbeat(lambda seconds: _say_doing(f"{doing} ({seconds:.0f} s)"))
+
+
+def _say_doing(text: str) -> None:
+    errors.print(text, markup=False, soft_wrap=True)
 
 
 def size(count: float) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from multiscale_transformer.cli import console
+from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.console import counted, out, size
 from multiscale_transformer.cli.memories import index_folders
 from multiscale_transformer.cli.options import Checkpoint, MemoryFolders, Threads, help_text, paths
@@ -48,9 +49,10 @@ def bpb(
 
     from multiscale_transformer.benchmarks.held_out import evaluate_bpb
     from multiscale_transformer.cli.steps import PEERS
-    from multiscale_transformer.training.machine import default_threads
+    from multiscale_transformer.machine import available_cores
 
-    torch.set_num_threads(threads or default_threads())
+    torch.set_num_threads(threads or available_cores())
+    ensure_kernels()
     folders = index_folders(memory) if memory else None
     with console.bar() as bar:
         task = bar.add_task("reading", total=None)

@@ -21,11 +21,11 @@ def suggest(
     threads: Threads = None,
 ) -> None:
     """Measure this CPU for a moment and propose the size that the time can really train."""
-    from multiscale_transformer.training.machine import default_threads, installed_memory
+    from multiscale_transformer.machine import available_cores, installed_ram
     from multiscale_transformer.training.suggest import suggest as rank_sizes
 
     with console.busy("measuring this CPU"):
-        rows = rank_sizes(minutes, threads or default_threads(), ram if ram is not None else installed_memory() / 1e9)
+        rows = rank_sizes(minutes, threads or available_cores(), ram if ram is not None else installed_ram() / 1e9)
     table = Table(title=f"What {console.counted(minutes, 'minute')} can train here", box=None, title_justify="left")
     for heading in ("size", "parameters", "KB/s", "reads", "memory", ""):
         table.add_column(heading, justify="left" if heading in ("size", "") else "right", no_wrap=True)

@@ -5,8 +5,8 @@ Wrong input ends with one line that says what is wrong and what to do, and exit 
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import io
 import sys
 from typing import Annotated
 
@@ -14,12 +14,26 @@ import typer
 from pydantic import ValidationError
 
 import multiscale_transformer
-from multiscale_transformer.cli import bench, complete, evaluate, export, index, inspect, quickstart, serve, train, tune
+from multiscale_transformer.cli import (
+    bench,
+    compiling,
+    complete,
+    evaluate,
+    export,
+    index,
+    inspect,
+    quickstart,
+    serve,
+    train,
+    tune,
+)
 from multiscale_transformer.cli.console import errors, out
+from multiscale_transformer.cli.endings import ended_by_signals, give_up_output, open_streams, status_of
 from multiscale_transformer.cli.options import help_text
 from multiscale_transformer.errors import AxlError
 
 WRONG = 2
+_OPTIONS = {"learning_rate": "lr", "max_new_tokens": "max_tokens"}  # fields whose option has another name
 _OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -34,6 +48,7 @@ for panel, name, command in (
     ("Use it", "serve", serve.serve),
     ("Use it", "index", index.index),
     ("Use it", "tune", tune.tune),
+    ("Use it", "compile", compiling.compile_now),
     ("Hand it on", "quantize", export.quantize),
     ("Hand it on", "push", export.push),
     ("Measure it", "report", inspect.report),
@@ -61,27 +76,54 @@ def _axl(
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the `axl` script: runs `arguments` (default: the command line's) and returns the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no ━ shows a ?, not a traceback
+    open_streams()
     try:
-        return app(arguments, prog_name="axl", standalone_mode=False) or 0
-    except AxlError as error:
-        return _fail(str(error))
-    except ValidationError as error:
-        first = error.errors()[0]
-        return _fail(f"--{'-'.join(map(str, first['loc'])).replace('_', '-')}: {first['msg']}, got {first['input']!r}")
-    except typer.TyperException as error:
-        return _fail(_explained(error))
-    except OSError as error:
-        if error.errno not in _OF_THE_SYSTEM:
-            raise
-        return _fail(f"{error.filename or 'a file'}: {error.strerror}; free some space, or choose another place")
+        with ended_by_signals() as signals:
+            status = app(arguments, prog_name="axl", standalone_mode=False) or 0
+            sys.stdout.flush()  # now, while a full device can still be told
+            return 128 + signals[0] if signals else status  # Typer makes 130 of every interrupt
+    except typer.Abort as error:
+        return _aborted(error)
+    except KeyboardInterrupt as interrupt:
+        return status_of(interrupt)
+    except (AxlError, ValidationError, typer.TyperException, OSError) as error:
+        return _fail(_line_of(error))
+
+
+def _line_of(error: Exception) -> str:
+    """What is wrong and what to do; an OSError that is not the system's fault is raised again."""
+    if isinstance(error, ValidationError):
+        return _refusal(error)
+    if isinstance(error, typer.TyperException):
+        return _explained(error)
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno not in _OF_THE_SYSTEM:
+        raise error
+    if error.filename is None:  # files are written by `files.py`, which names them
+        give_up_output()
+        return f"standard output: {error.strerror}; free some space, or write elsewhere"
+    return f"{error.filename}: {error.strerror}; free some space, or choose another place"
+
+
+def _aborted(error: typer.Abort) -> int:
+    """An EOFError, which Typer turns into Abort, is a defect here: no command asks for an answer."""
+    if isinstance(error.__cause__, EOFError):
+        raise error.__cause__
+    return WRONG
+
+
+def _refusal(error: ValidationError) -> str:
+    """What a model of pydantic refuses, under the name of its option."""
+    first = error.errors()[0]
+    name = "-".join(map(str, first["loc"]))
+    return f"--{_OPTIONS.get(name, name).replace('_', '-')}: {first['msg']}, got {first['input']!r}"
 
 
 def _fail(line: str) -> int:
     if line:
-        errors.print(f"axl: {' '.join(line.split())}", markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # standard error may be full or gone: the status tells
+            errors.print(f"axl: {' '.join(line.split())}", markup=False, soft_wrap=True)
     return WRONG
 
 

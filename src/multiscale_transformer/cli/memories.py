@@ -28,5 +28,19 @@ def _library() -> Path:
     if not library_is_indexed():
         note(f"indexing this Python's library, once; it is kept in {library_folder()}")
         with busy("indexing the library"):
-            return library_index(note)
+            try:
+                return library_index(note)
+            except AxlError as error:
+                return _for_now(error)
     return library_folder()
+
+
+def _for_now(error: AxlError) -> Path:
+    """The library's index in a folder for temporary files that goes when the process does: better than to refuse the work."""
+    from multiscale_transformer.zoo.library import temporary_library_index
+
+    note(
+        f"{error}. The index is made anew each time; set XDG_CACHE_HOME to a folder that can be written to keep it, "
+        f"or go without (--memory {NO_MEMORY})"
+    )
+    return temporary_library_index()

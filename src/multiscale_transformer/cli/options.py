@@ -78,7 +78,11 @@ MemoryFolders = Annotated[
     ),
 ]
 Minutes = Annotated[float, typer.Option(metavar="M", callback=above_zero, help="Time to train for.")]
-Threads = Annotated[int | None, typer.Option(metavar="N", callback=thread_count, help="CPU threads (default: all cores).")]
+_THREADS = {"metavar": "N", "callback": thread_count}
+Threads = Annotated[int | None, typer.Option(**_THREADS, help="CPU threads (default: all cores this process may use).")]
+EngineThreads = Annotated[
+    int | None, typer.Option(**_THREADS, help="CPU threads (default: 1, the reference in PyTorch all cores).")
+]
 Data = Annotated[
     list[str] | None,
     typer.Option(metavar="PATH", callback=paths, help="Folder, repository, file, .jsonl or glob; may be given several times."),

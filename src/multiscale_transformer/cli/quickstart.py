@@ -26,12 +26,12 @@ def quickstart(
     from multiscale_transformer.cli.complete import memory_for, prompt_ids, stream, writer
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.machine import available_cores
     from multiscale_transformer.model.folder import read_config
     from multiscale_transformer.model.sampling import Sampling
-    from multiscale_transformer.training.machine import default_threads
     from multiscale_transformer.training.run import free_folder
 
-    threads = threads or default_threads()
+    threads = threads or available_cores()
     prose(
         f"From nothing to a code model in {counted(minutes, 'minute')}: it reads Python's own library, is measured on files it "
         "never read, and writes. Nothing is downloaded; Ctrl-C is safe.\n"

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.console import busy, errors, note
 from multiscale_transformer.cli.memories import index_folders
-from multiscale_transformer.cli.options import MemoryFolders, Threads, above_zero, checkpoint
+from multiscale_transformer.cli.options import EngineThreads, MemoryFolders, above_zero, checkpoint
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import shown_sources
@@ -41,7 +42,7 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Host names, besides localhost, that requests may come to.")
     ] = None,
-    threads: Threads = None,
+    threads: EngineThreads = None,
     hole_ms: Annotated[
         float | None,
         typer.Option(
@@ -107,7 +108,8 @@ def serve(
     if host not in ("127.0.0.1", "localhost", "::1") and not keys:
         note(f"other machines can use this server, and it asks for no key; give it one with --api-key or ${KEY_VARIABLE}")
     service = app.state.service
-    with busy("loading the model; on first use it is compiled for this CPU, which takes a while"):
+    ensure_kernels()
+    with busy("loading the model"):
         service.loader.preload(service.catalogue.find(None))
     for said in service.loader.notes.values():
         note(said)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,10 @@ from rich.progress import TextColumn
 from multiscale_transformer.benchmarks.held_out import measure_run, read_training
 from multiscale_transformer.benchmarks.report.words import duration
 from multiscale_transformer.cli import console
+from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.console import command, counted, errors, fact, millions, out, size
+from multiscale_transformer.cli.endings import status_of
+from multiscale_transformer.cli.heartbeat import EVERY_SECONDS
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.locks import writing
@@ -26,9 +32,8 @@ from multiscale_transformer.training.settings import TrainSettings, batch_for, s
 from multiscale_transformer.training.suggest import suggest_size
 from multiscale_transformer.training.trainer import Callback, Progress
 
-INTERRUPTED = 130  # the shell's status for Ctrl-C
 FEW_STEPS = 50
-LINES = 10  # of progress, where there is no live bar
+LINES = 10  # of progress at least, where there is no live bar
 BYTES_PER_PARAMETER = 28  # on disk: two resume points of weights and two moments, and the weights of the checkpoint
 INDEX_BYTES = 6  # on disk, for each byte of text
 PEERS = {"xz": "xz -9e", "ppmd": "PPMd, order 8", "ppmd_primed": "PPMd primed with the training files"}
@@ -71,6 +76,7 @@ def new_request(
 def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
     """Train, measure and show the result."""
     _announce(request)
+    ensure_kernels()
     with writing(request.out):  # from here to the figure: another run into this folder would mix with it
         _train(request, corpus, resume)
         measure(request.out, corpus, request.settings.threads)
@@ -79,6 +85,7 @@ def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
 def measure(folder: Path, corpus: Corpus, threads: int) -> None:
     """Score the held-out files and show the result beside the compressors."""
     torch.set_num_threads(threads)
+    ensure_kernels()
     facts = read_training(folder)
     fact("Trained", f"{counted(facts['steps'], 'step')}, {size(facts['bytes'])} read in {duration(facts['seconds'])}")
     if facts["steps"] < FEW_STEPS:
@@ -94,9 +101,9 @@ def measure(folder: Path, corpus: Corpus, threads: int) -> None:
         try:
             with writing(folder):
                 facts = measure_run(folder, corpus, on_bytes=advance)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             bar.stop()
-            _interrupted("the checkpoint is whole, its figure is not measured yet", folder)
+            _interrupted("the checkpoint is whole, its figure is not measured yet", folder, interrupt)
     held_out, ours = facts["held_out"], facts["name"]
     rows = [(ours, held_out["bits_per_byte"]), *((PEERS[key], held_out[key]) for key in PEERS if key in held_out)]
     title = f"Bits per byte on {size(held_out['bytes'])} of files it never read (lower is better)"
@@ -136,7 +143,7 @@ def _announce(request: RunRequest) -> None:
 def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
     """Run the training under a live bar; a run that fails before its first resume point leaves nothing behind."""
     existed = request.out.exists()
-    with console.bar(TextColumn("{task.fields[now]}")) as bar:
+    with console.bar(TextColumn("{task.fields[now]}"), lines=False) as bar:
         task = bar.add_task("training", total=request.settings.minutes * 60, now="starting")
 
         def show(progress: Progress) -> None:
@@ -145,9 +152,9 @@ def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
 
         try:
             train_run(request, corpus, resume=resume, callbacks=(show if errors.is_interactive else _lines(request),))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             bar.stop()
-            _interrupted("the run is saved", request.out)
+            _interrupted("the run is saved", request.out, interrupt)
         except (AxlError, OSError):
             if not existed and not has_resume(request.out):
                 shutil.rmtree(request.out, ignore_errors=True)
@@ -167,24 +174,25 @@ def _clock(seconds: int) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _lines(request: RunRequest) -> Callback:
-    """Progress for a log file: a few lines instead of a bar."""
-    shown = 0
+def _lines(request: RunRequest, clock: Callable[[], float] = time.monotonic) -> Callback:
+    """Progress for a log file: a line every ten seconds, and one for each tenth of the time."""
+    shown, said = 0, clock()
 
     def show(progress: Progress) -> None:
-        nonlocal shown
-        if int(progress.fraction * LINES) > shown:
-            shown = int(progress.fraction * LINES)
+        nonlocal shown, said
+        if int(progress.fraction * LINES) > shown or clock() - said >= EVERY_SECONDS:
+            shown, said = int(progress.fraction * LINES), clock()
             now = _now(progress, request.settings.minutes)
             errors.print(f"training {min(1.0, progress.fraction):4.0%}  {now}", markup=False, soft_wrap=True)
 
     return show
 
 
-def _interrupted(state: str, folder: Path) -> None:
-    errors.print(f"Interrupted; {state}. To go on:", markup=False, soft_wrap=True)
-    errors.print(f"  {command('train', '--resume', '--out', folder)}", markup=False, soft_wrap=True)
-    raise typer.Exit(INTERRUPTED) from None
+def _interrupted(state: str, folder: Path, interrupt: KeyboardInterrupt) -> None:
+    with suppress(OSError):  # a terminal that was closed hears nothing
+        errors.print(f"Interrupted; {state}. To go on:", markup=False, soft_wrap=True)
+        errors.print(f"  {command('train', '--resume', '--out', folder)}", markup=False, soft_wrap=True)
+    raise typer.Exit(status_of(interrupt)) from None
 
 
 def _nearest(folder: Path) -> Path:

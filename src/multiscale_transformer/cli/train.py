@@ -83,10 +83,10 @@ def train(
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.data.sources import STDLIB
-    from multiscale_transformer.training.machine import default_threads
+    from multiscale_transformer.machine import available_cores
     from multiscale_transformer.training.run import check_output, free_folder
 
-    threads = threads or default_threads()
+    threads = threads or available_cores()
     if resume:
         _resume(out or _interrupted(name), threads)
         return

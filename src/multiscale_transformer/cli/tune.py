@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from multiscale_transformer.cli import console
+from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.options import Checkpoint, Data, MemoryFolders
 
 FILES, BYTES = 8, 1024
@@ -32,6 +33,7 @@ def tune(
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.model.folder import read_config
 
+    ensure_kernels()
     known = memory_for(read_config(model), model, memory)
     with console.busy("reading"):
         held_out = load_corpus(data or [STDLIB]).held_out

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from multiscale_transformer.memory.compiling import inner
 
 SPINS = 10_000  # looks at the barrier before going to sleep: about as long as falling asleep and waking up takes
 LINE = 16  # numbers that processors move between their caches together: two lines of 64 bytes
@@ -121,7 +123,7 @@ def _call(builder: Any, name: str, arguments: list[Any]) -> None:
     builder.call(function, arguments)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def meet(state, threads):
     """Wait until all `threads` have come here; `state` is a `new_barrier` of theirs alone."""
     if threads == 1:

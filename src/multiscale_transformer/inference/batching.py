@@ -173,7 +173,7 @@ class Batcher:
         over = [(running, reason) for running in self._running if (reason := self._over(running))]
         for running, reason in over:
             self._leave(running)
-            out.append((running.request, Piece(running.stream.close(), ended=reason)))
+            out.append((running.request, Piece(running.stream.close(ended=False), ended=reason)))
         plans = self._plan()
         scanned = self._scan_with(MOST_ROWS - sum(plan.rows for plan in plans))
         reads = [plan.read for plan in plans] + ([] if scanned is None else [scanned])
@@ -313,7 +313,7 @@ class Batcher:
             accepted += 1
         self._take_back(plan, accepted, piece)
         if piece.ended is not None:
-            piece.text += running.stream.close()
+            piece.text += running.stream.close(ended=piece.ended == STOP)
             self._leave(running)
         return piece
 

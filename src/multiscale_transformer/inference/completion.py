@@ -43,9 +43,11 @@ class TextStream:
         self._held = self._held[ready:]
         return text
 
-    def close(self) -> str:
-        """What was held back; a character that was cut short becomes U+FFFD."""
-        text = self._decoder.decode(self._held, final=True)
+    def close(self, *, ended: bool) -> str:
+        """What was held back. Of a text that a limit cut short an unfinished character is left away; where the model itself
+        `ended` the text, it becomes U+FFFD."""
+        text = self._decoder.decode(self._held, final=ended)
+        self._decoder.reset()
         self._held = b""
         return text
 
@@ -58,15 +60,16 @@ def stream_text(
     from multiscale_transformer.model.generate import stream_ids
 
     stream = TextStream(sampling.stop)
+    ended = False
     for drawn in stream_ids(model, prompt, sampling, None if memory is None else MemoryReader(memory)):
-        if drawn == EOS:
+        if ended := drawn == EOS:
             break
         text = stream.push(drawn)
         if text:
             yield text
-        if stream.stopped:
+        if ended := stream.stopped:
             break
-    rest = stream.close()
+    rest = stream.close(ended=ended)
     if rest:
         yield rest
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from multiscale_transformer.inference.tiles import BLOCK, COLUMNS, GROUP, ROWS, groups, tile_of_many, tile_of_one
+from multiscale_transformer.memory.compiling import kernel
 
 QUANTS_AT, SCALES_AT, ROWS_AT, BIAS_AT, OUTPUTS, INPUTS, USED, BITS, ADDS = range(9)  # columns of `Packed.maps_L9`
 LARGEST_WORD, LARGEST_SMALL = 2047, 127  # of an activation that meets weights of 8 bits, and of 4 (see `packing.MOST_INPUTS`)
@@ -53,7 +53,7 @@ def new_activations(rows: int, most_inputs: int) -> Activations:
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
+@kernel(error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
 def quantize_row(where, x_K, m, acts):
     """Round a row of activations to whole numbers for the linear map at `where`: a row of `maps_L9`."""
     stride, used = where[INPUTS], where[USED]
@@ -85,7 +85,7 @@ def quantize_row(where, x_K, m, acts):
         acts.sums[m * blocks + block] = total
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def multiply(packed, index, rows, acts, y_MN, thread, threads):
     """y = W x (+ bias), or y += W x for maps that ADD, for the first `rows` rows; `threads` share the outputs.
 

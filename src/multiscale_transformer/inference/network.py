@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from multiscale_transformer.inference.attention import attend, normalise_and_turn, store_row
 from multiscale_transformer.inference.barrier import meet
@@ -22,7 +21,7 @@ from multiscale_transformer.inference.linear import Activations, Packed
 from multiscale_transformer.inference.recollection import FusionTables, fuse_memory
 from multiscale_transformer.inference.rows import feed_forward, linear, normalise, normalised
 from multiscale_transformer.inference.scalars import from_bf16, to_bf16
-from multiscale_transformer.memory.compiling import borrowed, inner, loose
+from multiscale_transformer.memory.compiling import borrowed, inner, kernel, loose
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -116,14 +115,10 @@ class Work(NamedTuple):
     barrier: Ints
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def forward(net, pages, batch, work, logits_WV, thread, threads):
     """Read the batch; write logits of the wanted rows. To be called by all `threads` at once, each with its number."""
-    _step(borrowed(net), borrowed(pages), borrowed(batch), borrowed(work), borrowed(logits_WV), thread, threads)
-
-
-@inner
-def _step(net, pages, batch, work, logits_WV, thread, threads):
+    net, pages, batch, work, logits_WV = borrowed(net), borrowed(pages), borrowed(batch), borrowed(work), borrowed(logits_WV)
     _arrange(net, pages, batch, work, thread, threads)
     shape = net.shape
     for scale in range(len(shape.factors_S)):

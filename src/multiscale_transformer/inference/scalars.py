@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from multiscale_transformer.memory.compiling import kernel
 
 _I32, _F32 = ir.IntType(32), ir.FloatType()
 
@@ -32,20 +34,20 @@ def float_of(typing: Any, value: Any) -> Any:
     return types.float32(types.uint32), codegen
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def to_bf16(value):
     """The upper half of a float32, rounded to nearest, ties to even."""
     bits = bits_of(np.float32(value))
     return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def from_bf16(value):
     """A bfloat16 as float32, exactly."""
     return float_of(np.uint32(value) << np.uint32(16))
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def exp_nonpositive(x):
     """exp(x) for x <= 0 as float32, to 2 units of the last place (Cephes' polynomial); vectorises, unlike a call to libm."""
     x = max(np.float32(x), np.float32(-87.0))

@@ -2,10 +2,11 @@
 
 The reference's logits for a fixed text are computed once for a checkpoint (that takes PyTorch, and a few seconds) and kept in
 the user's cache folder under what the checkpoint holds. At load the engine reads the same text; when its distributions are
-further from the reference's than rounding explains, it must not be used.
+further from the reference's than rounding explains, it must not be used. Both are told the same made-up things by a memory:
+every source, state and depth occurs, so that memory fusion is tested as everything else is.
 """
 
-# Shape suffixes: T bytes, V vocabulary.
+# Shape suffixes: T bytes, M candidates, J sources, V vocabulary.
 
 from __future__ import annotations
 
@@ -22,8 +23,9 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.engine import Engine, Read
 from multiscale_transformer.inference.loading import UnfitError
 from multiscale_transformer.locks import writing
-from multiscale_transformer.memory.reader import found_nothing
+from multiscale_transformer.memory.reader import Found
 from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE
+from multiscale_transformer.model.sources import CANDIDATE_COUNT, CONTEXT_DEPTHS, CORPUS_DEPTHS, NO_CANDIDATE, SOURCES, STATES
 from multiscale_transformer.model.vocabulary import BOS
 
 Logits = npt.NDArray[np.float32]
@@ -38,10 +40,23 @@ def divergence(engine: Engine, folder: Path) -> float:
     """Mean Kullback-Leibler divergence, in bits, of the engine's distributions for the probe from the reference's."""
     ids = [BOS, *PROBE]
     sequence = engine.new_sequence(ids, object())
-    (logits_TV,) = engine.read([Read(sequence, ids, found_nothing(len(ids)), len(ids))])
+    (logits_TV,) = engine.read([Read(sequence, ids, made_up(len(ids)), len(ids))])
     sequence.close()
     ours_TV, theirs_TV = (_log_softmax(logits) for logits in (logits_TV, reference_logits(folder)))
     return float((np.exp(theirs_TV) * (theirs_TV - ours_TV)).sum(-1).mean() / np.log(2))
+
+
+def made_up(count: int) -> Found:
+    """What a memory could say after `count` ids: always the same, with every source, state, depth and number of candidates."""
+    rng = np.random.default_rng(0)
+    symbols_TM = np.stack([rng.permutation(BOS)[:CANDIDATE_COUNT] for _ in range(count)]).astype(np.int16)
+    for position in range(0, count, 2):  # every other time there are fewer
+        symbols_TM[position, position // 2 % (CANDIDATE_COUNT + 1) :] = NO_CANDIDATE
+    told_TM = symbols_TM != NO_CANDIDATE
+    states_TMJ = np.zeros((count, CANDIDATE_COUNT, SOURCES), np.uint8)
+    states_TMJ[told_TM] = (np.arange(told_TM.sum())[:, None] + rng.permutation(SOURCES)) % STATES
+    depths_T2 = np.stack([(np.arange(count) + 1) % CORPUS_DEPTHS, (np.arange(count) + 2) % CONTEXT_DEPTHS], -1)
+    return Found(symbols_TM, states_TMJ, depths_T2.astype(np.uint8))
 
 
 def check(engine: Engine, folder: Path) -> None:
@@ -80,9 +95,13 @@ def _compute(folder: Path) -> Logits:
     import torch
 
     from multiscale_transformer.model.checkpoint import load_model
+    from multiscale_transformer.model.recall import Recall
 
+    ids = [BOS, *PROBE]
+    model = load_model(folder)
+    recall = Recall(*(torch.from_numpy(part)[None] for part in made_up(len(ids)))) if model.config.memory else None
     with torch.inference_mode():
-        logits: Logits = load_model(folder)(torch.tensor([[BOS, *PROBE]]))[0].numpy()
+        logits: Logits = model(torch.tensor([ids]), recall=recall)[0].numpy()
     return logits
 
 
@@ -92,8 +111,10 @@ def _save(path: Path, logits: Logits) -> None:
 
 
 def _key(folder: Path) -> str:
-    """A name for what the checkpoint holds; of a large one its ends, size and time stand for the weights."""
+    """A name for what is asked and what the checkpoint holds; of a large one its ends, size and time stand for the weights."""
     weights, digest = folder / WEIGHTS_FILE, hashlib.sha256(PROBE + (folder / CONFIG_FILE).read_bytes())
+    for part in made_up(len(PROBE) + 1):  # another question has another answer
+        digest.update(part.tobytes())
     status = weights.stat()
     with weights.open("rb") as file:
         if status.st_size <= _WHOLE_HASH:

@@ -1,5 +1,7 @@
 """How kernels are compiled: what Python calls, the parts of it, and arrays that nobody counts.
 
+Every kernel is made by `kernel`, which gives it a place in the cache (`memory.kernel_cache`); none calls `njit` itself.
+
 Numba's defaults are made for safety: every call counts references to every array that it hands on, atomically; division looks
 for zeros, with a branch that keeps loops from being vectorised; every function gets wrappers for Python, which take most of
 the time to compile. Kernels need none of that.
@@ -7,18 +9,39 @@ the time to compile. Kernels need none of that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-_KERNEL: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-_PART: dict[str, Any] = {**_KERNEL, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+from multiscale_transformer.memory.kernel_cache import KernelCache
 
-entry = njit(**_KERNEL)  # what Python calls
-inner = njit(**_PART)  # what only kernels call
-loose = njit(**_PART, fastmath={"reassoc", "contract", "nsz"})  # sums may change order, in every row alike
+KERNELS: list[Any] = []  # the dispatchers of all kernels whose modules have been imported, but for those always inlined
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def kernel(**options: Any) -> Decorator:
+    """Compile a function when it is called, without the interpreter's lock, and keep it. `options` are those of `njit`."""
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        dispatcher = njit(nogil=True, **options)(function)
+        dispatcher._cache = KernelCache(function)
+        if options.get("inline") != "always":
+            KERNELS.append(dispatcher)
+        return dispatcher
+
+    return compiled
+
+
+_PART: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+entry = kernel(error_model="numpy")  # what Python calls
+inner = kernel(**_PART)  # what only kernels call
+loose = kernel(**_PART, fastmath={"reassoc", "contract", "nsz"})  # sums may change order, in every row alike
 
 
 @intrinsic

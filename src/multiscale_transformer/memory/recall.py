@@ -235,11 +235,7 @@ def _write(rows, chains, reader, symbol, search):
 @entry
 def read_history(rows, chains, reader, history_T, from_start):
     """Read text that nothing is asked about; `from_start` says that a document begins with it."""
-    _read_history(borrowed(rows), borrowed(chains), borrowed(reader), borrowed(history_T), from_start)
-
-
-@inner
-def _read_history(rows, chains, reader, history_T, from_start):
+    rows, chains, reader, history_T = borrowed(rows), borrowed(chains), borrowed(reader), borrowed(history_T)
     _write(rows, chains, reader, SEPARATOR, True)
     reader.where[FLOOR] = reader.where[END]
     if not from_start:
@@ -275,12 +271,14 @@ def read(rows, chains, reader, scratch, ids_T, quiet, documents, symbols_TM, sta
     The outputs must be NO_CANDIDATE and zero before. `documents` is the number of documents that BOS counts through while
     leaving out each in turn, or 0 when none is left out. Nothing is said of the suffix of a prompt with a hole.
     """
-    out = (borrowed(symbols_TM), borrowed(states_TMJ), borrowed(depths_T2))
-    _read(borrowed(rows), borrowed(chains), borrowed(reader), borrowed(scratch), borrowed(ids_T), quiet, documents, *out)
-
-
-@inner
-def _read(rows, chains, reader, scratch, ids_T, quiet, documents, symbols_TM, states_TMJ, depths_T2):
+    rows, chains, reader, scratch, ids_T = (
+        borrowed(rows),
+        borrowed(chains),
+        borrowed(reader),
+        borrowed(scratch),
+        borrowed(ids_T),
+    )
+    symbols_TM, states_TMJ, depths_T2 = borrowed(symbols_TM), borrowed(states_TMJ), borrowed(depths_T2)
     where = reader.where
     unsearched = quiet - DEPTH - 1  # what was read longer ago no look-up depends on
     if unsearched > 0:

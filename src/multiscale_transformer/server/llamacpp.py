@@ -32,6 +32,7 @@ from multiscale_transformer.server.service import Service, service_of
 from multiscale_transformer.server.streams import event_stream
 
 router = APIRouter(tags=["llama.cpp"])
+_ANY_SEED = (-1, 2**32 - 1)
 
 
 class NativeBody(Body):
@@ -56,7 +57,7 @@ class NativeBody(Body):
     memory: list[str] | None = None
 
     def asked(self, service: Service, prompt: Prompt) -> Asked:
-        """The request behind it; as in llama.cpp, -1 bytes are as many as it takes and seed -1 is any."""
+        """The request behind it; as in llama.cpp, -1 bytes are as many as it takes and seed -1 is any, also when unsigned."""
         bias = {str(key): value for key, value in self.logit_bias} if isinstance(self.logit_bias, list) else self.logit_bias
         options = {
             "max_new_tokens": MOST_NEW if self.n_predict is not None and self.n_predict < 0 else self.n_predict,
@@ -68,7 +69,7 @@ class NativeBody(Body):
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
             "logit_bias": bias_of(bias),
-            "seed": None if self.seed == -1 else self.seed,
+            "seed": None if self.seed in _ANY_SEED else self.seed,
         }
         constraint = None if self.json_schema is None else Constraint.json_schema(self.json_schema)
         limit = self.t_max_predict_ms if self.t_max_predict_ms and self.t_max_predict_ms > 0 else None

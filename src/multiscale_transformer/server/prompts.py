@@ -61,7 +61,7 @@ def id_prompt(ids: list[int], context: int) -> Prompt:
 
 
 def find_hole(text: str) -> tuple[str, str] | None:
-    """Prefix and suffix of a text with an editor's marks."""
+    """Prefix and suffix of a text that begins with an editor's mark; elsewhere they are text, of a file that speaks of them."""
     for marks in _MARKS:
         cut = _cut(text, marks)
         if cut is not None:
@@ -72,6 +72,8 @@ def find_hole(text: str) -> tuple[str, str] | None:
 
 def _cut(text: str, marks: Sequence[str]) -> list[str] | None:
     """What stands between these marks, in this order, and, after two of them, to the end of the text."""
+    if not text.startswith(marks[0]):
+        return None
     places, at = [], 0
     for mark in marks:
         found = text.find(mark, at)

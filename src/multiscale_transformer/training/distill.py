@@ -23,6 +23,7 @@ from multiscale_transformer.data.corpus import Corpus, load_corpus
 from multiscale_transformer.data.sources import source_of
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.locks import writing
+from multiscale_transformer.machine import available_cores, available_ram
 from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model, save_model
@@ -31,7 +32,7 @@ from multiscale_transformer.model.folder import TRAINING_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.recall import Recall
 from multiscale_transformer.training.card import data_facts, versions, write_card
-from multiscale_transformer.training.machine import available_memory, compute_dtype, default_threads, describe_machine
+from multiscale_transformer.training.machine import compute_dtype, describe_machine
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Callback, Trainer
 from multiscale_transformer.zoo.formats import format_name
@@ -124,7 +125,7 @@ class DistillationTrainer:
         threads: int | None,
         callbacks: Sequence[Callback],
     ) -> Path:
-        threads = threads or default_threads()
+        threads = threads or available_cores()
         torch.set_num_threads(threads)
         teacher = load_model(self.teacher_path)
         torch.manual_seed(seed)
@@ -134,7 +135,7 @@ class DistillationTrainer:
         with tempfile.TemporaryDirectory() as temporary:
             memory = _memory(teacher.config, corpus, Path(temporary) / "index")
             settings = _settings(student.config, corpus, max_time / 60, seed, threads, fresh=self.student_config is not None)
-            trainer = Distiller(student, student.config, corpus.train, settings, available_memory(), memory=memory)
+            trainer = Distiller(student, student.config, corpus.train, settings, available_ram(), memory=memory)
             trainer.teacher, trainer.temperature, trainer.alpha = teacher, self.temperature, self.alpha
             try:
                 trainer.run(callbacks)

@@ -6,13 +6,14 @@ about a second. The same rate is the denominator of "share of this machine's mat
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from functools import cache
 from pathlib import Path
 
 import torch
+
+from multiscale_transformer.machine import installed_ram
 
 SIDE = 512  # a product of the size that training makes
 ROUNDS, ENOUGH_SECONDS = 12, 0.5  # emulated bf16 can be a hundred times slower: one round shows that
@@ -41,29 +42,6 @@ def compute_dtype(threads: int) -> torch.dtype:
     return torch.bfloat16 if faster else torch.float32
 
 
-def default_threads() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def available_memory() -> int:
-    """Bytes of memory that can be taken without swapping; half of the installed memory where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        fields = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-        return fields["MemAvailable"]
-    except (OSError, KeyError, ValueError, IndexError):
-        return installed_memory() // 2
-
-
-def installed_memory() -> int:
-    """Bytes of memory of this machine (8 GiB where the system does not say)."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 8 << 30
-
-
 def describe_machine(threads: int) -> dict[str, str | int | float]:
     """Facts for `training.json`: processor, cores, memory and the measured rate in GFLOP/s."""
     dtype = compute_dtype(threads)
@@ -71,7 +49,7 @@ def describe_machine(threads: int) -> dict[str, str | int | float]:
         "processor": _processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "threads": threads,
-        "memory_gb": round(installed_memory() / 1e9, 1),
+        "memory_gb": round(installed_ram() / 1e9, 1),
         "compute_dtype": str(dtype).removeprefix("torch."),
         "matmul_gflops": round(matmul_rate(dtype, threads) / 1e9, 1),
     }

@@ -24,6 +24,7 @@ from multiscale_transformer.data.sources import source_of
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.inference.scoring import score_documents
 from multiscale_transformer.locks import writing
+from multiscale_transformer.machine import available_ram
 from multiscale_transformer.memory.index import MANIFEST_FILE, MEMORY_FOLDER, build_index, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, warm_up
 from multiscale_transformer.model.checkpoint import save_model
@@ -33,7 +34,7 @@ from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.card import CARD_FILE, data_facts, versions
 from multiscale_transformer.training.grow import depth_at, with_depth
 from multiscale_transformer.training.logger import TrainLogger
-from multiscale_transformer.training.machine import available_memory, compute_dtype, describe_machine
+from multiscale_transformer.training.machine import compute_dtype, describe_machine
 from multiscale_transformer.training.resume import (
     ResumeWriter,
     has_resume,
@@ -190,7 +191,7 @@ def _trainer(
     progress: Progress | None,
     memory: CorpusMemory | None,
 ) -> Trainer:
-    return Trainer(model, request.config, corpus.train, request.settings, available_memory(), progress, memory)
+    return Trainer(model, request.config, corpus.train, request.settings, available_ram(), progress, memory)
 
 
 class _Recorder:

@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.machine import available_ram
 from multiscale_transformer.model.config import ModelConfig, Recipe, RecipeTraining
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.parallel import Workers
-from multiscale_transformer.training.machine import available_memory, compute_dtype
+from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.memory_plan import PIECES
 from multiscale_transformer.training.model_builder import training_memory
 from multiscale_transformer.training.settings import FIRST_WINDOW
@@ -96,7 +97,7 @@ def suggest(minutes: float, threads: int, ram_gb: float = math.inf, *, memory: b
 
 def suggest_size(minutes: float, threads: int, *, memory: bool = True) -> Recipe:
     """The best size for `minutes` on this machine, in the RAM that is free, as a recipe."""
-    best = next(row for row in suggest(minutes, threads, available_memory() / 1e9, memory=memory) if row.best)
+    best = next(row for row in suggest(minutes, threads, available_ram() / 1e9, memory=memory) if row.best)
     return Recipe(name=best.name, model=best.config, training=RecipeTraining(optimizer="muon", minutes=minutes))
 
 

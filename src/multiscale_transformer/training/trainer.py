@@ -39,6 +39,7 @@ from multiscale_transformer.training.optimizers import LEARNING_RATES, Optimizer
 from multiscale_transformer.training.schedule import rate_multiplier, window_at
 from multiscale_transformer.training.settings import TrainSettings
 
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SMOOTHING_SECONDS = 3.0  # time constant of the training loss that is shown
 LOOKUP_ROWS = 2  # windows of a piece of looking up: short, to fill the time until the last micro-batch is done
 
@@ -288,16 +289,17 @@ def _look_up(memory: CorpusMemory, windows: list[Window]) -> tuple[Recall, float
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done."""
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is None or threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is ever interrupted, and only by a handler that Python installed
-        return
+    """Hold Ctrl-C, and what else ends a process with an exception, back until the block is done."""
+    handlers = {number: handler for number in _ENDING if callable(handler := signal.getsignal(number))}
+    if threading.current_thread() is not threading.main_thread():
+        handlers.clear()  # only the main thread is ever interrupted, and only by a handler that Python installed
     held: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    for number in handlers:
+        signal.signal(number, lambda number, frame: held.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if held:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(held[0])

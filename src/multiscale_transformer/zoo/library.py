@@ -5,10 +5,12 @@ It is indexed on first use, which takes seconds, and kept in the user's cache fo
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import shutil
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,3 +57,10 @@ def _built(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     build_index(folder, stream_documents([STDLIB]), [STDLIB])
     return folder
+
+
+def temporary_library_index() -> Path:
+    """The index in a folder of this process alone, where the cache folder cannot be written; it goes when the process ends."""
+    place = tempfile.mkdtemp(prefix="axl-library-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return _built(Path(place) / "index")
