@@ -133,7 +133,7 @@ def test_help_says_the_true_number_of_threads() -> None:
 def test_without_a_cache_folder_the_library_is_indexed_for_now(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse() -> Path:
+    def refuse(on_wait: object) -> Path:
         raise AxlError("cannot write CACHE")
 
     made: list[Path] = []
