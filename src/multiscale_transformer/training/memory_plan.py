@@ -8,7 +8,6 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig
 
 FASTEST_BYTES = 8192  # more rows at once gain no speed and leave the caches
-PIECES = 4  # micro-batches that workers share: a worker that is held up leaves some of its own to the others
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,15 @@ def activation_bytes(config: ModelConfig, window: int, dtype_bytes: int, *, chec
 def plan_memory(config: ModelConfig, window: int, rows: int, dtype_bytes: int, available: int, workers: int = 1) -> MemoryPlan:
     """Choose the largest micro-batch of at most `rows` rows that fits in `available` bytes beside the weights.
 
-    With several `workers` the batch is cut into PIECES, or one for each of them if they are more; when RAM is short for the
-    activations and gradients of all of them, one worker does everything.
+    With several `workers` the batch is cut into a piece for each: smaller ones would share the work more evenly and cost more than
+    that brings (docs/log.md). When RAM is short for the activations and gradients of all, one worker does everything.
     Raises AxlError when weights, gradients and optimizer state leave no room for a single row.
     """
     beside = _beside_activations(config, dtype_bytes)
     room = available - beside
     most = max(1, min(rows, FASTEST_BYTES // window))
     if workers > 1:
-        share = min(most, max(1, rows // max(PIECES, workers)))
+        share = min(most, max(1, -(-rows // workers)))
         each = activation_bytes(config, window, dtype_bytes) * share + 4 * config.parameters()
         if workers * each <= room:
             return MemoryPlan(share, False, workers)

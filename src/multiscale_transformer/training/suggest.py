@@ -23,7 +23,6 @@ from multiscale_transformer.model.config import ModelConfig, Recipe, RecipeTrain
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.parallel import Workers
 from multiscale_transformer.training.machine import compute_dtype
-from multiscale_transformer.training.memory_plan import PIECES
 from multiscale_transformer.training.model_builder import training_memory
 from multiscale_transformer.training.settings import FIRST_WINDOW
 
@@ -107,7 +106,7 @@ def training_rate(threads: int) -> float:
     model = MultiScaleTransformer(config).train()
     model.compute_dtype = compute_dtype(threads)
     parameters = list(model.parameters())
-    pieces = torch.randint(0, 256, (4096 // FIRST_WINDOW, FIRST_WINDOW + 1)).chunk(max(PIECES, threads) if threads > 1 else 1)
+    pieces = torch.randint(0, 256, (4096 // FIRST_WINDOW, FIRST_WINDOW + 1)).chunk(threads)
     flops = config.flops_per_byte(FIRST_WINDOW, training=True) * 4096
 
     def work(ids_BT: Tensor) -> None:

@@ -65,14 +65,32 @@ class Progress:
 Callback = Callable[[Progress], None]
 
 
+class _Lookups:
+    """What the memories say in the windows of a step, `rows` windows a piece, as soon as somebody has looked it up."""
+
+    def __init__(self, pieces: list[Future[tuple[Recall, float]]], rows: int) -> None:
+        self._pieces, self._rows = pieces, rows
+
+    def __getitem__(self, where: slice) -> Recall:
+        """The recall of some windows; waits for these, not for the others."""
+        first, last = where.start // self._rows, -(-where.stop // self._rows)
+        recall = joined([piece.result()[0] for piece in self._pieces[first:last]], 0)
+        return recall[where.start - first * self._rows : where.stop - first * self._rows]
+
+    @property
+    def seconds(self) -> float:
+        """What all of it took, of all threads together."""
+        return sum(piece.result()[1] for piece in self._pieces)
+
+
 @dataclass(frozen=True)
 class _Batch:
-    """The windows of a step, and what the memories say in them as soon as somebody has looked it up."""
+    """The windows of a step, and what the memories say in them."""
 
     window: int
     index: int
     ids_BT: Tensor
-    lookups: list[Future[tuple[Recall, float]]]
+    lookups: _Lookups | None
 
 
 class Trainer:
@@ -163,8 +181,9 @@ class Trainer:
         batch = self._batch()
         if self.model.config.dropout:  # what is dropped is a function of seed and step, as the data are
             torch.manual_seed((settings.seed * 1_000_003 + progress.step) % 2**64)
-        recall = self._looked_up(batch)
-        loss = self._backward(batch.ids_BT, self._plan(self.model.config, self._stream(batch.window)), recall)
+        loss = self._backward(batch.ids_BT, self._plan(self.model.config, self._stream(batch.window)), batch.lookups)
+        if batch.lookups is not None:
+            progress.lookup_seconds += batch.lookups.seconds / self._workers.count
         if not math.isfinite(loss):
             raise AxlError(f"the loss is no longer a number at step {progress.step}: lower --lr or choose another --optimizer")
         progress.multiplier = rate_multiplier(progress.fraction)
@@ -189,12 +208,12 @@ class Trainer:
         stream = self._stream(window)
         ids_BT = torch.from_numpy(stream.batch_at(index))
         if self._memory is None:
-            return _Batch(window, index, ids_BT, [])
+            return _Batch(window, index, ids_BT, None)
         windows = self._windows(ids_BT, stream, index)
         rows = LOOKUP_ROWS if self._workers.count > 1 else len(windows)
         pieces = (windows[first : first + rows] for first in range(0, len(windows), rows))
         look_up = partial(_look_up, self._memory)
-        return _Batch(window, index, ids_BT, [self._workers.submit(look_up, piece) for piece in pieces])
+        return _Batch(window, index, ids_BT, _Lookups([self._workers.submit(look_up, piece) for piece in pieces], rows))
 
     def _windows(self, ids_BT: Tensor, stream: WindowStream, index: int) -> list[Window]:
         """What to look up for a step: in some windows nothing, since the net must also stand alone."""
@@ -208,17 +227,14 @@ class Trainer:
             windows.append(Window(ids, history, offset <= HISTORY, document, silent=alone))
         return windows
 
-    def _looked_up(self, batch: _Batch) -> Recall | None:
-        """What the memories say in the windows of a batch."""
-        found = [lookup.result() for lookup in batch.lookups]
-        self.progress.lookup_seconds += sum(seconds for _, seconds in found) / self._workers.count
-        return joined([recall for recall, _ in found], 0) if found else None
+    def _backward(self, ids_BT: Tensor, plan: MemoryPlan, recall: _Lookups | None = None) -> float:
+        """Put the gradients of micro-batches, summed in their order, into `grad`; returns the mean loss in nats per byte.
 
-    def _backward(self, ids_BT: Tensor, plan: MemoryPlan, recall: Recall | None = None) -> float:
-        """Put the gradients of micro-batches, summed in their order, into `grad`; returns the mean loss in nats per byte."""
+        A micro-batch waits for its own look-ups only: they were queued before it, so another worker has begun them at least.
+        """
         self.model.recompute = plan.checkpoint
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        pieces = [slice(first, first + plan.rows) for first in range(0, len(ids_BT), plan.rows)]
+        pieces = [slice(first, min(len(ids_BT), first + plan.rows)) for first in range(0, len(ids_BT), plan.rows)]
         work = partial(self._gradients, ids_BT, recall, parameters)
         if plan.workers == 1:
             with self._workers.alone():
@@ -234,7 +250,7 @@ class Trainer:
             self._next = self._prepared(window, self.progress.steps_at_window.get(window, 0) + 1)
 
     def _gradients(
-        self, ids_BT: Tensor, recall: Recall | None, parameters: list[nn.Parameter], rows: slice
+        self, ids_BT: Tensor, recall: _Lookups | None, parameters: list[nn.Parameter], rows: slice
     ) -> tuple[float, Gradients]:
         """The share of some rows of a batch in its loss (in nats per byte, without the exit's) and in its gradients."""
         part_BT = ids_BT[rows]
