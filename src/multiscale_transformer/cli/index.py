@@ -117,7 +117,8 @@ def _update(old: Index, documents: Iterable[Document], sources: list[str], prune
     made, changes = update_index(old, documents, sources, prune=prune)
     fact(
         "Changes",
-        f"{changes.added:,} added, {changes.replaced:,} replaced, {changes.removed:,} removed, {changes.unchanged:,} unchanged",
+        f"{changes.added:,} added, {changes.replaced:,} replaced, {changes.removed:,} removed, {changes.unchanged:,} unchanged"
+        + (f", {changes.copies:,} copies of what it holds" if changes.copies else ""),
     )
     return made
 
@@ -129,5 +130,7 @@ def _show(made: Index, seconds: float) -> None:
         f"{made.folder}: {counted(len(made), 'document')}, {size(made.nbytes)} in {counted(len(made.shards), 'shard')}, "
         f"{size(disk)} on disk, {seconds:.1f} s",
     )
+    if made.worth_merging:
+        fact("", f"many shards make looking up slower; {command('index', '--merge', '--out', made.folder)} makes few of them")
     out.print()
     console.copyable(command("complete", "def main(", "--model", "CHECKPOINT", "--memory", made.folder))

@@ -37,7 +37,7 @@ SEPARATOR = 0  # stands before every document and after the last; the data filte
 NOTHING = 0xFF  # no byte of UTF-8: the row of the whole text, which nothing follows, and rows of removed documents
 TEXTS_KEPT = 64  # unpacked, of each shard: what a completion draws on, the next one often draws on too
 MOST_BYTES = (1 << 31) - 2  # what int32 addresses
-SHARD_BYTES = 500 << 20  # of text in a shard: building it takes 2.7 GB of RAM, and a second one makes look-ups half slower
+SHARD_BYTES = 480 << 20  # of text in a shard: building it takes 2.7 GB of RAM, and a second one makes look-ups half slower
 PIECE = 1 << 22  # rows or bytes that are done at once where all together would take RAM
 
 Bytes = npt.NDArray[np.uint8]

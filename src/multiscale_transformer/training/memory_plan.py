@@ -41,8 +41,8 @@ def activation_bytes(config: ModelConfig, window: int, dtype_bytes: int, *, chec
 def plan_memory(config: ModelConfig, window: int, rows: int, dtype_bytes: int, available: int, workers: int = 1) -> MemoryPlan:
     """Choose the largest micro-batch of at most `rows` rows that fits in `available` bytes beside the weights.
 
-    With several `workers` the batch is cut into a piece for each: smaller ones would share the work more evenly and cost more than
-    that brings (docs/log.md). When RAM is short for the activations and gradients of all, one worker does everything.
+    With several `workers` the batch is cut into a piece for each: smaller ones would share the work more evenly, and cost more
+    than that brings (docs/log.md). When RAM is short for the activations and gradients of all, one worker does everything.
     Raises AxlError when weights, gradients and optimizer state leave no room for a single row.
     """
     beside = _beside_activations(config, dtype_bytes)
