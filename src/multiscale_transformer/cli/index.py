@@ -16,10 +16,11 @@ from multiscale_transformer.data.sources import INSTALLED, STDLIB, source_of
 from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from multiscale_transformer.memory.document import Document
     from multiscale_transformer.memory.index import Index
+    from multiscale_transformer.memory.update import Changes
 
 KEEP = "Keep it up to date"
 
@@ -63,7 +64,14 @@ def index(
     from multiscale_transformer.cli.reading import say_left_out, stream
     from multiscale_transformer.data.names import carried
     from multiscale_transformer.data.selection import Selection
-    from multiscale_transformer.memory.index import build_index, check_index, load_index, merge_index, remove_documents
+    from multiscale_transformer.memory.index import (
+        build_index,
+        check_index,
+        load_index,
+        merge_index,
+        remove_documents,
+        update_index,
+    )
 
     begin = time.perf_counter()
     if prune and not update:
@@ -72,16 +80,19 @@ def index(
         raise AxlError("say what to index: axl index PATH --out FOLDER")
     if prune:
         _check_prunable(sources or [])
-    made = load_index(place) if update or not sources else None
+    made: Index | None = load_index(place) if update or not sources else None
     if sources:
-        left_out = LeftOut()
-        found = stream(sources, Selection.of(include, exclude), without=[place], left_out=left_out)
-        if prune:
-            found = _all_readable(found, left_out)
-        if made is None:
-            made = build_index(place, found, list(dict.fromkeys(map(source_of, sources))))
-        else:
-            made = _update(made, found, list(map(source_of, sources)), prune)
+        left_out, changes = LeftOut(), None
+        with console.bar() as bar:
+            found = stream(sources, Selection.of(include, exclude), without=[place], left_out=left_out, bar=bar)
+            if prune:
+                found = _all_readable(found, left_out)
+            if made is None:
+                made = build_index(place, found, list(dict.fromkeys(map(source_of, sources))))
+            else:
+                made, changes = update_index(made, found, list(map(source_of, sources)), prune=prune)
+        if changes is not None:
+            _say_changes(changes)
         say_left_out(left_out)
     assert made is not None  # it was loaded, or built from sources
     if remove:
@@ -111,16 +122,12 @@ def _all_readable(documents: Iterator[Document], left_out: LeftOut) -> Iterator[
         )
 
 
-def _update(old: Index, documents: Iterable[Document], sources: list[str], prune: bool) -> Index:
-    from multiscale_transformer.memory.index import update_index
-
-    made, changes = update_index(old, documents, sources, prune=prune)
+def _say_changes(changes: Changes) -> None:
     fact(
         "Changes",
         f"{changes.added:,} added, {changes.replaced:,} replaced, {changes.removed:,} removed, {changes.unchanged:,} unchanged"
         + (f", {changes.copies:,} copies of what it holds" if changes.copies else ""),
     )
-    return made
 
 
 def _show(made: Index, seconds: float) -> None:

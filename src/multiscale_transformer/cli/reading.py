@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rich.progress import Progress
+
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import counted, fact, size
 from multiscale_transformer.data.corpus import Corpus, load_corpus, stream_documents
@@ -54,17 +56,19 @@ def read_corpus(
     return corpus
 
 
-def stream(sources: Sequence[str], selection: Selection, *, without: Sequence[Path], left_out: LeftOut) -> Iterator[Document]:
-    """The documents to index, one by one under a bar."""
-    with console.bar() as bar:
-        task = bar.add_task("reading", total=1.0)
-        yield from stream_documents(
-            absolute(sources),
-            selection=selection,
-            without=without,
-            left_out=left_out,
-            on_progress=lambda what, done: bar.update(task, description=what, completed=done),
-        )
+def stream(
+    sources: Sequence[str], selection: Selection, *, without: Sequence[Path], left_out: LeftOut, bar: Progress
+) -> Iterator[Document]:
+    """The documents to index, one by one; the `bar` of the caller, who sorts them on the way and afterwards, shows how far it is."""
+    task = bar.add_task("reading and sorting", total=1.0)
+    yield from stream_documents(
+        absolute(sources),
+        selection=selection,
+        without=without,
+        left_out=left_out,
+        on_progress=lambda _, done: bar.update(task, completed=done),
+    )
+    bar.update(task, description="sorting the last part")
 
 
 def say_left_out(left_out: LeftOut) -> None:
