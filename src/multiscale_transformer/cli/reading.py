@@ -59,7 +59,7 @@ def read_corpus(
 def stream(
     sources: Sequence[str], selection: Selection, *, without: Sequence[Path], left_out: LeftOut, bar: Progress
 ) -> Iterator[Document]:
-    """The documents to index, one by one; the `bar` of the caller, who sorts them on the way and afterwards, shows how far it is."""
+    """The documents to index, one by one; `bar` is of the caller, who sorts them on the way and when all have come."""
     task = bar.add_task("reading and sorting", total=1.0)
     yield from stream_documents(
         absolute(sources),
