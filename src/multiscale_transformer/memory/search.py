@@ -10,6 +10,7 @@ hundred rows and finish with a short scan. Several shards lie behind one another
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +74,9 @@ def rows_of(shards: Sequence[Shard], removed: Sequence[Sequence[int]] = (), *, w
     """
     removed = removed or [()] * len(shards)
     next_N = np.concatenate([np.empty(0, np.uint8), *(shard.next_N for shard in shards)])
-    tables = [_checkpoints(np.asarray(shard.next_N), CHECKPOINT_BITS) for shard in shards]
+    first_rows = np.cumsum([0, *(len(shard.next_N) for shard in shards)], dtype=np.int64)
+    # Counted in the copy: mapped arrays cannot be written, which for the compiler is another type.
+    tables = [_checkpoints(next_N[begin:end], CHECKPOINT_BITS) for begin, end in pairwise(first_rows)]
     documents = [np.empty(0, np.int32)]
     if with_documents or any(map(len, removed)):
         first = 0
@@ -85,7 +88,7 @@ def rows_of(shards: Sequence[Shard], removed: Sequence[Sequence[int]] = (), *, w
     return Rows(
         next_N,
         np.concatenate([np.empty((0, 256), np.uint32), *tables]),
-        np.cumsum([0, *(len(shard.next_N) for shard in shards)], dtype=np.int64),
+        first_rows,
         np.cumsum([0, *(len(table) for table in tables)], dtype=np.int64)[:-1],
         np.stack([_starts(table) for table in tables]) if tables else np.empty((0, 257), np.int64),
         np.concatenate(documents),
