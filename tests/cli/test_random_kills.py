@@ -91,6 +91,12 @@ def no_litter(work: Path) -> None:
     assert not [str(path) for path in work.rglob(".*")]
 
 
+def stand_in(place: Path, state: str) -> None:
+    """Put the project into a state, at the place by which indexes know it."""
+    shutil.rmtree(place / "repo", ignore_errors=True)
+    shutil.copytree(place / state / "repo", place / "repo")
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator[Path]:
     """Two states of a project, an index of the first and one that updates have scattered, and a small model."""
@@ -103,7 +109,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator[Pa
     os.chdir(folder)
     shutil.copy(config, folder / "tiny.yaml")
     for state in ("old", "new"):
-        done("index", f"{state}/repo", "--out", f"{state}/index")
+        stand_in(folder, state)
+        done("index", "repo", "--out", f"{state}/index")
     shutil.copytree("old/index", "scattered")
     for number in range(3):
         (folder / "more" / str(number)).mkdir(parents=True)
@@ -119,11 +126,12 @@ def place(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator[Pa
 def kinds(place: Path) -> dict[str, Kind]:
     old, new, scattered = (contents(place / name) for name in ("old/index", "new/index", "scattered"))
     exported = {path.name: path.read_bytes() for path in (place / "export").iterdir()}
-    train = ("train", "--config", "tiny.yaml", "--data", "repo", "--threads", "1", "--minutes", "0.04", "--out", "run")
+    repo = str(place / "repo")
+    train = ("train", "--config", "tiny.yaml", "--data", repo, "--threads", "1", "--minutes", "0.04", "--out", "run")
 
     def with_repo(state: str, index: str | None = None) -> Callable[[Path], None]:
         def prepare(work: Path) -> None:
-            shutil.copytree(place / state / "repo", work / "repo")
+            stand_in(place, state)
             shutil.copy(place / "tiny.yaml", work)
             if index is not None:
                 shutil.copytree(place / index, work / "index")
@@ -141,13 +149,13 @@ def kinds(place: Path) -> dict[str, Kind]:
 
     def build(work: Path) -> None:
         if not (work / "index").exists():
-            done("index", "repo", "--out", "index")
+            done("index", repo, "--out", "index")
         assert contents(work / "index") == old
 
     def update(work: Path) -> None:
-        done("index", "repo", "--out", "index", "--update", "--prune")
+        done("index", repo, "--out", "index", "--update", "--prune")
         assert contents(work / "index") == new
-        assert "120 unchanged" in done("index", "repo", "--out", "index", "--update", "--prune")
+        assert "120 unchanged" in done("index", repo, "--out", "index", "--update", "--prune")
 
     def merge(work: Path) -> None:
         done("index", "--out", "index", "--merge")
@@ -173,9 +181,9 @@ def kinds(place: Path) -> dict[str, Kind]:
         done("complete", "x", "--model", "run", "--max-tokens", "1", "--engine", "torch", "--threads", "1")
 
     return {
-        "index": Kind(with_repo("old"), ("index", "repo", "--out", "index"), absent_or_built, build),
+        "index": Kind(with_repo("old"), ("index", repo, "--out", "index"), absent_or_built, build),
         "update": Kind(
-            with_repo("new", "old/index"), ("index", "repo", "--out", "index", "--update", "--prune"), one_of(old, new), update
+            with_repo("new", "old/index"), ("index", repo, "--out", "index", "--update", "--prune"), one_of(old, new), update
         ),
         "merge": Kind(with_repo("old", "scattered"), ("index", "--out", "index", "--merge"), one_of(scattered), merge),
         "export": Kind(
