@@ -68,8 +68,9 @@ def _training_rate(trainer: Trainer, fraction: float) -> float:
     trainer.progress.fraction = fraction
     before = trainer.progress.flops
     start = time.perf_counter()
-    for _ in range(STEPS):
-        trainer.step()
+    with trainer.at_work():
+        for _ in range(STEPS):
+            trainer.step()
     return (trainer.progress.flops - before) / (time.perf_counter() - start)
 
 
