@@ -13,10 +13,13 @@ from torch import Tensor
 
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.cache import Cache
+from multiscale_transformer.model.checkpoint import save_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.model.vocabulary import VOCAB_SIZE
+from multiscale_transformer.model.vocabulary import BOS, VOCAB_SIZE
 from multiscale_transformer.training import trainer as trainer_module
 from multiscale_transformer.training.settings import TrainSettings
 from multiscale_transformer.training.trainer import Trainer
@@ -25,10 +28,49 @@ TINY = ModelConfig(d_model=16, n_heads=2, d_ff=32, n_layers_per_scale=(2, 1, 1),
 RATES = {"adamw": 1e-2, "galore": 1e-2, "lion": 3e-3, "muon": 2e-2, "sgd": 0.1}  # for models as tiny as these
 PLENTY = 1 << 34  # bytes of memory, so that nothing is split
 
+SHAPES = {
+    "three scales": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=2, max_seq_len=256),
+    "flat": ModelConfig(d_model=32, n_heads=4, d_ff=40, n_layers_per_scale=2, downsample_factors=(1,), max_seq_len=256),
+    "biases, two cross layers, no feed-forward across": ModelConfig(
+        d_model=24,
+        n_heads=2,
+        d_ff=32,
+        n_layers_per_scale=(2, 1, 1),
+        n_cross_attn_layers=2,
+        cross_d_ff=0,
+        bias=True,
+        max_seq_len=256,
+    ),
+    "scales of 1, 3 and 6": ModelConfig(
+        d_model=32, n_heads=1, d_ff=64, n_layers_per_scale=1, downsample_factors=(1, 3, 6), max_seq_len=256
+    ),
+    "memory": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=1, memory=True, max_seq_len=256),
+}
+TEXT = [BOS, *(b"def area(radius):\n    return radius * radius * pi\n\n\nclass Shape:\n    pass\n" * 3)]
+
 
 def model_of(config: ModelConfig = TINY, seed: int = 0) -> MultiScaleTransformer:
     torch.manual_seed(seed)
     return MultiScaleTransformer(config)
+
+
+def checkpoint(config: ModelConfig, folder: Path) -> MultiScaleTransformer:
+    """A model whose every part has a say, saved."""
+    torch.manual_seed(0)
+    model = MultiScaleTransformer(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim and parameter.abs().max() == 0:
+                parameter.normal_(std=0.1)
+    save_model(model, folder)
+    return model
+
+
+def corpus_memory() -> CorpusMemory:
+    shard, _ = build_shard(
+        [("shapes.py", b"def area(side):\n    return side * side\n"), ("more.py", b"class Circle:\n    pass\n")]
+    )
+    return CorpusMemory([shard])
 
 
 def words(count: int, seed: int = 0) -> bytes:

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from multiscale_transformer.benchmarks import llama
-from multiscale_transformer.benchmarks.llama import LlamaPeer, llama_process
-from multiscale_transformer.benchmarks.llama_file import LlamaShape, write_byte_llama
+from benchmarks import llama
+from benchmarks.llama import LlamaPeer, llama_process
+from benchmarks.llama_file import LlamaShape, write_byte_llama
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.inference.ggml import quantize_file
+from multiscale_transformer.export.gguf_file import quantize_file
 
 pytest.importorskip("gguf")
 pytest.importorskip("xllamacpp")

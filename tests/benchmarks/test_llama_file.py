@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiscale_transformer.benchmarks.llama_file import LlamaShape, llama_shape, write_byte_llama
+from benchmarks.llama_file import LlamaShape, llama_shape, write_byte_llama
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.inference.ggml import quantize_file
+from multiscale_transformer.export.gguf_file import quantize_file
 
 gguf = pytest.importorskip("gguf")
 pytest.importorskip("xllamacpp")

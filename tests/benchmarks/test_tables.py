@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from multiscale_transformer.benchmarks.tables import filled, write_tables
+from benchmarks.tables import filled, write_tables
 from multiscale_transformer.errors import AxlError
 
 ROOT = Path(__file__).resolve().parents[2]

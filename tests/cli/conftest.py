@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from calling import CONFIG, QUICK, Trained, call, code
 
-from multiscale_transformer.inference.warm_up import compile_kernels
+from multiscale_transformer.engine.warm_up import compile_kernels
 from multiscale_transformer.zoo.shipped import shipped_model
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import multiscale_transformer
 from multiscale_transformer.cli import console, steps
 from multiscale_transformer.data import sources
-from multiscale_transformer.inference import batching
+from multiscale_transformer.engine import scheduler as batching
 from multiscale_transformer.model.vocabulary import BOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.trainer import Trainer
@@ -124,7 +124,7 @@ def test_a_text_longer_than_the_context_keeps_its_marks_and_what_is_nearest_to_t
 ) -> None:
     asked: list[list[int]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batching.Batcher, "stream", lambda batcher, request: asked.append(request.prompt) or iter(()))
+        patch.setattr(batching.Scheduler, "stream", lambda batcher, request: asked.append(request.prompt) or iter(()))
         call("complete", "--model", trained.folder, "--suffix", after, "--threads", "1", "--", before)
     (ids,) = asked
     assert len(ids) <= 112  # an eighth of the context is left to write in
@@ -235,7 +235,7 @@ def test_suggest_models_and_data_answer(project: Path, work: Path) -> None:
     assert suggested.splitlines()[-1] == "  axl train --minutes 5"
     listed = call("models").out
     assert "AXL-Micro-Lion" in listed
-    assert len(listed.splitlines()) == 27
+    assert len(listed.splitlines()) == 28
     data = call("data", project).out
     assert re.search(r"largest held out: f\d.py \(\d+ KB\)$", data, re.MULTILINE)
 

@@ -47,7 +47,7 @@ def test_exports_and_reports_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_report_is_left_out(tmp_path: Path) -> None:
-    from multiscale_transformer.benchmarks.report.page import _head
+    from multiscale_transformer.training.report.page import _head
 
     write(tmp_path, {"a.py": "1", "report/report.html": _head("one run"), "mine/report.html": "<title>AXL</title>"})
     assert listed(tmp_path) == ["a.py", "mine/report.html"]

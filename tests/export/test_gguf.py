@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from inference.test_engine import SHAPES, checkpoint
+from benchmarks.judge import Llama
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.export.fine import fine_stack
 from multiscale_transformer.export.gguf import KINDS, export_gguf, gguf_name
-from multiscale_transformer.export.judge import Llama
+from multiscale_transformer.export.gguf_file import tensor_type
 from multiscale_transformer.export.ollama import export_ollama
-from multiscale_transformer.inference.ggml import tensor_type
+from multiscale_transformer.export.qwen3 import fine_stack
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.vocabulary import BOS, EOS
+from tiny import SHAPES, checkpoint
 
 CODE = Path(__file__).read_bytes()
 CONFIGS = {

@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.test_engine import checkpoint
+from multiscale_transformer.engine.engine import load_engine
+from multiscale_transformer.engine.scheduler import Request, Scheduler
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.export.hf import MODULES, code, export_hf
 from multiscale_transformer.export.pt import export_pt
-from multiscale_transformer.inference.batching import Batcher, Request
-from multiscale_transformer.inference.engine import load_engine
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS
+from tiny import checkpoint
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = "transformers==5.24.0\ntorch==2.13.0\n"
@@ -94,7 +94,7 @@ def test_transformers_alone_writes_the_same_bytes(exported: tuple[Path, Path], t
     assert theirs["text"] == PROMPT
     assert theirs["cached"] == theirs["uncached"]
     sampling = Sampling(temperature=0.0, max_new_tokens=40, logit_bias={257: -100.0})
-    pieces = list(Batcher(load_engine(folder)).stream(Request(ids, sampling)))
+    pieces = list(Scheduler(load_engine(folder)).stream(Request(ids, sampling)))
     ours = [drawn.id for piece in pieces for drawn in piece.drawn]
     reference = load_model(folder).generate(ids, temperature=0.0, max_new_tokens=40, logit_bias={257: -100.0})
     assert theirs["cached"] == reference

@@ -14,11 +14,11 @@ import pytest
 import uvicorn
 
 from export.hub import Hub
-from inference.test_engine import checkpoint
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.export.hf import export_hf
 from multiscale_transformer.export.push import push
 from multiscale_transformer.model.config import ModelConfig
+from tiny import checkpoint
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from multiscale_transformer.export.fine import stack_of
 from multiscale_transformer.export.gguf import write_gguf
-from multiscale_transformer.inference.ggml import quantize_file
-from multiscale_transformer.model.config import ModelConfig, load_recipe, recipe_names
+from multiscale_transformer.export.gguf_file import quantize_file
+from multiscale_transformer.export.qwen3 import stack_of
+from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.zoo.recipes import load_recipe, recipe_names
 
 PACKAGE = "@node-llama-cpp/linux-x64@3.22.1"
 KINDS = {"Q8_0": 7, "Q4_K_M": 15}  # llama.h: llama_ftype

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from multiscale_transformer.memory.context import CANDIDATES, HISTORY, LONG, SHORT
-from multiscale_transformer.model.sources import CONTEXT_ORDERS, CORPUS_ORDERS
+from multiscale_transformer.kernels.context_search import CANDIDATES, HISTORY, LONG, SHORT
+from multiscale_transformer.model.memory_spec import CONTEXT_ORDERS, CORPUS_ORDERS
 
 START = "\0"
 

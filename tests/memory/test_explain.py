@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from multiscale_transformer.memory.explain import COPY, LEAST, sources
+from multiscale_transformer.memory.explain import COPY, MIN_MATCH, sources
 from multiscale_transformer.memory.index import build_index, remove_documents
 from multiscale_transformer.memory.lookup import open_memory
 
@@ -46,7 +46,7 @@ def test_a_long_exact_match_is_a_copy_with_its_licence(folder: Path) -> None:
 def test_what_stands_nowhere_or_is_short_has_no_source(folder: Path) -> None:
     memory = open_memory([folder])
     assert sources(memory, b"", b"completely unheard of 987") == []
-    assert sources(memory, b"", b"!" + PLAIN[: LEAST - 1] + b"!") == []
+    assert sources(memory, b"", b"!" + PLAIN[: MIN_MATCH - 1] + b"!") == []
     assert sources(memory, b"anything", b"") == []
 
 

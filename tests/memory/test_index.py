@@ -24,7 +24,7 @@ from multiscale_transformer.memory.index import (
 )
 from multiscale_transformer.memory.lookup import CorpusMemory, Window, open_memory
 from multiscale_transformer.memory.shard import NEXT_FILE, SUFFIXES_FILE, TEXTS_FILE, build_shard
-from multiscale_transformer.model.recall import Recall
+from multiscale_transformer.model.memory_tensors import MemoryTensors
 from multiscale_transformer.model.vocabulary import BOS
 from tiny import names_in, words
 
@@ -33,15 +33,15 @@ HIGH = slice(6, 12)  # sources of high orders, whose counts stay below the numbe
 QUESTION = [Window(np.array([BOS, *words(6, 99)]))]
 
 
-def says(index: Index) -> Recall:
+def says(index: Index) -> MemoryTensors:
     return open_memory([index.folder]).recall(QUESTION)
 
 
-def fresh(documents: list[tuple[str, bytes]]) -> Recall:
+def fresh(documents: list[tuple[str, bytes]]) -> MemoryTensors:
     return CorpusMemory([build_shard(documents)[0]]).recall(QUESTION)
 
 
-def same(left: Recall, right: Recall) -> bool:
+def same(left: MemoryTensors, right: MemoryTensors) -> bool:
     parts = ("symbols_BTM", "states_BTMJ", "depths_BT2")
     return all(torch.equal(getattr(left, part), getattr(right, part)) for part in parts)
 

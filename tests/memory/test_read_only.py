@@ -14,7 +14,7 @@ import pytest
 import multiscale_transformer
 
 PACKAGE = Path(multiscale_transformer.__file__).parent
-PROGRAM = "from multiscale_transformer.memory.kernel_cache import writable_folder; print(writable_folder())"
+PROGRAM = "from multiscale_transformer.kernels.kernel_cache import writable_folder; print(writable_folder())"
 
 
 def mounted(home: str, temporary: Path, program: str = PROGRAM) -> subprocess.CompletedProcess[str]:

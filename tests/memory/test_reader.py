@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.test_recall import assert_same, memory_of
+from kernels.test_memory_features import assert_same, memory_of
 from multiscale_transformer.data.fim import fim_ids
 from multiscale_transformer.memory import reader as reader_module
 from multiscale_transformer.memory.lookup import Window
 from multiscale_transformer.memory.reader import MemoryReader
-from multiscale_transformer.model.recall import joined
+from multiscale_transformer.model.memory_tensors import joined
 from multiscale_transformer.model.vocabulary import BOS
 from tiny import words
 

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from multiscale_transformer.model import kernels
+from multiscale_transformer.model import autograd as kernels
 from multiscale_transformer.model.cache import Cache
 from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.memory_tensors import nothing
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.model.recall import nothing
 
 FACTORS = [(1,), (1, 2), (1, 3), (1, 2, 4), (1, 4, 8), (1, 2, 4, 8)]
 

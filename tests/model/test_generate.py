@@ -12,7 +12,7 @@ from model.test_rule_of_time import SHAPES, lively
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.generate import Sampling, stream_ids
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.model.sampling import NEVER_DRAWN, RECENT, Drawn, Logits, Sampler
+from multiscale_transformer.model.sampling import NEVER_DRAWN, RECENT, Logits, SampledToken, Sampler
 from multiscale_transformer.model.vocabulary import BOS, EOS, VOCAB_SIZE
 from multiscale_transformer.model.window import window_start
 from tiny import Scripted
@@ -120,7 +120,7 @@ def test_the_penalty_is_told_of_the_recent_bytes(monkeypatch: pytest.MonkeyPatch
     told: list[list[int]] = []
     draw = Sampler.draw
 
-    def spy(sampler: Sampler, logits_V: Logits) -> Drawn:
+    def spy(sampler: Sampler, logits_V: Logits) -> SampledToken:
         told.append(list(sampler.recent))
         return draw(sampler, logits_V)
 

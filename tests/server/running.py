@@ -12,11 +12,11 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from inference.test_engine import checkpoint
 from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.server.app import Settings, build_app
-from multiscale_transformer.server.serving import Server
+from multiscale_transformer.server.runner import Server
+from tiny import checkpoint
 
 CONFIG = ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=1, memory=True, max_seq_len=512)
 CODE = [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.memory.lookup import memory_of
 from multiscale_transformer.model.checkpoint import load_model
 from server.running import Running, running, settings_for

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from multiscale_transformer.benchmarks.serving import measure_soak, measure_throughput
+from benchmarks.serving import measure_soak, measure_throughput
 from multiscale_transformer.memory.lookup import memory_of
 from server.running import Running
 

@@ -16,9 +16,9 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.index import build_index, load_index, merge_index, update_index
 from multiscale_transformer.server import generation
 from multiscale_transformer.server.errors import ApiError, StoppedError
-from multiscale_transformer.server.loading import Limits, Loader
-from multiscale_transformer.server.memories import MOST_SETS, Memories
+from multiscale_transformer.server.memories import MAX_SETS, Memories
 from multiscale_transformer.server.metrics import Metrics
+from multiscale_transformer.server.model_manager import Limits, Loader
 from server.running import CODE, running, settings_for
 
 NEW = b"def perfectly_unheard_of_function(argument, another_argument):\n    return argument ** another_argument\n" * 3
@@ -103,7 +103,7 @@ def test_sets_of_indexes_are_shared_counted_and_bounded(model: Path, tmp_path: P
         memories.keep("model", (folders[0],))
         for folder in folders[1:]:
             await memories.open((folder,), 1 << 30)
-        assert len(memories._opened) == MOST_SETS + 1
+        assert len(memories._opened) == MAX_SETS + 1
         assert memories.get((folders[0],)) is first
         with pytest.raises(ApiError, match="no room"):
             await memories.open((folders[1],), first.nbytes)
@@ -158,7 +158,7 @@ def test_two_models_with_room_for_one_are_both_answered(model: Path, tmp_path: P
 
 def test_a_model_is_counted_as_used_before_another_can_unload_it(model: Path, tmp_path: Path) -> None:
     """The order that hung, step by step."""
-    from multiscale_transformer.server.catalogue import Entry
+    from multiscale_transformer.server.registry import Entry
 
     async def run() -> None:
         loader = Loader(Limits(cache_bytes=64 << 20), Metrics(), None)
@@ -177,8 +177,8 @@ def test_a_model_is_counted_as_used_before_another_can_unload_it(model: Path, tm
 
 
 def test_a_closing_worker_takes_nothing_and_leaves_nobody_waiting(model: Path) -> None:
-    from multiscale_transformer.inference.batching import Request
-    from multiscale_transformer.inference.engine import load_engine
+    from multiscale_transformer.engine.engine import load_engine
+    from multiscale_transformer.engine.scheduler import Request
     from multiscale_transformer.model.sampling import Sampling
     from multiscale_transformer.server.worker import Worker
 

@@ -11,8 +11,8 @@ import numpy as np
 import openai
 import pytest
 
-from multiscale_transformer.inference.batching import Batcher, Request
-from multiscale_transformer.inference.engine import load_engine
+from multiscale_transformer.engine.engine import load_engine
+from multiscale_transformer.engine.scheduler import Request, Scheduler
 from multiscale_transformer.memory.lookup import memory_of
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS
@@ -49,7 +49,7 @@ def test_the_server_writes_the_bytes_of_the_library(client: openai.OpenAI, serve
     folder = served.app.state.service.catalogue.find("tiny").folder
     sampling = Sampling(max_new_tokens=40, temperature=0.8, top_p=0.9, seed=5)
     memory = memory_of(folder, True, [folder / "memory"])
-    pieces = Batcher(load_engine(folder)).stream(Request([BOS, *b"def area("], sampling, memory))
+    pieces = Scheduler(load_engine(folder)).stream(Request([BOS, *b"def area("], sampling, memory))
     expected = "".join(piece.text for piece in pieces)
     asked: Any = {"prompt": "def area(", "max_tokens": 40, "temperature": 0.8, "top_p": 0.9, "seed": 5}
     assert client.completions.create(model="tiny", **asked).choices[0].text == expected

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from multiscale_transformer.data.fim import fim_ids, fitted_fim_ids
 from multiscale_transformer.model.vocabulary import BOS, EOS
-from multiscale_transformer.server.chats import (
+from multiscale_transformer.server.chat_template import (
     Message,
     Template,
     Tool,

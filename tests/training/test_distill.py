@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.test_engine import checkpoint
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.memory.shard import build_shard
@@ -16,7 +15,7 @@ from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.vocabulary import BOS
 from multiscale_transformer.training.distill import DistillationTrainer, exit_model
-from tiny import corpus, words
+from tiny import checkpoint, corpus, words
 
 PLAIN = ModelConfig(d_model=16, n_heads=2, d_ff=32, n_layers_per_scale=(2, 1, 1), cross_d_ff=0, max_seq_len=64)
 IDS = torch.tensor([[BOS, *words(4)[:50]]])

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from model.test_rule_of_time import SHAPES
 from multiscale_transformer.data.documents import Documents
-from multiscale_transformer.inference.scoring import Score, score_documents
+from multiscale_transformer.evaluation.bits_per_byte import Score, score_documents
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model import model as model_module

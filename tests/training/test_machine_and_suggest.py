@@ -17,12 +17,13 @@ from torch.nn import functional as F
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.machine import available_cores, available_ram, installed_ram
-from multiscale_transformer.model.config import ModelConfig, load_config, recipe_names
+from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.published.model_builder import ModelBuilder, suggest_models, training_ram
 from multiscale_transformer.training import machine, suggest
 from multiscale_transformer.training.machine import compute_dtype, describe_machine, matmul_rate
-from multiscale_transformer.training.memory_plan import FASTEST_BYTES, MemoryPlan, activation_bytes, plan_memory
-from multiscale_transformer.training.model_builder import ModelBuilder, suggest_models, training_memory
+from multiscale_transformer.training.micro_batching import FASTEST_BYTES, MicroBatchPlan, activation_bytes, plan_memory
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
+from multiscale_transformer.zoo.recipes import load_recipe, recipe_names
 from tiny import TINY, Clock, model_of
 
 GIB = 1 << 30
@@ -140,21 +141,21 @@ def beside(config: ModelConfig, dtype_bytes: int) -> int:
 def test_a_plan_fits_and_is_the_largest_that_does(
     config: ModelConfig, window: int, rows: int, dtype_bytes: int, available: int
 ) -> None:
-    def needed(plan: MemoryPlan) -> float:
+    def needed(plan: MicroBatchPlan) -> float:
         return beside(config, dtype_bytes) + plan.rows * activation_bytes(
             config, window, dtype_bytes, checkpoint=plan.checkpoint
         )
 
-    if needed(MemoryPlan(1, False)) > available and needed(MemoryPlan(1, True)) > available:
+    if needed(MicroBatchPlan(1, False)) > available and needed(MicroBatchPlan(1, True)) > available:
         words = one_line(lambda: plan_memory(config, window, rows, dtype_bytes, available))
-        assert f"{needed(MemoryPlan(1, True)) / 1e9:.1f} GB of memory but {available / 1e9:.1f} GB are free" in words
+        assert f"{needed(MicroBatchPlan(1, True)) / 1e9:.1f} GB of memory but {available / 1e9:.1f} GB are free" in words
         return
     plan = plan_memory(config, window, rows, dtype_bytes, available)
     assert needed(plan) <= available
     most = max(1, min(rows, FASTEST_BYTES // window))
     assert 1 <= plan.rows <= most
-    assert plan.rows == most or needed(MemoryPlan(plan.rows + 1, plan.checkpoint)) > available
-    assert plan.checkpoint == (needed(MemoryPlan(1, False)) > available), "recomputing costs a third: only where it must be"
+    assert plan.rows == most or needed(MicroBatchPlan(plan.rows + 1, plan.checkpoint)) > available
+    assert plan.checkpoint == (needed(MicroBatchPlan(1, False)) > available), "recomputing costs a third: only where it must be"
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def suggested(minutes: float, threads: int = 1, ram_gb: float = math.inf, *, mem
 
 
 SMALLEST_GB = max(
-    training_memory(config, "muon") / 1e9
+    training_ram(config, "muon") / 1e9
     for config in (suggest.shape(*suggest.SIZES[0]), suggest.shape_with_memory(*suggest.SIZES_WITH_MEMORY[0]))
 )
 
@@ -218,10 +219,10 @@ def test_suggestions_fit_and_one_is_the_best(minutes: float, threads: int, ram_g
         rows = suggest.suggest(minutes, threads, ram_gb, memory=memory)
     assert all(row.config.memory == memory for row in rows)
     assert sum(row.best for row in rows) == 1
-    assert all(row.memory_gb <= ram_gb for row in rows)
+    assert all(row.ram_gb <= ram_gb for row in rows)
     for row in rows:
         assert row.megabytes == pytest.approx(row.bytes_per_second * minutes * 60 / 1e6)
-        assert row.memory_gb == pytest.approx(training_memory(row.config, "muon") / 1e9)
+        assert row.ram_gb == pytest.approx(training_ram(row.config, "muon") / 1e9)
     assert all(a.bytes_per_second > b.bytes_per_second for a, b in pairwise(rows))
     assert len({row.name for row in rows}) == len(rows)
 
@@ -244,7 +245,7 @@ def test_sizes_ascend_in_everything() -> None:
     beside_memory = [suggest.shape_with_memory(*size) for size in suggest.SIZES_WITH_MEMORY]
     for smaller, larger in (*pairwise(shapes), *pairwise(beside_memory)):
         assert smaller.parameters() < larger.parameters()
-        assert training_memory(smaller, "muon") < training_memory(larger, "muon")
+        assert training_ram(smaller, "muon") < training_ram(larger, "muon")
         assert smaller.flops_per_byte(512, training=True) < larger.flops_per_byte(512, training=True)
 
 
@@ -263,7 +264,7 @@ def test_the_size_that_train_takes_fits_into_the_free_memory(monkeypatch: pytest
     assert suggest.suggest_size(1e5, 8, memory=False).model == suggest.shape(*suggest.SIZES[-1])
     monkeypatch.setattr(suggest, "available_ram", lambda: GIB // 4)
     recipe = suggest.suggest_size(1e5, 8)
-    assert training_memory(recipe.model, "muon") <= GIB // 4
+    assert training_ram(recipe.model, "muon") <= GIB // 4
     assert (recipe.training.optimizer, recipe.training.minutes) == ("muon", 1e5)
     assert recipe.name.startswith("AXL-")
     TrainSettings(stages=stages_for(recipe.model, 10**6), batch_bytes=batch_for(recipe.model))
@@ -296,7 +297,7 @@ def test_suggest_models_is_the_published_call() -> None:
     assert all(row.keys() == {"name", "actual_params", "estimated_ram_gb"} for row in rows)
     assert [row["actual_params"] for row in rows] == sorted((row["actual_params"] for row in rows), reverse=True)
     for row in rows:
-        assert row["actual_params"] == load_config(row["name"]).parameters()
+        assert row["actual_params"] == load_recipe(row["name"]).model.parameters()
         assert 0 < row["estimated_ram_gb"] <= 16.0
 
 
@@ -314,7 +315,7 @@ def test_suggest_models_of_all_memory_is_all_models_and_of_none_is_refused() -> 
 
 
 def test_a_model_is_built_from_a_name_a_file_or_a_config(tmp_path: Path) -> None:
-    smallest = min(recipe_names(), key=lambda name: load_config(name).parameters())
+    smallest = min(recipe_names(), key=lambda name: load_recipe(name).model.parameters())
     (tmp_path / "mine.yaml").write_text("d_model: 16\nn_heads: 2\nd_ff: 32\nn_layers_per_scale: 1\n")
     for source in (smallest, tmp_path / "mine.yaml", str(tmp_path / "mine.yaml"), TINY):
         builder = ModelBuilder(source)
@@ -326,7 +327,7 @@ def test_a_model_is_built_from_a_name_a_file_or_a_config(tmp_path: Path) -> None
 
 
 def test_training_memory_counts_what_each_optimizer_keeps() -> None:
-    by_name = {name: training_memory(TINY, name) for name in ("adamw", "galore", "lion", "muon", "sgd")}
+    by_name = {name: training_ram(TINY, name) for name in ("adamw", "galore", "lion", "muon", "sgd")}
     assert by_name["adamw"] - by_name["lion"] == pytest.approx(4 * TINY.parameters())
     assert by_name["lion"] == by_name["sgd"]
     assert max(by_name, key=by_name.__getitem__) == "adamw"

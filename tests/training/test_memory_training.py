@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.memory.index import MEMORY_FOLDER, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.checkpoint import load_model
-from multiscale_transformer.model.recall import Recall, nothing
+from multiscale_transformer.model.memory_tensors import MemoryTensors, nothing
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.training import run
-from multiscale_transformer.training.card import write_card
+from multiscale_transformer.training.model_card import write_card
 from multiscale_transformer.training.run import RunRequest, check_output, train_run
 from multiscale_transformer.training.trainer import Progress, Trainer
 from tiny import PLENTY, TINY, clock_that_ticks_per_step, corpus, documents, model_of, same_weights, settings_of, weights_of
@@ -35,7 +35,7 @@ class Noting:
     def __init__(self) -> None:
         self.asked: list[Window] = []
 
-    def recall(self, windows: Sequence[Window]) -> Recall:
+    def recall(self, windows: Sequence[Window]) -> MemoryTensors:
         self.asked += windows
         recall = nothing(len(windows), len(windows[0].ids))
         for row, window in enumerate(windows):
@@ -71,7 +71,7 @@ def test_some_windows_are_trained_without_a_memory(monkeypatch: pytest.MonkeyPat
     told: list[bool] = []
     forward = type(trainer_with(Noting()).model).states
 
-    def noting(model: Any, ids: Any, cache: Any = None, recall: Recall | None = None) -> Any:
+    def noting(model: Any, ids: Any, cache: Any = None, recall: MemoryTensors | None = None) -> Any:
         assert recall is not None
         told.extend((recall.depths_BT2 > 0).flatten(1).any(1).tolist())
         return forward(model, ids, cache, recall)

@@ -19,9 +19,9 @@ from multiscale_transformer.model import checkpoint
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.training import resume, run
-from multiscale_transformer.training.card import write_card
 from multiscale_transformer.training.grow import with_depth
 from multiscale_transformer.training.logger import read_metrics
+from multiscale_transformer.training.model_card import write_card
 from multiscale_transformer.training.run import RunRequest, check_output, free_folder, resumed_request, train_run
 from multiscale_transformer.training.trainer import Progress
 from tiny import TINY, Clock, clock_that_ticks_per_step, corpus, names_in, same_weights, settings_of, weights_of

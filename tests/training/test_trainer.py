@@ -25,7 +25,7 @@ from multiscale_transformer.model.blocks import Block
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.training import trainer as trainer_module
 from multiscale_transformer.training.grow import depth_at, with_depth
-from multiscale_transformer.training.memory_plan import MemoryPlan, activation_bytes
+from multiscale_transformer.training.micro_batching import MicroBatchPlan, activation_bytes
 from multiscale_transformer.training.optimizers import OptimizerSet
 from multiscale_transformer.training.schedule import rate_multiplier, window_at
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
@@ -58,7 +58,7 @@ def trainer_of(
     return Trainer(model_of(start), config, documents(), settings, memory, progress, corpus_memory)
 
 
-def gradients_of(trainer: Trainer, plan: MemoryPlan) -> tuple[float, dict[str, Tensor]]:
+def gradients_of(trainer: Trainer, plan: MicroBatchPlan) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradients of the first batch under a plan."""
     ids_BT = torch.from_numpy(WindowStream(documents(), 32, 4, seed=5).batch_at(0))
     loss = trainer._backward(ids_BT, plan)
@@ -210,8 +210,8 @@ def test_speed_and_loss_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> No
 def test_micro_batches_add_up_to_the_batch(shape: str, rows: int) -> None:
     model = lively(SHAPES[shape], torch.float64)
     trainer = Trainer(model, model.config, documents(), settings_of(), PLENTY)
-    whole_loss, whole = gradients_of(trainer, MemoryPlan(4, False))
-    loss, split = gradients_of(trainer, MemoryPlan(rows, False))
+    whole_loss, whole = gradients_of(trainer, MicroBatchPlan(4, False))
+    loss, split = gradients_of(trainer, MicroBatchPlan(rows, False))
     assert loss == pytest.approx(whole_loss, rel=1e-6)
     for name, gradient in whole.items():
         torch.testing.assert_close(split[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
@@ -228,9 +228,9 @@ def test_recomputing_activations_changes_no_bit(shape: str, monkeypatch: pytest.
         return forward(block, *inputs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Block, "forward", counted)
-    kept_loss, kept = gradients_of(trainer, MemoryPlan(4, False))
+    kept_loss, kept = gradients_of(trainer, MicroBatchPlan(4, False))
     once = calls[0]
-    loss, recomputed = gradients_of(trainer, MemoryPlan(4, True))
+    loss, recomputed = gradients_of(trainer, MicroBatchPlan(4, True))
     assert loss == kept_loss
     assert same_weights(recomputed, kept)
     assert calls[0] == 3 * once, "nothing was recomputed, so nothing was tested"
@@ -239,7 +239,7 @@ def test_recomputing_activations_changes_no_bit(shape: str, monkeypatch: pytest.
 def test_little_memory_gives_nearly_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     clock_that_ticks_per_step(monkeypatch, 10.0)
     row = 16 * TINY.parameters() + activation_bytes(TINY, 32, 4)
-    plans: list[MemoryPlan] = []
+    plans: list[MicroBatchPlan] = []
     plan_memory = trainer_module.plan_memory
     monkeypatch.setattr(trainer_module, "plan_memory", lambda *a: plans.append(plan_memory(*a)) or plans[-1])
     plenty, little = trainer_of(optimizer="sgd"), trainer_of(optimizer="sgd", memory=int(1.01 * row))
@@ -267,7 +267,7 @@ def test_the_same_seed_and_steps_give_the_same_bits(changes: dict[str, object], 
 
 def test_the_exit_learns_beside_and_is_not_counted() -> None:
     trainer, without = trainer_of(), trainer_of(exit_weight=0.0)
-    plan = MemoryPlan(4, False)
+    plan = MicroBatchPlan(4, False)
     (loss, gradients), (loss_without, gradients_without) = gradients_of(trainer, plan), gradients_of(without, plan)
     assert loss == loss_without
     name = "stacks.0.0.feed_forward.w2.weight"

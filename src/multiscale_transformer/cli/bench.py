@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from benchmarks.tables import write_tables
 from multiscale_transformer import files
-from multiscale_transformer.benchmarks.stats import summary, verdict
-from multiscale_transformer.benchmarks.tables import write_tables
 from multiscale_transformer.cli.console import busy, errors, out, show_table
 from multiscale_transformer.cli.options import Checkpoint, Minutes, Threads, paths
-from multiscale_transformer.model.config import ModelConfig, load_recipe
+from multiscale_transformer.evaluation.statistics import summary, verdict
+from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import read_config
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
+from multiscale_transformer.zoo.recipes import load_recipe
 from multiscale_transformer.zoo.shipped import shipped_model
 
 if TYPE_CHECKING:
-    from multiscale_transformer.benchmarks.contest import Contender
+    from benchmarks.contest import Contender
     from multiscale_transformer.training.trainer import Callback, Progress
 
 app = typer.Typer(help="Compare at equal wall-clock, interleaved, over seeds.", no_args_is_help=True)
@@ -40,12 +41,12 @@ def bench_train(
     results: Results = Path("runs/bench-train.json"),
 ) -> None:
     """Three scales against a flat byte transformer, xz and PPMd, each model at its best size."""
-    from multiscale_transformer.benchmarks.contenders import CONTENDERS
-    from multiscale_transformer.benchmarks.contest import contest
-    from multiscale_transformer.benchmarks.peers import peers
+    from benchmarks.contenders import CONTENDERS
+    from benchmarks.contest import contest
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.cli.steps import PEERS
     from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.evaluation.compression_baselines import peers
 
     corpus = read_corpus(data or [STDLIB])
     rows = contest(
@@ -72,12 +73,12 @@ def bench_memory(
     results: Results = Path("runs/bench-memory.json"),
 ) -> None:
     """With memory and without: bits per byte, unseen packages, line completion, and what looking up costs."""
-    from multiscale_transformer.benchmarks.contenders import MEMORY_CONTENDERS
-    from multiscale_transformer.benchmarks.contest import contest
-    from multiscale_transformer.benchmarks.memory import measure_with, time_memory, unseen_packages, unseen_peers
-    from multiscale_transformer.benchmarks.peers import peers
+    from benchmarks.contenders import MEMORY_CONTENDERS
+    from benchmarks.contest import contest
+    from benchmarks.memory import measure_with, time_memory, unseen_packages, unseen_peers
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.evaluation.compression_baselines import peers
 
     corpus, packages = read_corpus(data or [STDLIB]), unseen_packages()
     contenders = _contenders(MEMORY_CONTENDERS, minutes, threads, corpus.train.nbytes)
@@ -106,7 +107,7 @@ def bench_index(
     results: Results = Path("runs/bench-index.json"),
 ) -> None:
     """Building an index and looking up in it, on one core, as the text grows."""
-    from multiscale_transformer.benchmarks.memory import index_growth
+    from benchmarks.memory import index_growth
 
     content = {"growth": index_growth(folders, megabytes or [30, 100, 300, 1000])}
     files.write_json(results, content)
@@ -125,8 +126,8 @@ def bench_optimizers(
     results: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the figures go (default: in runs/).")] = None,
 ) -> None:
     """Muon, AdamW, Lion, GaLore and SGD on the same model, each at its own best learning rate."""
-    from multiscale_transformer.benchmarks.contenders import THREE_SCALES
-    from multiscale_transformer.benchmarks.contest import Contender, contest
+    from benchmarks.contenders import THREE_SCALES
+    from benchmarks.contest import Contender, contest
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.training.optimizers import LEARNING_RATES
@@ -166,7 +167,7 @@ def bench_decode(
     results: Results = Path("runs/bench-decode.json"),
 ) -> None:
     """The compiled engine beside PyTorch and llama.cpp: bytes per second, alone and in batches, drafts, rounding, memory."""
-    from multiscale_transformer.benchmarks.decode import measure_decoding, measure_trained
+    from benchmarks.decode import measure_decoding, measure_trained
 
     config = load_recipe(model).model
     with busy("taking turns"):
@@ -194,9 +195,9 @@ def bench_shipped(
     """The model in the package: with an index and without, on unseen packages, and against training on a project alone."""
     import torch
 
-    from multiscale_transformer.benchmarks.contenders import MEMORY_CONTENDERS
-    from multiscale_transformer.benchmarks.memory import unseen_packages
-    from multiscale_transformer.benchmarks.shipped import measure_library, measure_swap, seeded
+    from benchmarks.contenders import MEMORY_CONTENDERS
+    from benchmarks.memory import unseen_packages
+    from benchmarks.shipped import measure_library, measure_swap, seeded
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.corpus import load_corpus, split
     from multiscale_transformer.data.sources import INSTALLED, STDLIB
@@ -224,7 +225,7 @@ def bench_serve(
     results: Results = Path("runs/bench-serve.json"),
 ) -> None:
     """The server: 16 clients beside the engine's own throughput, then many clients with bad manners."""
-    from multiscale_transformer.benchmarks.serving import measure_soak, measure_throughput
+    from benchmarks.serving import measure_soak, measure_throughput
     from multiscale_transformer.cli.complete import memory_for
 
     memory = memory_for(read_config(model), model, None)
@@ -248,9 +249,9 @@ def bench_export(
     results: Results = Path("runs/bench-export.json"),
 ) -> None:
     """What the exported files keep of a model, in stock llama.cpp on held-out text."""
+    from benchmarks.export import measure_export, zoo_sizes
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.sources import STDLIB
-    from multiscale_transformer.export.measure import measure_export, zoo_sizes
 
     corpus = read_corpus(data or [STDLIB])
     with busy("asking llama.cpp"):
@@ -268,7 +269,7 @@ def bench_utilisation(
     results: Results = Path("runs/bench-utilisation.json"),
 ) -> None:
     """Model FLOP/s while training, as a share of this machine's matrix-product rate in the same run."""
-    from multiscale_transformer.benchmarks.utilisation import measure_utilisation
+    from benchmarks.utilisation import measure_utilisation
     from multiscale_transformer.machine import available_cores
 
     recipe = load_recipe(model)
@@ -290,7 +291,7 @@ def bench_busy(
     results: Results = Path("runs/bench-busy.json"),
 ) -> None:
     """Training, evaluation and decoding beside busy programs, over the same on the quiet machine."""
-    from multiscale_transformer.benchmarks.busy import measure_busy
+    from benchmarks.busy import measure_busy
     from multiscale_transformer.machine import available_cores
 
     with busy("taking turns"):
@@ -313,7 +314,7 @@ def bench_tables(
 
 def _contenders(configs: dict[str, ModelConfig], minutes: float, threads: int | None, train_bytes: int) -> list[Contender]:
     """Each config under its name, trained as a contest trains."""
-    from multiscale_transformer.benchmarks.contest import Contender
+    from benchmarks.contest import Contender
 
     return [Contender(name, config, _settings(config, minutes, threads, train_bytes)) for name, config in configs.items()]
 

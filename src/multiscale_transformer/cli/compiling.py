@@ -14,7 +14,7 @@ def compile_now() -> None:
 
     They are kept in the installation, or else in your cache folder. In an image for containers, run it when the image is built.
     """
-    from multiscale_transformer.memory.kernel_cache import writable_folder
+    from multiscale_transformer.kernels.kernel_cache import writable_folder
 
     begin = time.perf_counter()
     compiled, folder = ensure_kernels(), writable_folder()
@@ -28,7 +28,7 @@ def compile_now() -> None:
 
 def ensure_kernels() -> bool:
     """Compile what no earlier command has, with a bar or lines; returns whether there was anything to do."""
-    from multiscale_transformer.inference.warm_up import compile_kernels, missing_kernels
+    from multiscale_transformer.engine.warm_up import compile_kernels, missing_kernels
 
     if not missing_kernels():
         return False

@@ -21,7 +21,7 @@ from multiscale_transformer.model.folder import read_config
 from multiscale_transformer.zoo.shipped import shipped_model
 
 if TYPE_CHECKING:
-    from multiscale_transformer.inference.worth import Bits, Costs
+    from multiscale_transformer.evaluation.attribution import Bits, Costs
     from multiscale_transformer.memory.lookup import CorpusMemory
     from multiscale_transformer.model.sampling import Sampling
 
@@ -110,16 +110,16 @@ def complete(
         note(f"the text is {given:,} bytes; the model reads the {given - left_out:,} nearest to the gap")
     written = stream(at_work, ids, before, after, sampling).encode()
     if known is not None:
-        from multiscale_transformer.inference.worth import worth
+        from multiscale_transformer.evaluation.attribution import bits_saved
 
-        saved = worth(at_work.costs, [*ids, *written], known, len(written)) if explain else None
+        saved = bits_saved(at_work.costs, [*ids, *written], known, len(written)) if explain else None
         _explain(known, before, written, saved)
 
 
 def writer(checkpoint: Path, memory: CorpusMemory | None, *, compiled: bool = True, threads: int | None = None) -> Writer:
     """What continues ids: the compiled engine, or the reference where it is asked for or the engine fails its test."""
     if compiled:
-        from multiscale_transformer.inference.loading import UnfitError
+        from multiscale_transformer.engine.weights import UnfitError
 
         try:
             return _compiled(checkpoint, memory, threads or 1)
@@ -127,8 +127,8 @@ def writer(checkpoint: Path, memory: CorpusMemory | None, *, compiled: bool = Tr
             note(f"{error}; going on with the reference, which is slower")
     import torch
 
-    from multiscale_transformer.inference.completion import stream_text
-    from multiscale_transformer.inference.worth import reference_costs
+    from multiscale_transformer.engine.detokenizer import stream_text
+    from multiscale_transformer.evaluation.attribution import reference_costs
     from multiscale_transformer.machine import available_cores
     from multiscale_transformer.model.checkpoint import load_model
 
@@ -138,16 +138,16 @@ def writer(checkpoint: Path, memory: CorpusMemory | None, *, compiled: bool = Tr
 
 
 def _compiled(checkpoint: Path, memory: CorpusMemory | None, threads: int) -> Writer:
-    from multiscale_transformer.inference.batching import Batcher, Request
-    from multiscale_transformer.inference.engine import load_engine
-    from multiscale_transformer.inference.selftest import check
-    from multiscale_transformer.inference.worth import engine_costs
+    from multiscale_transformer.engine.engine import load_engine
+    from multiscale_transformer.engine.scheduler import Request, Scheduler
+    from multiscale_transformer.engine.self_test import check
+    from multiscale_transformer.evaluation.attribution import engine_costs
 
     ensure_kernels()
     engine = load_engine(checkpoint, threads=threads)
     with busy("comparing the engine with the reference"):
         check(engine, checkpoint)
-    batcher = Batcher(engine)
+    batcher = Scheduler(engine)
     return Writer(
         lambda ids, sampling: (piece.text for piece in batcher.stream(Request(ids, sampling, memory))), engine_costs(batcher)
     )

@@ -47,9 +47,9 @@ def bpb(
     """
     import torch
 
-    from multiscale_transformer.benchmarks.held_out import evaluate_bpb
     from multiscale_transformer.cli.steps import PEERS
     from multiscale_transformer.machine import available_cores
+    from multiscale_transformer.training.held_out import evaluate_bpb
 
     torch.set_num_threads(threads or available_cores())
     ensure_kernels()

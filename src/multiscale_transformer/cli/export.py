@@ -16,7 +16,7 @@ from multiscale_transformer.model.folder import CONFIG_FILE, read_config
 from multiscale_transformer.zoo.shipped import shipped_model
 
 if TYPE_CHECKING:
-    from multiscale_transformer.inference.ggml import Quantized
+    from multiscale_transformer.export.gguf_file import Quantized
 
 app = typer.Typer(no_args_is_help=True, help="Write a checkpoint for llama.cpp, Ollama, Hugging Face, or as the published .pt.")
 
@@ -173,10 +173,10 @@ def distill(
 
     axl distill --model checkpoints/mine --minutes 10 --out checkpoints/mine-plain
     """
-    from multiscale_transformer.model.config import load_config
     from multiscale_transformer.training.distill import DistillationTrainer
+    from multiscale_transformer.zoo.recipes import load_recipe
 
-    config = None if student is None else load_config(student)
+    config = None if student is None else load_recipe(student).model
     trainer = DistillationTrainer(model, config, temperature, alpha)
     try:
         _train(trainer, model, data, minutes, place, threads)
@@ -218,9 +218,9 @@ _student = _Teaching
 
 
 def _train(trainer: Any, model: Path, data: list[str] | None, minutes: float, place: Path, threads: int | None) -> None:
-    from multiscale_transformer.benchmarks.held_out import run_selection, run_sources
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.selection import EVERYTHING
+    from multiscale_transformer.training.held_out import run_selection, run_sources
 
     if place.exists():
         raise AxlError(f"{place} already exists; choose another --out, or delete it")

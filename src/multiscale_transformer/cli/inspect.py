@@ -35,7 +35,7 @@ def suggest(
             millions(row.config.parameters()),
             f"{row.bytes_per_second / 1e3:,.1f}",
             size(row.megabytes * 1e6),
-            size(row.memory_gb * 1e9),
+            size(row.ram_gb * 1e9),
             "best for this time" if row.best else "",
             style="bold" if row.best else "",
         )
@@ -46,7 +46,7 @@ def suggest(
 
 def models() -> None:
     """List the shipped models."""
-    from multiscale_transformer.model.config import load_recipe, recipe_names
+    from multiscale_transformer.zoo.recipes import load_recipe, recipe_names
 
     table = Table(title="Shipped models: axl train NAME", box=None, title_justify="left", expand=out.is_terminal)
     for heading in ("name", "parameters", "optimizer", "minutes"):
@@ -105,7 +105,7 @@ def report(
     ] = Path("report"),
 ) -> None:
     """Draw the curves of one or several runs into one self-contained HTML page and PNGs."""
-    from multiscale_transformer.benchmarks.report import write_report
+    from multiscale_transformer.training.report import write_report
 
     for path in write_report(runs, target):
         out.print(str(path), markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +16,6 @@ from pydantic import ValidationError
 
 import multiscale_transformer
 from multiscale_transformer.cli import (
-    bench,
     compiling,
     complete,
     evaluate,
@@ -56,7 +56,11 @@ for panel, name, command in (
     app.command(name, help=help_text(command), rich_help_panel=panel)(command)
 app.add_typer(export.app, name="export", rich_help_panel="Hand it on")
 app.add_typer(evaluate.app, name="eval", rich_help_panel="Measure it")
-app.add_typer(bench.app, name="bench", rich_help_panel="Measure it")
+with contextlib.suppress(ModuleNotFoundError):  # in a checkout, where `benchmarks/` stands beside the package
+    sys.path.append(str(Path(multiscale_transformer.__file__).resolve().parents[2]))
+    from multiscale_transformer.cli import bench
+
+    app.add_typer(bench.app, name="bench", rich_help_panel="Measure it")
 
 
 def _version(wanted: bool) -> None:

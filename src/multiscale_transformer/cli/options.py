@@ -17,7 +17,7 @@ import typer
 from multiscale_transformer.zoo.shipped import SHIPPED, shipped_model
 
 LARGEST_SEED = 2**63 - 1
-MOST_THREADS = 1024  # OpenMP dies of many more, without a word
+MAX_THREADS = 1024  # OpenMP dies of many more, without a word
 
 
 def help_text(command: Callable[..., None]) -> str:
@@ -42,8 +42,8 @@ def seed_number(value: int | None) -> int | None:
 
 def thread_count(value: int | None) -> int | None:
     """Refuse a number of threads that no machine has."""
-    if value is not None and not 1 <= value <= MOST_THREADS:
-        raise typer.BadParameter(f"it must be a whole number from 1 to {MOST_THREADS}, got {value}")
+    if value is not None and not 1 <= value <= MAX_THREADS:
+        raise typer.BadParameter(f"it must be a whole number from 1 to {MAX_THREADS}, got {value}")
     return value
 
 

@@ -76,11 +76,11 @@ def serve(
     from platformdirs import user_data_path
 
     from multiscale_transformer.server.app import Settings, build_app
-    from multiscale_transformer.server.catalogue import names_of
-    from multiscale_transformer.server.loading import FOR_EVER, Limits
     from multiscale_transformer.server.logs import set_up
-    from multiscale_transformer.server.serving import listen
-    from multiscale_transformer.server.serving import serve as run
+    from multiscale_transformer.server.model_manager import NEVER, Limits
+    from multiscale_transformer.server.registry import names_of
+    from multiscale_transformer.server.runner import listen
+    from multiscale_transformer.server.runner import serve as run
 
     folders = [checkpoint(value) for value in model or [SHIPPED]]
     named = names_of(folders, name if name or folders != [shipped_model()] else SHIPPED)
@@ -90,7 +90,7 @@ def serve(
     indexes = None if memory is None else _indexes(memory)
     if memory is None and shipped_model() in folders:
         index_folders([STDLIB])  # now, and said, instead of inside the first request
-    limits = Limits(threads or 1, cache_mb << 20, memory_mb << 20, queued, FOR_EVER if keep_alive < 0 else keep_alive)
+    limits = Limits(threads or 1, cache_mb << 20, memory_mb << 20, queued, NEVER if keep_alive < 0 else keep_alive)
     settings = Settings(
         models=named,
         kept=user_data_path("axl", appauthor=False) / "models",

@@ -15,8 +15,6 @@ import torch
 import typer
 from rich.progress import TextColumn
 
-from multiscale_transformer.benchmarks.held_out import measure_run, read_training
-from multiscale_transformer.benchmarks.report.words import duration
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.console import command, counted, errors, fact, millions, out, size
@@ -25,12 +23,14 @@ from multiscale_transformer.cli.heartbeat import EVERY_SECONDS
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.locks import writing
-from multiscale_transformer.model.config import Recipe
+from multiscale_transformer.training.held_out import measure_run, read_training
+from multiscale_transformer.training.report.words import duration
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.run import RunRequest, train_run
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.suggest import suggest_size
 from multiscale_transformer.training.trainer import Callback, Progress
+from multiscale_transformer.zoo.recipes import Recipe
 
 FEW_STEPS = 50
 LINES = 10  # of progress at least, where there is no live bar

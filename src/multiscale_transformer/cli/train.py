@@ -10,7 +10,7 @@ import typer
 
 from multiscale_transformer.cli.options import Data, Exclude, Include, Threads, above_zero, folder, seed_number
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.config import OptimizerName, Recipe, load_recipe
+from multiscale_transformer.zoo.recipes import OptimizerName, Recipe, load_recipe
 
 ROOT = Path("checkpoints")
 MINUTES = 3.0
@@ -126,10 +126,10 @@ def _named(name: str | None, config: Path | None) -> Recipe | None:
 
 def _resume(folder: Path, threads: int) -> None:
     """Go on with the run in `folder`, or only measure it where just that is missing."""
-    from multiscale_transformer.benchmarks.held_out import needs_measuring, read_training, run_selection, run_sources
     from multiscale_transformer.cli import steps
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.model.folder import TRAINING_FILE
+    from multiscale_transformer.training.held_out import needs_measuring, read_training, run_selection, run_sources
     from multiscale_transformer.training.resume import FOLDER
     from multiscale_transformer.training.run import resumed_request
 

@@ -27,10 +27,10 @@ def tune(
 
         axl tune --model checkpoints/mine
     """
-    from multiscale_transformer.benchmarks.tuning import tune as tune_maps
     from multiscale_transformer.cli.complete import memory_for
     from multiscale_transformer.data.corpus import load_corpus
     from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.engine.tuning import tune as tune_maps
     from multiscale_transformer.model.folder import read_config
 
     ensure_kernels()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 PERMISSIVE = re.compile(r"\b(MIT|BSD|Apache|ISC|PSF|Python Software Foundation|Zlib|Unlicense|0BSD|CC0|HPND|MIT-CMU)\b")
 COPYLEFT = re.compile(r"GPL|MPL|Mozilla|EPL|CDDL|EUPL|Proprietary", re.IGNORECASE)
-MOST_BYTES = 3_000_000  # of one package: larger ones would outweigh all others
+MAX_BYTES = 3_000_000  # of one package: larger ones would outweigh all others
 UNSEEN = ("pathspec", "pyyaml")  # kept apart: `axl bench memory` measures on packages that no training has seen
 
 
@@ -31,7 +31,7 @@ class Package:
                     yield path.relative_to(folder.parent).as_posix(), path
 
 
-def permissive_packages(*, most_bytes: int = MOST_BYTES, without: Iterable[str] = (*UNSEEN, "axl")) -> list[Package]:
+def permissive_packages(*, most_bytes: int = MAX_BYTES, without: Iterable[str] = (*UNSEEN, "axl")) -> list[Package]:
     """The permissively licensed ones up to `most_bytes` of Python source, by name."""
     left_out = {name.lower() for name in without}
     found = {}

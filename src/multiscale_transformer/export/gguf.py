@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.export.fine import EPSILON, FineStack, fine_stack
+from multiscale_transformer.export.gguf_file import Kind, Quantized, add_vocabulary, finish, library, planned, quantize_file
+from multiscale_transformer.export.qwen3 import EPSILON, FineStack, fine_stack
 from multiscale_transformer.files import write_with
-from multiscale_transformer.inference.ggml import Kind, Quantized, add_vocabulary, finish, library, planned, quantize_file
 from multiscale_transformer.locks import writing
-from multiscale_transformer.zoo.formats import FORMATS, format_of
+from multiscale_transformer.zoo.prompt_formats import FORMATS, format_of
 
 ARCHITECTURE = "qwen3"
 KINDS: tuple[Kind, ...] = ("F16", "BF16", "Q8_0", "Q4_K_M")

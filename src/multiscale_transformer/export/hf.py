@@ -17,7 +17,7 @@ import torch
 import multiscale_transformer
 from multiscale_transformer import files, model
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.inference.ggml import byte_texts
+from multiscale_transformer.export.gguf_file import byte_texts
 from multiscale_transformer.locks import writing
 from multiscale_transformer.model.checkpoint import load_model, save_tensors
 from multiscale_transformer.model.config import ModelConfig
@@ -25,9 +25,9 @@ from multiscale_transformer.model.folder import CONFIG_FILE, MODEL_TYPE, WEIGHTS
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.sampling import NEVER_DRAWN
 from multiscale_transformer.model.vocabulary import BOS, EOS
-from multiscale_transformer.zoo.formats import CHAT_TEMPLATE_FILE, format_of
+from multiscale_transformer.zoo.prompt_formats import CHAT_TEMPLATE_FILE, format_of
 
-MODULES = ("sources", "kernels", "layers", "recall", "cache", "blocks", "fusion", "model")
+MODULES = ("memory_spec", "autograd", "layers", "memory_tensors", "cache", "blocks", "memory_fusion", "model")
 PREFIX = "axl_"
 DERIVED = ("layers", "pairs", "head_dim", "cross_ff")  # properties of the config that the modules read
 _PACKAGE = "multiscale_transformer.model."

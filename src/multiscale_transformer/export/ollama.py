@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from multiscale_transformer.export.gguf import export_gguf, gguf_name
+from multiscale_transformer.export.gguf_file import Kind, Quantized
 from multiscale_transformer.files import write_text
-from multiscale_transformer.inference.ggml import Kind, Quantized
 from multiscale_transformer.locks import writing
 from multiscale_transformer.model.folder import read_config
-from multiscale_transformer.zoo.formats import Format, format_of
+from multiscale_transformer.zoo.prompt_formats import Format, format_of
 
 MODELFILE = "Modelfile"
 

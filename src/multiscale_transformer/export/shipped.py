@@ -12,14 +12,14 @@ from typing import Any
 import torch
 
 from multiscale_transformer import files
-from multiscale_transformer.benchmarks.held_out import read_training
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.folder import TRAINING_FILE, WEIGHTS_FILE
-from multiscale_transformer.training.card import CARD_FILE
+from multiscale_transformer.training.held_out import read_training
+from multiscale_transformer.training.model_card import CARD_FILE
 from multiscale_transformer.zoo.shipped import shipped_model
 
-MOST_BYTES = 2_000_000  # of the weights, which every installation downloads
+MAX_BYTES = 2_000_000  # of the weights, which every installation downloads
 
 
 def ship(checkpoint: Path, folder: Path) -> None:
@@ -30,8 +30,8 @@ def ship(checkpoint: Path, folder: Path) -> None:
     model, facts = load_model(checkpoint), read_training(checkpoint)
     save_model(model, folder, dtype=torch.bfloat16, name=facts["name"])
     size = (folder / WEIGHTS_FILE).stat().st_size
-    if size > MOST_BYTES:
-        raise AxlError(f"the weights take {size:,} bytes; the package holds at most {MOST_BYTES:,}")
+    if size > MAX_BYTES:
+        raise AxlError(f"the weights take {size:,} bytes; the package holds at most {MAX_BYTES:,}")
     files.write_json(folder / TRAINING_FILE, facts)
     files.write_text(folder / CARD_FILE, card(facts))
 

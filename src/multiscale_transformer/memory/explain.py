@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from multiscale_transformer.kernels.memory_search import DEPTH, REMOVED, follow, new_search
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.memory.search import DEPTH, REMOVED, follow, new_search
 
-LEAST = 12  # bytes that a match must have to be worth naming: shorter ones are everywhere
+MIN_MATCH = 12  # bytes that a match must have to be worth naming: shorter ones are everywhere
 COPY = 100  # bytes of a completion, all as in one file, that make it a copy
 PLACES = 32  # files that are tried for the longest continuation of a match
 _HEADER_LINES = 40
@@ -59,9 +59,9 @@ def sources(memory: CorpusMemory, prompt: bytes, completion: bytes) -> list[Sour
     found: list[Source] = []
     end = len(text)
     while end > first:
-        deep = matches.depths_N[end - first - 1] >= min(LEAST, end)
+        deep = matches.depths_N[end - first - 1] >= min(MIN_MATCH, end)
         source = _longest(memory, text, first, end, matches) if deep else None
-        if source is None or source.length < LEAST:
+        if source is None or source.length < MIN_MATCH:
             end -= 1
             continue
         if completion[source.begin : source.end].strip():  # runs of spaces stand everywhere

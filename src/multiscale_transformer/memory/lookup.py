@@ -15,10 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.memory.context import HISTORY, Chains, clear, new_chains
-from multiscale_transformer.memory.document import path_of, shown_sources
-from multiscale_transformer.memory.index import MEMORY_FOLDER, load_index
-from multiscale_transformer.memory.recall import (
+from multiscale_transformer.kernels.context_search import HISTORY, Chains, clear, new_chains
+from multiscale_transformer.kernels.memory_features import (
     END,
     FLOOR,
     OWN,
@@ -30,11 +28,14 @@ from multiscale_transformer.memory.recall import (
     read,
     read_history,
 )
-from multiscale_transformer.memory.search import Rows, rows_of
+from multiscale_transformer.kernels.memory_search import Rows
+from multiscale_transformer.memory.corpus_rows import rows_of
+from multiscale_transformer.memory.document import path_of, shown_sources
+from multiscale_transformer.memory.index import MEMORY_FOLDER, load_index
 from multiscale_transformer.memory.shard import Shard, build_shard
 
 if TYPE_CHECKING:  # decoding opens memories without PyTorch
-    from multiscale_transformer.model.recall import Recall
+    from multiscale_transformer.model.memory_tensors import MemoryTensors
 
 Ids = npt.NDArray[np.int64]
 NO_HISTORY = np.frombuffer(b"", np.uint8)
@@ -85,12 +86,12 @@ class CorpusMemory:
     def _shown_sources(self) -> dict[str, str]:
         return shown_sources(source for shard in self.shards for source in shard.sources)
 
-    def recall(self, windows: Sequence[Window], *, threads: int | None = None) -> Recall:
+    def recall(self, windows: Sequence[Window], *, threads: int | None = None) -> MemoryTensors:
         """What the memories say after each id of each window, padded at the end to the longest.
 
         Several threads may call this at once, and then had better look up on one thread each.
         """
-        from multiscale_transformer.model.recall import nothing
+        from multiscale_transformer.model.memory_tensors import nothing
 
         longest = max(len(window.ids) for window in windows)
         recall = nothing(len(windows), longest)
@@ -112,7 +113,7 @@ class CorpusMemory:
             return new_chains(capacity), new_reader(len(self.shards)), new_scratch()
         return tools if len(tools[0].text_T) >= capacity else (new_chains(capacity), *tools[1:])
 
-    def _read(self, windows: Sequence[Window], recall: Recall, rows: Iterator[int]) -> None:
+    def _read(self, windows: Sequence[Window], recall: MemoryTensors, rows: Iterator[int]) -> None:
         tools = chains, reader, scratch = self._tools(HISTORY + 2 * recall.symbols_BTM.shape[1] + 8)
         for row in rows:
             window = windows[row]

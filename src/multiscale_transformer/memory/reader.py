@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from multiscale_transformer.memory.context import new_chains
-from multiscale_transformer.memory.recall import (
+from multiscale_transformer.kernels.context_search import new_chains
+from multiscale_transformer.kernels.memory_features import (
     END,
     PART,
     PREFIX,
@@ -22,32 +22,32 @@ from multiscale_transformer.memory.recall import (
     read_history,
     unwrite,
 )
-from multiscale_transformer.memory.search import Rows
-from multiscale_transformer.model.sources import CANDIDATE_COUNT, NO_CANDIDATE, SOURCES
+from multiscale_transformer.kernels.memory_search import Rows
+from multiscale_transformer.model.memory_spec import CANDIDATE_COUNT, NO_CANDIDATE, SOURCES
 
 if TYPE_CHECKING:
     from multiscale_transformer.memory.lookup import CorpusMemory
-    from multiscale_transformer.model.recall import Recall
+    from multiscale_transformer.model.memory_tensors import MemoryTensors
 
 ROOM = 4096  # bytes that a text may grow by before its tables are copied into larger ones
 NOTHING_READ = np.frombuffer(b"", np.uint8)
 
 
-class Found(NamedTuple):
-    """What the memories say after T ids: the fields of `model.recall.Recall`, without its batch dimension, as arrays."""
+class MemoryFeatures(NamedTuple):
+    """What the memories say after T ids: `model.memory_tensors.MemoryTensors` without its batch dimension, as arrays."""
 
     symbols_TM: npt.NDArray[np.int16]
     states_TMJ: npt.NDArray[np.uint8]
     depths_T2: npt.NDArray[np.uint8]
 
-    def part(self, where: slice) -> Found:
+    def part(self, where: slice) -> MemoryFeatures:
         """What they say after some of the ids."""
-        return Found(self.symbols_TM[where], self.states_TMJ[where], self.depths_T2[where])
+        return MemoryFeatures(self.symbols_TM[where], self.states_TMJ[where], self.depths_T2[where])
 
 
-def found_nothing(count: int) -> Found:
+def no_features(count: int) -> MemoryFeatures:
     """What a memory that knows nothing says after `count` ids."""
-    return Found(
+    return MemoryFeatures(
         np.full((count, CANDIDATE_COUNT), NO_CANDIDATE, np.int16),
         np.zeros((count, CANDIDATE_COUNT, SOURCES), np.uint8),
         np.zeros((count, 2), np.uint8),
@@ -64,9 +64,9 @@ class TextReader:
         self._kept: list[npt.NDArray[Any]] = []
         read_history(self._rows, self._chains, self._reader, NOTHING_READ, True)
 
-    def read(self, ids: Sequence[int], quiet: int = 0) -> Found:
+    def read(self, ids: Sequence[int], quiet: int = 0) -> MemoryFeatures:
         """What the memories say after each further id but the first `quiet`, which are only followed, many times faster."""
-        found = found_nothing(len(ids) - quiet)
+        found = no_features(len(ids) - quiet)
         where = self._reader.where
         prefix = int(where[END]) if where[PART] in (PREFIX, SUFFIX) else 0  # it is written once more when the hole is reached
         self._make_room(2 * len(ids) + prefix + 4)
@@ -105,10 +105,10 @@ class MemoryReader:
     def __init__(self, memory: CorpusMemory) -> None:
         self._reader = TextReader(memory.rows, len(memory.shards))
 
-    def read(self, ids: Sequence[int]) -> Recall:
+    def read(self, ids: Sequence[int]) -> MemoryTensors:
         """The recall (1, T) after each of T further ids."""
         import torch
 
-        from multiscale_transformer.model.recall import Recall
+        from multiscale_transformer.model.memory_tensors import MemoryTensors
 
-        return Recall(*(torch.from_numpy(part)[None] for part in self._reader.read(ids)))
+        return MemoryTensors(*(torch.from_numpy(part)[None] for part in self._reader.read(ids)))

@@ -32,11 +32,10 @@ from pydivsufsort import divsufsort
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import Document
+from multiscale_transformer.model.memory_spec import NOTHING, SEPARATOR
 
-SEPARATOR = 0  # stands before every document and after the last; the data filters keep it out of documents
-NOTHING = 0xFF  # no byte of UTF-8: the row of the whole text, which nothing follows, and rows of removed documents
 TEXTS_KEPT = 64  # unpacked, of each shard: what a completion draws on, the next one often draws on too
-MOST_BYTES = (1 << 31) - 2  # what int32 addresses
+MAX_BYTES = (1 << 31) - 2  # what int32 addresses
 SHARD_BYTES = 480 << 20  # of text in a shard: building it takes 2.7 GB of RAM, and a second one makes look-ups half slower
 PIECE = 1 << 22  # rows or bytes that are done at once where all together would take RAM
 
@@ -122,8 +121,8 @@ class Gathered:
         """Put a document behind the others. Raises AxlError when it holds a zero byte or is too long for any shard."""
         if SEPARATOR in document.content:
             raise AxlError(f"{document.name} holds a zero byte, so it is no text; leave it out of the index")
-        if len(self.text) + len(document.content) + 1 > MOST_BYTES:
-            raise AxlError(f"one shard holds at most {MOST_BYTES:,} bytes; leave {document.name} out of the index")
+        if len(self.text) + len(document.content) + 1 > MAX_BYTES:
+            raise AxlError(f"one shard holds at most {MAX_BYTES:,} bytes; leave {document.name} out of the index")
         self.text += document.content
         self.text.append(SEPARATOR)
         self.names.append(document.name)
@@ -180,7 +179,7 @@ def build_shard(documents: Iterable[Item]) -> tuple[Shard, list[bytes]]:
     return Shard(np.concatenate(list(pieces)), suffixes_N, starts, gathered.names, gathered.sources, gathered.digests), contents
 
 
-def write_shard(folder: Path, documents: Iterable[Item], most_bytes: int = MOST_BYTES) -> Document | None:
+def write_shard(folder: Path, documents: Iterable[Item], most_bytes: int = MAX_BYTES) -> Document | None:
     """Write a shard of the first documents into an existing folder, to be read by `load_shard`.
 
     Takes as many as `most_bytes` of text hold and returns the first that had no room, or None. Raises AxlError as

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from multiscale_transformer.model.autograd import norm_rotate, prefix_attention, rms_norm
 from multiscale_transformer.model.cache import KeyValues
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.model.kernels import norm_rotate, prefix_attention, rms_norm
 from multiscale_transformer.model.layers import Linear, SwiGLU
 
 Angles = tuple[Tensor, Tensor]

@@ -2,25 +2,20 @@
 
 `ModelConfig` holds the published fields; `parameters()`, `flops_per_byte()`, `cache_bytes()` and `decode_bytes()` are
 arithmetic on them and are tested against counted values, so that `axl suggest` and the reports never have to build a
-model to know its price. `load_config` and `load_recipe` read the YAML files in `configs/`.
+model to know its price. Named models and their YAML files are recipes (`zoo.recipes`).
 """
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from multiscale_transformer.errors import AxlError, unknown_name
-from multiscale_transformer.model import sources
+from multiscale_transformer.model import memory_spec as sources
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
-
-T = TypeVar("T", bound=BaseModel)
-OptimizerName = Literal["adamw", "galore", "lion", "muon", "sgd"]
+from multiscale_transformer.validation import read_yaml, validated
 
 
 class ModelConfig(BaseModel):
@@ -171,125 +166,15 @@ class ModelConfig(BaseModel):
         return total * dtype_bytes
 
 
-FormatName = Literal["code", "chat", "refactor", "comment", "translate", "fix"]  # zoo.formats says what they look like
+def load_config(path: str | Path) -> ModelConfig:
+    """The `ModelConfig` in a YAML file, alone or under `model:`; the published function.
 
-
-class RecipeTraining(BaseModel):
-    """How a named model is trained unless the command line says otherwise."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    optimizer: OptimizerName = "muon"
-    minutes: float = Field(3.0, gt=0)
-
-
-class Published(BaseModel):
-    """What the original authors stated of a model, as they stated it: none of it is a measurement of ours.
-
-    `parameters` may be rounded, as it was published; `extra_parameters` of them belong to agentic modules that the text model
-    does not have. `perplexity` is the README's, of a design that as documented sees the bytes it predicts: it is no target.
+    Raises AxlError for an unreadable file or an invalid config.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    parameters: int = Field(gt=0)
-    extra_parameters: int = Field(0, ge=0)
-    optimizer: OptimizerName
-    minutes: float | None = Field(None, gt=0)
-    perplexity: float = Field(ge=1.0)
-    notes: str = ""
-
-    @property
-    def text_parameters(self) -> int:
-        """Parameters of the text model alone."""
-        return self.parameters - self.extra_parameters
-
-
-class Recipe(BaseModel):
-    """One YAML file of `configs/`: a model by name, its shape and its training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    aliases: tuple[str, ...] = ()
-    description: str = ""
-    format: FormatName = "code"
-    model: ModelConfig
-    training: RecipeTraining = RecipeTraining()
-    published: Published | None = None
-
-
-def config_folder() -> Path:
-    """Where the YAML files are: package data, which a checkout links to `configs/` at its root."""
-    return Path(__file__).resolve().parent.parent / "configs"
-
-
-@cache
-def _recipes() -> dict[str, Recipe]:
-    return {recipe.name: recipe for recipe in map(_read_recipe, sorted(config_folder().glob("*.yaml")))}
-
-
-def recipe_names() -> list[str]:
-    """Names of all shipped models."""
-    return list(_recipes())
-
-
-def load_recipe(name_or_path: str | Path) -> Recipe:
-    """A shipped model by name or alias (case and -/_ do not matter), or any YAML file.
-
-    Raises AxlError for an unknown name (with the near ones), an unreadable file or an invalid config.
-    """
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise AxlError(f"there is no config file {path}; give the path of a YAML file or the name of a shipped model")
-        return _read_recipe(path)
-    wanted = _fold(str(name_or_path))
-    for recipe in _recipes().values():
-        if wanted in {_fold(known) for known in (recipe.name, *recipe.aliases)}:
-            return recipe
-    raise unknown_name("model", str(name_or_path), recipe_names())
-
-
-def load_config(name_or_path: str | Path) -> ModelConfig:
-    """The `ModelConfig` of a shipped model or a YAML file; the published function."""
-    return load_recipe(name_or_path).model
+    fields = read_yaml(Path(path))
+    return parse_config(fields["model"] if isinstance(fields, dict) and "model" in fields else fields, str(path))
 
 
 def parse_config(fields: Any, source: str) -> ModelConfig:
     """Validate `fields`; raises AxlError with one line naming `source`."""
-    return _validated(ModelConfig, fields, source)
-
-
-def _fold(name: str) -> str:
-    return name.lower().replace("-", "_").removeprefix("axl_")
-
-
-def _read_recipe(path: Path) -> Recipe:
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise AxlError(f"cannot read {path}: {' '.join(str(error).split())}; it must be a YAML file") from error
-    if isinstance(fields, dict) and "model" not in fields:  # a bare ModelConfig, as published
-        fields = {"name": path.stem, "model": fields}
-    return _validated(Recipe, fields, str(path))
-
-
-def _validated(kind: type[T], fields: Any, source: str) -> T:
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        raise AxlError(f"{source} is not a valid config: {_explained(error)}") from error
-
-
-def _explained(error: ValidationError) -> str:
-    """The first thing that is wrong, with the place of it; an unknown field lists the near ones."""
-    first = error.errors()[0]
-    *place, last = [str(part) for part in first["loc"]] or [""]
-    if first["type"] == "extra_forbidden":
-        parts: dict[str, type[BaseModel]] = {"model": ModelConfig, "training": RecipeTraining, "published": Published}
-        whole = Recipe if error.title == Recipe.__name__ else ModelConfig
-        return str(unknown_name("field", last, (parts[place[-1]] if place else whole).model_fields))
-    where = ".".join([*place, last]).strip(".")
-    what = "it must hold named fields, like d_model: 256" if first["type"] == "model_type" else first["msg"]
-    return f"{where + ': ' if where else ''}{what.removeprefix('Value error, ')}"
+    return validated(ModelConfig, fields, source)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from multiscale_transformer.model.cache import Cache
-from multiscale_transformer.model.recall import Recall, RecallReader, joined
+from multiscale_transformer.model.memory_tensors import MemoryTensorReader, MemoryTensors, joined
 from multiscale_transformer.model.sampling import Sampler, Sampling
 from multiscale_transformer.model.vocabulary import EOS
 from multiscale_transformer.model.window import window_start
@@ -29,7 +29,7 @@ __all__ = ["Sampling", "stream_ids"]
 
 
 def stream_ids(
-    model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling, memory: RecallReader | None = None
+    model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling, memory: MemoryTensorReader | None = None
 ) -> Iterator[int]:
     """Yield new ids until EOS, a stop string or `max_new_tokens`. The bytes of a stop string are yielded too.
 
@@ -60,7 +60,9 @@ def stream_ids(
 
 
 @torch.inference_mode()
-def _forward(model: MultiScaleTransformer, ids: list[int], cache: Cache, recalls: list[Recall]) -> npt.NDArray[np.float32]:
+def _forward(
+    model: MultiScaleTransformer, ids: list[int], cache: Cache, recalls: list[MemoryTensors]
+) -> npt.NDArray[np.float32]:
     """Logits (V,) after the last of `ids`; `recalls` end with theirs and are joined to one."""
     recall = None
     if recalls:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from multiscale_transformer.model.kernels import swiglu
+from multiscale_transformer.model.autograd import swiglu
 
 
 class Linear(nn.Linear):

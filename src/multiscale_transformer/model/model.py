@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from multiscale_transformer.model.autograd import rms_norm
 from multiscale_transformer.model.blocks import Angles, Block, CrossBlock, visible
 from multiscale_transformer.model.cache import Cache
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.model.fusion import MemoryFusion, MemoryHint
 from multiscale_transformer.model.generate import Sampling, stream_ids
-from multiscale_transformer.model.kernels import rms_norm
 from multiscale_transformer.model.layers import Linear, Rotary
-from multiscale_transformer.model.recall import Recall, nothing
+from multiscale_transformer.model.memory_fusion import MemoryFusion, MemoryHint
+from multiscale_transformer.model.memory_tensors import MemoryTensors, nothing
 
 FINE_FIRST = 2.0  # initial logit of the fine scale in the fusion gate: 0.79 of the mixture at three scales
 
@@ -75,14 +75,14 @@ class MultiScaleTransformer(nn.Module):
             nn.init.zeros_(self.gate.bias)
             self.gate.bias.data[0] = FINE_FIRST
 
-    def forward(self, ids_BT: Tensor, cache: Cache | None = None, recall: Recall | None = None) -> Tensor:
+    def forward(self, ids_BT: Tensor, cache: Cache | None = None, recall: MemoryTensors | None = None) -> Tensor:
         """Logits (B, T, V) in fp32 of the byte after each of the T new ones; `cache` (if given) takes them in.
 
         `recall` is what the memories say after each of them; without it (or without fusion) the net speaks alone.
         """
         return self.head(self.states(ids_BT, cache, recall)[0], recall)
 
-    def head(self, h_BTE: Tensor, recall: Recall | None = None) -> Tensor:
+    def head(self, h_BTE: Tensor, recall: MemoryTensors | None = None) -> Tensor:
         """Logits (B, T, V) in fp32 from states; the table is the embedding's."""
         logits_BTV = F.linear(rms_norm(h_BTE), self.embedding.weight.to(h_BTE.dtype)).float()
         return logits_BTV if recall is None or self.fusion is None else self.fusion(h_BTE, logits_BTV, recall)
@@ -95,7 +95,7 @@ class MultiScaleTransformer(nn.Module):
         prompt = ids.flatten().tolist() if isinstance(ids, Tensor) else list(ids)
         return [*prompt, *stream_ids(self, prompt, Sampling(**sampling))]
 
-    def states(self, ids_BT: Tensor, cache: Cache | None = None, recall: Recall | None = None) -> tuple[Tensor, Tensor]:
+    def states(self, ids_BT: Tensor, cache: Cache | None = None, recall: MemoryTensors | None = None) -> tuple[Tensor, Tensor]:
         """Fused states and the fine stack's own exit, each (B, T, E); `head` turns either into logits.
 
         Raises ValueError for an empty chunk or a cache of another batch size.
@@ -122,7 +122,7 @@ class MultiScaleTransformer(nn.Module):
             return checkpoint(block, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
         return block(*inputs)  # type: ignore[no-any-return]
 
-    def _embed(self, ids_BT: Tensor, cache: Cache | None, recall: Recall | None) -> list[_Scale]:
+    def _embed(self, ids_BT: Tensor, cache: Cache | None, recall: MemoryTensors | None) -> list[_Scale]:
         """Rows that these bytes complete at every scale, embedded and down-sampled."""
         old, end = 0, ids_BT.shape[1]
         if cache is not None:

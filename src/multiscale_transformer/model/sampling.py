@@ -29,7 +29,7 @@ Mask = npt.NDArray[np.bool_]
 
 RECENT = 64  # bytes that the repetition penalty looks at
 NEVER_DRAWN = (BOS, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE)  # marks that a prompt may hold and that are no text
-MOST_BIAS = 100.0  # beyond it a bias is cut off
+MAX_BIAS = 100.0  # beyond it a bias is cut off
 _COLDEST = 1e-200  # a lower temperature draws the same, and no difference of logits in fp32 overflows when divided by this one
 _BLOCK = 64  # random numbers made at once
 
@@ -72,10 +72,10 @@ class Sampling(BaseModel):
     @field_validator("logit_bias")
     @classmethod
     def _biases_are_bounded(cls, logit_bias: dict[int, float]) -> dict[int, float]:
-        return {index: min(max(bias, -MOST_BIAS), MOST_BIAS) for index, bias in logit_bias.items()}
+        return {index: min(max(bias, -MAX_BIAS), MAX_BIAS) for index, bias in logit_bias.items()}
 
 
-class Drawn(NamedTuple):
+class SampledToken(NamedTuple):
     """An id and, where `Sampling.logprobs` asks for them, natural logarithms of what the model gave to it and to the best.
 
     They are those of the softmax over all ids before temperature, penalties, bias, cuts and constraint. `top` begins with the
@@ -121,7 +121,7 @@ class Sampler:
         chances_V /= chances_V.sum()
         return chances_V
 
-    def draw(self, logits_V: Logits, allowed_V: Mask | None = None) -> Drawn:
+    def draw(self, logits_V: Logits, allowed_V: Mask | None = None) -> SampledToken:
         """The next id, which is part of the text from now on: the one at `uniform(count)` of the cumulated distribution."""
         if self.sampling.temperature == 0.0:
             drawn = self._best(logits_V, allowed_V)
@@ -130,7 +130,7 @@ class Sampler:
             drawn = int(up_to_V.searchsorted(self.uniform(self.count) * up_to_V[-1], side="right"))
         logprob, top = (math.nan, ()) if self.sampling.logprobs is None else reported(logits_V, drawn, self.sampling.logprobs)
         self._record(drawn)
-        return Drawn(drawn, logprob, top)
+        return SampledToken(drawn, logprob, top)
 
     def uniform(self, index: int) -> float:
         """The random number in [0, 1) for the id drawn after `index` others: a function of it and the seed only."""

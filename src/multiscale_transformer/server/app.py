@@ -23,12 +23,12 @@ from multiscale_transformer.server import (
     openai_responses,
     playground,
 )
-from multiscale_transformer.server.catalogue import Catalogue
 from multiscale_transformer.server.errors import install_error_handlers
-from multiscale_transformer.server.loading import Limits, Loader
-from multiscale_transformer.server.manners import LOCAL_ORIGIN, Access, Guard
 from multiscale_transformer.server.metrics import Metrics
-from multiscale_transformer.server.service import Service
+from multiscale_transformer.server.middleware import LOCAL_ORIGIN, AccessLog, SecurityMiddleware
+from multiscale_transformer.server.model_manager import Limits, Loader
+from multiscale_transformer.server.registry import Catalogue
+from multiscale_transformer.server.state import Service
 
 EXPIRY_SECONDS = 1.0
 REFRESH_SECONDS = 0.5  # between two looks at whether an index has changed
@@ -69,7 +69,7 @@ def build_app(settings: Settings) -> FastAPI:
 
 def _install_manners(app: FastAPI, settings: Settings, metrics: Metrics, hosts: Iterable[str]) -> None:
     """The last one added is the first that a request meets."""
-    app.add_middleware(Guard, hosts=hosts, keys=settings.keys, body_bytes=settings.body_bytes)
+    app.add_middleware(SecurityMiddleware, hosts=hosts, keys=settings.keys, body_bytes=settings.body_bytes)
     app.add_middleware(
         CORSMiddleware,
         allow_origin_regex=LOCAL_ORIGIN,
@@ -77,7 +77,7 @@ def _install_manners(app: FastAPI, settings: Settings, metrics: Metrics, hosts: 
         allow_headers=["*"],
         max_age=600,
     )
-    app.add_middleware(Access, metrics=metrics)
+    app.add_middleware(AccessLog, metrics=metrics)
 
 
 @contextlib.asynccontextmanager

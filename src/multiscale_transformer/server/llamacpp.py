@@ -10,14 +10,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import Field
 
-from multiscale_transformer.inference.constrain import Constraint
+from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.model.vocabulary import BOS, EOS, VOCAB_SIZE, ByteTokenizer
-from multiscale_transformer.server.bodies import Body, bias_of
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.generation import (
     DEFAULTS,
-    MOST_NEW,
-    Asked,
+    MAX_NEW,
+    GenerationRequest,
     found_sources,
     live_pieces,
     sampling_of,
@@ -25,10 +24,11 @@ from multiscale_transformer.server.generation import (
     unless_gone,
     write_all,
 )
-from multiscale_transformer.server.loading import Loaded
+from multiscale_transformer.server.model_manager import Loaded
 from multiscale_transformer.server.openai_completions import Id
 from multiscale_transformer.server.prompts import Prompt, hole_prompt, id_prompt, text_prompt
-from multiscale_transformer.server.service import Service, service_of
+from multiscale_transformer.server.schemas import Body, bias_of
+from multiscale_transformer.server.state import Service, service_of
 from multiscale_transformer.server.streams import event_stream
 
 router = APIRouter(tags=["llama.cpp"])
@@ -56,11 +56,11 @@ class NativeBody(Body):
     t_max_predict_ms: float | None = None
     memory: list[str] | None = None
 
-    def asked(self, service: Service, prompt: Prompt) -> Asked:
+    def asked(self, service: Service, prompt: Prompt) -> GenerationRequest:
         """The request behind it; as in llama.cpp, -1 bytes are as many as it takes and seed -1 is any, also when unsigned."""
         bias = {str(key): value for key, value in self.logit_bias} if isinstance(self.logit_bias, list) else self.logit_bias
         options = {
-            "max_new_tokens": MOST_NEW if self.n_predict is not None and self.n_predict < 0 else self.n_predict,
+            "max_new_tokens": MAX_NEW if self.n_predict is not None and self.n_predict < 0 else self.n_predict,
             "temperature": self.temperature,
             "top_k": None if self.top_k is None else max(self.top_k, 0),
             "top_p": None if self.top_p is None else max(self.top_p, 1e-9),
@@ -71,10 +71,10 @@ class NativeBody(Body):
             "logit_bias": bias_of(bias),
             "seed": None if self.seed in _ANY_SEED else self.seed,
         }
-        constraint = None if self.json_schema is None else Constraint.json_schema(self.json_schema)
+        constraint = None if self.json_schema is None else GrammarConstraint.json_schema(self.json_schema)
         limit = self.t_max_predict_ms if self.t_max_predict_ms and self.t_max_predict_ms > 0 else None
         sampling = sampling_of(options, self.stop, hole=prompt.hole)
-        return Asked(prompt, sampling, constraint, service.seconds(limit, prompt))
+        return GenerationRequest(prompt, sampling, constraint, service.seconds(limit, prompt))
 
 
 class Extra(Body):
@@ -222,7 +222,7 @@ async def _answer(body: NativeBody, http: Request, prompt: Any) -> Response:
         return JSONResponse({"content": written.piece.text, **end})
 
 
-async def _stream(service: Service, model: Loaded, body: NativeBody, asked: Asked, name: str) -> AsyncIterator[str]:
+async def _stream(service: Service, model: Loaded, body: NativeBody, asked: GenerationRequest, name: str) -> AsyncIterator[str]:
     memory = service.loader.memory(model, body.memory)
     (ticket,) = start_all(model.worker, [asked], memory, live=True)
     text, count = "", 0
@@ -239,7 +239,7 @@ async def _stream(service: Service, model: Loaded, body: NativeBody, asked: Aske
             )
 
 
-def _end(asked: Asked, reason: str | None, count: int, name: str, sources: list[dict[str, Any]]) -> dict[str, Any]:
+def _end(asked: GenerationRequest, reason: str | None, count: int, name: str, sources: list[dict[str, Any]]) -> dict[str, Any]:
     end = {
         "stop": True,
         "model": name,

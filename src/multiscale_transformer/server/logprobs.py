@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from multiscale_transformer.model.sampling import Drawn
+from multiscale_transformer.model.sampling import SampledToken
 from multiscale_transformer.model.vocabulary import BOS, EOS
 
 _NAMES = {BOS: "<|bos|>", EOS: "<|eos|>"}
-LEAST = -9999.0  # what OpenAI says for never
+MIN_LOGPROB = -9999.0  # what OpenAI says for never
 
 
 def token_text(index: int) -> str:
@@ -19,7 +19,7 @@ def token_text(index: int) -> str:
     return chr(index) if index < 0x80 else f"bytes:\\x{index:02x}"
 
 
-def completion_logprobs(drawn: Sequence[Drawn], offset: int = 0, *, first: int | None = None) -> dict[str, Any]:
+def completion_logprobs(drawn: Sequence[SampledToken], offset: int = 0, *, first: int | None = None) -> dict[str, Any]:
     """Of bytes whose first begins at character `offset`; with an echo, `first` is the id before them, which has none."""
     indices = [one.id for one in drawn] if first is None else [first, *(one.id for one in drawn)]
     offsets = []
@@ -27,16 +27,16 @@ def completion_logprobs(drawn: Sequence[Drawn], offset: int = 0, *, first: int |
         offsets.append(offset)
         offset += not 0x80 <= index < 0xC0 and index < BOS  # continuation bytes belong to the character before
     unknown: list[Any] = [] if first is None else [None]
-    tops = [{token_text(other): max(logprob, LEAST) for other, logprob in one.top} for one in drawn]
+    tops = [{token_text(other): max(logprob, MIN_LOGPROB) for other, logprob in one.top} for one in drawn]
     return {
         "tokens": [token_text(index) for index in indices],
-        "token_logprobs": unknown + [max(one.logprob, LEAST) for one in drawn],
+        "token_logprobs": unknown + [max(one.logprob, MIN_LOGPROB) for one in drawn],
         "top_logprobs": unknown + tops,
         "text_offset": offsets,
     }
 
 
-def chat_logprobs(drawn: Sequence[Drawn]) -> dict[str, Any]:
+def chat_logprobs(drawn: Sequence[SampledToken]) -> dict[str, Any]:
     """Of the bytes of an answer."""
     return {
         "content": [
@@ -49,4 +49,4 @@ def chat_logprobs(drawn: Sequence[Drawn]) -> dict[str, Any]:
 
 
 def _chat_token(index: int, logprob: float) -> dict[str, Any]:
-    return {"token": token_text(index), "logprob": max(logprob, LEAST), "bytes": [index] if index < BOS else []}
+    return {"token": token_text(index), "logprob": max(logprob, MIN_LOGPROB), "bytes": [index] if index < BOS else []}

@@ -19,7 +19,7 @@ from multiscale_transformer.memory.index import load_index, manifest_state
 from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
 from multiscale_transformer.server.errors import ApiError
 
-MOST_SETS = 8  # that are in RAM at once beside those of loaded models
+MAX_SETS = 8  # that are in RAM at once beside those of loaded models
 BYTES_A_BYTE = 3.1  # of RAM for each of text: what came next, and checkpoints
 BYTES_A_ROW = 4  # more where documents are removed
 
@@ -128,7 +128,7 @@ class Memories:
         if self.nbytes and self.nbytes + needed > room:
             raise ApiError(503, "no room for these indexes beside what is loaded", param="memory", retry_after=5)
         unkept = [one for one in self._opened if one not in self._kept.values()]
-        for folders in unkept[: max(0, len(unkept) - MOST_SETS + 1)]:
+        for folders in unkept[: max(0, len(unkept) - MAX_SETS + 1)]:
             del self._opened[folders]
 
     def _note(self, folders: Iterable[Path], what: str) -> None:

@@ -12,10 +12,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from multiscale_transformer.server.catalogue import Entry
-from multiscale_transformer.server.chats import Call, Message, Template, may_be_call, parse_answer
+from multiscale_transformer.server.chat_template import Call, Message, Template, may_be_call, parse_answer
 from multiscale_transformer.server.generation import (
-    Asked,
+    GenerationRequest,
     found_sources,
     live_pieces,
     sampling_of,
@@ -24,8 +23,8 @@ from multiscale_transformer.server.generation import (
     write_all,
 )
 from multiscale_transformer.server.go_templates import to_jinja
-from multiscale_transformer.server.loading import Loaded
-from multiscale_transformer.server.ollama_bodies import (
+from multiscale_transformer.server.model_manager import Loaded
+from multiscale_transformer.server.ollama_schemas import (
     ChatBody,
     EmbedBody,
     GenerateBody,
@@ -37,9 +36,10 @@ from multiscale_transformer.server.ollama_bodies import (
 from multiscale_transformer.server.openai_chat import Chat
 from multiscale_transformer.server.openai_models import embed, unit
 from multiscale_transformer.server.prompts import hole_prompt, text_prompt
-from multiscale_transformer.server.service import Service, service_of
+from multiscale_transformer.server.registry import Entry
+from multiscale_transformer.server.state import Service, service_of
 from multiscale_transformer.server.streams import line_stream
-from multiscale_transformer.zoo.formats import format_of
+from multiscale_transformer.zoo.prompt_formats import format_of
 
 router = APIRouter(tags=["Ollama"])
 
@@ -53,7 +53,7 @@ class _Job:
     service: Service
     model: Loaded
     name: str
-    asked: Asked
+    asked: GenerationRequest
     memory: Any
     shape: Shape
     tools: list[Any]
@@ -90,7 +90,7 @@ async def generate(body: GenerateBody, http: Request) -> Response:
     if not body.prompt and not body.suffix:
         return await _load_or_unload(service, entry, body, {"response": ""})
 
-    def asked(model: Loaded) -> Asked:
+    def asked(model: Loaded) -> GenerationRequest:
         return _generate_asked(service, entry, body, model)
 
     def shape(text: str, calls: list[Call]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ async def generate(body: GenerateBody, http: Request) -> Response:
     return await _answer(service, entry, body, http, asked, shape, [], began)
 
 
-def _generate_asked(service: Service, entry: Entry, body: GenerateBody, model: Loaded) -> Asked:
+def _generate_asked(service: Service, entry: Entry, body: GenerateBody, model: Loaded) -> GenerationRequest:
     context, options = model.config.max_seq_len, _options(entry, body.options)
     system = body.system or (entry.variant.system if entry.variant else "")
     own = to_jinja(body.template) if body.template else entry.variant.template if entry.variant else ""
@@ -115,7 +115,7 @@ def _generate_asked(service: Service, entry: Entry, body: GenerateBody, model: L
         if not own and text != body.prompt and not body.format:
             stops += known.stops
     sampling = sampling_of(options.sampling(), stops, hole=prompt.hole)
-    return Asked(prompt, sampling, constraint_of(body.format), service.seconds(None, prompt))
+    return GenerationRequest(prompt, sampling, constraint_of(body.format), service.seconds(None, prompt))
 
 
 @router.post("/api/chat", summary="Go on with a conversation")
@@ -131,7 +131,7 @@ async def chat(body: ChatBody, http: Request) -> Response:
         messages.insert(0, Message("system", entry.variant.system))
     tools, form = [tool.plain() for tool in body.tools], constraint_of(body.format)
 
-    def asked(model: Loaded) -> Asked:
+    def asked(model: Loaded) -> GenerationRequest:
         chat = Chat(service, model, template, messages, tools, "auto", form)
         return chat.asked(options.sampling(), options.stop, None, True)
 
@@ -150,7 +150,7 @@ async def _answer(
     entry: Entry,
     body: GenerateBody | ChatBody,
     http: Request,
-    asked: Callable[[Loaded], Asked],
+    asked: Callable[[Loaded], GenerationRequest],
     shape: Shape,
     tools: list[Any],
     began: float,

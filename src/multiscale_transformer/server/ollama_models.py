@@ -14,16 +14,16 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 import multiscale_transformer
 from multiscale_transformer.model.folder import MODEL_TYPE
-from multiscale_transformer.server.catalogue import Entry, Variant
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.go_templates import to_jinja
-from multiscale_transformer.server.ollama_bodies import CopyBody, CreateBody, Named, Options
-from multiscale_transformer.server.service import service_of
-from multiscale_transformer.zoo.formats import format_of
+from multiscale_transformer.server.ollama_schemas import CopyBody, CreateBody, Named, Options
+from multiscale_transformer.server.registry import Entry, Variant
+from multiscale_transformer.server.state import service_of
+from multiscale_transformer.zoo.prompt_formats import format_of
 
 router = APIRouter(tags=["Ollama"])
 
-FAR = 365 * 86_400  # seconds from now that stand for never
+NEVER_SECONDS = 365 * 86_400  # seconds from now that stand for never
 _TEMPLATE = (
     "{{{{ if .Suffix }}}}{{{{ .Suffix }}}}{{{{ else }}}}{go}{{{{ end }}}}"  # by .Suffix clients know that holes can be filled
 )
@@ -48,7 +48,7 @@ async def loaded(http: Request) -> dict[str, Any]:
     for entry in service.catalogue.entries():
         model = service.loader.loaded.get(entry.folder)
         if model is not None and entry.variant is None:
-            left = min(model.expires - time.monotonic(), FAR) if math.isfinite(model.expires) else FAR
+            left = min(model.expires - time.monotonic(), NEVER_SECONDS) if math.isfinite(model.expires) else NEVER_SECONDS
             until = datetime.fromtimestamp(time.time() + left, UTC).isoformat()
             out.append({**_listed(entry), "size": model.bytes, "size_vram": 0, "expires_at": until})
     return {"models": out}

@@ -12,9 +12,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, model_validator
 
-from multiscale_transformer.inference.batching import Constraint
-from multiscale_transformer.server.bodies import Body, OpenAIOptions
-from multiscale_transformer.server.chats import (
+from multiscale_transformer.engine.structured_output import GrammarConstraint
+from multiscale_transformer.server.chat_template import (
     Call,
     Message,
     Template,
@@ -26,8 +25,8 @@ from multiscale_transformer.server.chats import (
 )
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.generation import (
-    Asked,
-    Written,
+    GenerationRequest,
+    GenerationResult,
     found_sources,
     live_pieces,
     sampling_of,
@@ -36,10 +35,11 @@ from multiscale_transformer.server.generation import (
     unless_gone,
     write_all,
 )
-from multiscale_transformer.server.loading import Loaded
 from multiscale_transformer.server.logprobs import chat_logprobs
+from multiscale_transformer.server.model_manager import Loaded
 from multiscale_transformer.server.openai_completions import usage
-from multiscale_transformer.server.service import Service, service_of
+from multiscale_transformer.server.schemas import Body, OpenAIOptions
+from multiscale_transformer.server.state import Service, service_of
 from multiscale_transformer.server.streams import event_stream, merged, new_id
 
 router = APIRouter(tags=["OpenAI"])
@@ -126,17 +126,15 @@ class ResponseFormat(Body):
     type: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: JsonSchema | None = None
 
-    def constraint(self) -> Constraint | None:
+    def constraint(self) -> GrammarConstraint | None:
         """Raises AxlError for a schema that cannot be kept to."""
-        from multiscale_transformer.inference.constrain import Constraint as Form
-
         if self.type == "text":
             return None
         if self.type == "json_object":
-            return Form.json_object()
+            return GrammarConstraint.json_object()
         if self.json_schema is None:
             raise ApiError(400, "response_format: json_schema is missing", param="response_format")
-        return Form.json_schema(self.json_schema.json_schema)
+        return GrammarConstraint.json_schema(self.json_schema.json_schema)
 
 
 class ChatBody(OpenAIOptions):
@@ -176,15 +174,17 @@ class Chat:
     messages: list[Message]
     tools: list[Tool]
     tool_choice: str
-    constraint: Constraint | None
+    constraint: GrammarConstraint | None
 
-    def asked(self, options: dict[str, Any], stops: list[str] | str | None, milliseconds: float | None, sources: bool) -> Asked:
+    def asked(
+        self, options: dict[str, Any], stops: list[str] | str | None, milliseconds: float | None, sources: bool
+    ) -> GenerationRequest:
         """The request behind it."""
         prompt = chat_prompt(self.template, self.messages, self.tools, self.model.config.max_seq_len)
         constraint = self.constraint or call_constraint(self.tools, self.tool_choice)
         texts = [stops] if isinstance(stops, str) else list(stops or ())
         sampling = sampling_of(options, texts if constraint else texts + list(self.template.stops))
-        return Asked(prompt, sampling, constraint, self.service.seconds(milliseconds, prompt), sources)
+        return GenerationRequest(prompt, sampling, constraint, self.service.seconds(milliseconds, prompt), sources)
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class _Job:
     def memory(self) -> Any:
         return self.chat.service.loader.memory(self.chat.model, self.body.memory)
 
-    def asked(self) -> list[Asked]:
+    def asked(self) -> list[GenerationRequest]:
         body = self.body
         options = body.options(body.most, (body.top_logprobs or 0) if body.logprobs else None)
         first = self.chat.asked(options, body.stop, body.t_max_predict_ms, body.sources)
@@ -240,7 +240,7 @@ async def _whole(job: _Job) -> dict[str, Any]:
     return job.envelope("chat.completion", choices, usage=counts)
 
 
-def _choice(job: _Job, index: int, written: Written) -> dict[str, Any]:
+def _choice(job: _Job, index: int, written: GenerationResult) -> dict[str, Any]:
     text, calls = parse_answer(written.piece.text, job.chat.tools)
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     if calls:
@@ -283,7 +283,7 @@ async def _stream(job: _Job) -> AsyncIterator[str]:
             delta = {"tool_calls": [{"index": number, **_call(call)} for number, call in enumerate(calls)]} if calls else {}
             if delta:
                 yield chunk(index, delta, None)
-            reason = "tool_calls" if calls else Written(piece).reason
+            reason = "tool_calls" if calls else GenerationResult(piece).reason
             yield chunk(index, {}, reason, **({"sources": found} if found else {}))
     if body.stream_options.include_usage:
         yield json.dumps(job.envelope(kind, [], usage=usage(asked, counts, body.n)))

@@ -13,14 +13,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from multiscale_transformer.inference.scanning import Scan
-from multiscale_transformer.model.sampling import Drawn
+from multiscale_transformer.engine.prompt_scoring import ScoreRequest
+from multiscale_transformer.model.sampling import SampledToken
 from multiscale_transformer.model.vocabulary import BOS, VOCAB_SIZE
-from multiscale_transformer.server.bodies import OpenAIOptions
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.generation import (
-    Asked,
-    Written,
+    GenerationRequest,
+    GenerationResult,
     all_whole,
     found_sources,
     live_pieces,
@@ -31,14 +30,15 @@ from multiscale_transformer.server.generation import (
     unless_gone,
     write_all,
 )
-from multiscale_transformer.server.loading import Loaded
 from multiscale_transformer.server.logprobs import completion_logprobs
-from multiscale_transformer.server.prompts import SEEN, Prompt, hole_prompt, id_prompt, plain_prompt, text_prompt
-from multiscale_transformer.server.service import Service, service_of
+from multiscale_transformer.server.model_manager import Loaded
+from multiscale_transformer.server.prompts import MAX_PROMPT_BYTES, Prompt, hole_prompt, id_prompt, plain_prompt, text_prompt
+from multiscale_transformer.server.schemas import OpenAIOptions
+from multiscale_transformer.server.state import Service, service_of
 from multiscale_transformer.server.streams import event_stream, merged, new_id
 
 Id = Annotated[int, Field(ge=0, lt=VOCAB_SIZE)]
-MOST_PROMPTS = 128
+MAX_PROMPTS = 128
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -78,17 +78,17 @@ class _Job:
     def memory(self) -> Any:
         return self.service.loader.memory(self.model, self.body.memory)
 
-    def asked(self) -> list[Asked]:
+    def asked(self) -> list[GenerationRequest]:
         """One for each answer that is written: all of the first prompt, then of the next."""
         body = self.body
         kept = max(body.n, body.best_of or 0)
         wanted = body.logprobs if body.logprobs is not None or kept == body.n else 0
         out = []
-        if len(body.prompts) * kept > MOST_PROMPTS:
-            raise ApiError(400, f"{len(body.prompts) * kept} answers are too many; the most are {MOST_PROMPTS}", param="n")
+        if len(body.prompts) * kept > MAX_PROMPTS:
+            raise ApiError(400, f"{len(body.prompts) * kept} answers are too many; the most are {MAX_PROMPTS}", param="n")
         for prompt in map(self._prompt, body.prompts):
             sampling = sampling_of(body.options(body.max_tokens, wanted), body.stop, hole=prompt.hole)
-            asked = Asked(prompt, sampling, None, self.service.seconds(body.t_max_predict_ms, prompt), body.sources)
+            asked = GenerationRequest(prompt, sampling, None, self.service.seconds(body.t_max_predict_ms, prompt), body.sources)
             out += [seeded(asked, index) for index in range(kept)]
         return out
 
@@ -98,8 +98,8 @@ class _Job:
             if not isinstance(given, str):
                 raise ApiError(400, "suffix goes with a prompt that is a text", param="suffix")
             return hole_prompt(given, self.body.suffix, context)
-        if self.body.echo and self.body.logprobs is not None and _bytes(given) > SEEN:
-            raise ApiError(400, f"a text to be scored may have {SEEN:,} bytes at most", param="prompt")
+        if self.body.echo and self.body.logprobs is not None and _bytes(given) > MAX_PROMPT_BYTES:
+            raise ApiError(400, f"a text to be scored may have {MAX_PROMPT_BYTES:,} bytes at most", param="prompt")
         if isinstance(given, str):
             return plain_prompt(given.encode("utf-8", "replace"), context) if self.body.echo else text_prompt(given, context)
         return id_prompt(given, context)
@@ -150,7 +150,12 @@ async def _whole(job: _Job) -> dict[str, Any]:
 
 
 def _choice(
-    job: _Job, index: int, asked: Asked, written: Written, given: str | list[int], scores: list[Drawn] | None
+    job: _Job,
+    index: int,
+    asked: GenerationRequest,
+    written: GenerationResult,
+    given: str | list[int],
+    scores: list[SampledToken] | None,
 ) -> dict[str, Any]:
     body = job.body
     echoed = (given if isinstance(given, str) else asked.prompt.before.decode("utf-8", "replace")) if body.echo else ""
@@ -167,10 +172,10 @@ def _choice(
     return {**choice, "sources": written.sources} if written.sources else choice
 
 
-async def _score_prompts(job: _Job, asked: list[Asked]) -> list[list[Drawn]]:
+async def _score_prompts(job: _Job, asked: list[GenerationRequest]) -> list[list[SampledToken]]:
     """What each prompt's bytes cost, as one request each."""
     per_prompt = len(asked) // len(job.body.prompts)
-    scans = [Scan(one.prompt.ids, job.memory, top=job.body.logprobs) for one in asked[::per_prompt]]
+    scans = [ScoreRequest(one.prompt.ids, job.memory, top=job.body.logprobs) for one in asked[::per_prompt]]
     await all_whole(submit_all(job.model.worker, scans, live=False))
     return [scan.costs for scan in scans]
 
@@ -187,7 +192,7 @@ async def _stream(job: _Job) -> AsyncIterator[str]:
         logprobs = None if body.logprobs is None else completion_logprobs(piece.drawn, len(texts[index]))
         texts[index] += piece.text
         counts[index] += len(piece.drawn)
-        reason = None if piece.ended is None else Written(piece).reason
+        reason = None if piece.ended is None else GenerationResult(piece).reason
         choice: dict[str, Any] = {"text": text, "index": index, "logprobs": logprobs, "finish_reason": reason}
         if piece.ended is not None:
             found = await found_sources(asked[index], memory, texts[index])
@@ -198,7 +203,7 @@ async def _stream(job: _Job) -> AsyncIterator[str]:
         yield json.dumps(job.envelope([], usage=usage(asked, counts, body.n)))
 
 
-def usage(asked: list[Asked], written: list[int], per_prompt: int = 1) -> dict[str, Any]:
+def usage(asked: list[GenerationRequest], written: list[int], per_prompt: int = 1) -> dict[str, Any]:
     """OpenAI's counts, of bytes; a prompt counts once however many answers it has."""
     prompt = sum(len(one.prompt.ids) for one in asked[::per_prompt])
     left_out = sum(one.prompt.left_out for one in asked[::per_prompt])
@@ -210,6 +215,6 @@ def _bytes(given: str | list[int]) -> int:
     return len(given.encode("utf-8", "replace")) if isinstance(given, str) else len(given)
 
 
-def _mean_logprob(written: Written) -> float:
+def _mean_logprob(written: GenerationResult) -> float:
     logprobs = [drawn.logprob for drawn in written.piece.drawn]
     return math.fsum(logprobs) / len(logprobs) if logprobs else -math.inf

@@ -11,17 +11,17 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from multiscale_transformer.inference.scanning import Scan
-from multiscale_transformer.server.bodies import Body
-from multiscale_transformer.server.catalogue import Entry
+from multiscale_transformer.engine.prompt_scoring import ScoreRequest
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.generation import unless_gone
-from multiscale_transformer.server.loading import Loaded, Loader
+from multiscale_transformer.server.model_manager import Loaded, Loader
 from multiscale_transformer.server.openai_completions import Id
-from multiscale_transformer.server.prompts import SEEN, id_prompt, plain_prompt
-from multiscale_transformer.server.service import service_of
+from multiscale_transformer.server.prompts import MAX_PROMPT_BYTES, id_prompt, plain_prompt
+from multiscale_transformer.server.registry import Entry
+from multiscale_transformer.server.schemas import Body
+from multiscale_transformer.server.state import service_of
 
-MOST_INPUTS = 2048
+MAX_INPUTS = 2048
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -86,17 +86,17 @@ async def embed(
     loader: Loader, model: Loaded, inputs: list[str | list[int]]
 ) -> tuple[list[np.ndarray[Any, np.dtype[np.float32]]], int]:
     """A vector (E,) for each text, and how many ids were read."""
-    if not inputs or len(inputs) > MOST_INPUTS:
-        raise ApiError(400, f"input: 1 to {MOST_INPUTS} texts, got {len(inputs)}", param="input")
-    if any(len(given.encode("utf-8", "replace") if isinstance(given, str) else given) > SEEN for given in inputs):
-        raise ApiError(400, f"input: a text may have {SEEN:,} bytes at most", param="input")
+    if not inputs or len(inputs) > MAX_INPUTS:
+        raise ApiError(400, f"input: 1 to {MAX_INPUTS} texts, got {len(inputs)}", param="input")
+    if any(len(given.encode("utf-8", "replace") if isinstance(given, str) else given) > MAX_PROMPT_BYTES for given in inputs):
+        raise ApiError(400, f"input: a text may have {MAX_PROMPT_BYTES:,} bytes at most", param="input")
     context = model.config.max_seq_len
     prompts = [
         plain_prompt(given.encode("utf-8", "replace"), context) if isinstance(given, str) else id_prompt(given, context)
         for given in inputs
     ]
     memory = loader.memory(model, None)
-    scans = [Scan(prompt.ids, memory, pool=True) for prompt in prompts]
+    scans = [ScoreRequest(prompt.ids, memory, pool=True) for prompt in prompts]
     for scan in scans:  # one after the other: a batch of texts takes one place in the queue
         await model.worker.submit(scan, live=False).whole()
         await asyncio.sleep(0)

@@ -13,21 +13,21 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from multiscale_transformer.server.bodies import Body, OpenAIOptions
-from multiscale_transformer.server.chats import Call, Message, may_be_call, parse_answer
+from multiscale_transformer.server.chat_template import Call, Message, may_be_call, parse_answer
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.generation import (
-    Asked,
-    Written,
+    GenerationRequest,
+    GenerationResult,
     found_sources,
     live_pieces,
     start_all,
     unless_gone,
     write_all,
 )
-from multiscale_transformer.server.loading import Loaded
+from multiscale_transformer.server.model_manager import Loaded
 from multiscale_transformer.server.openai_chat import Chat, ChatMessage, FunctionBody, Part, ResponseFormat, ToolBody
-from multiscale_transformer.server.service import service_of
+from multiscale_transformer.server.schemas import Body, OpenAIOptions
+from multiscale_transformer.server.state import service_of
 from multiscale_transformer.server.streams import event_stream, new_id
 
 router = APIRouter(tags=["OpenAI"])
@@ -114,7 +114,7 @@ class _Job:
     created: float
 
     @cached_property
-    def asked(self) -> Asked:
+    def asked(self) -> GenerationRequest:
         body = self.body
         return self.chat.asked(body.options(body.max_output_tokens, None), body.stop, body.t_max_predict_ms, body.sources)
 
@@ -228,7 +228,7 @@ async def _stream(job: _Job) -> AsyncIterator[str]:
             shown = len(text or "")
     assert piece is not None
     text, calls = parse_answer(whole, job.chat.tools)
-    status = "completed" if calls or Written(piece).reason == "stop" else "incomplete"
+    status = "completed" if calls or GenerationResult(piece).reason == "stop" else "incomplete"
     output = [_call(call) for call in calls] if calls else [_message(name, text or "", status)]
     if calls:
         for index, item in enumerate(output):
@@ -260,7 +260,7 @@ def _call(call: Call) -> dict[str, Any]:
     return {**names, "type": "function_call", "name": call.name, "arguments": call.arguments, "status": "completed"}
 
 
-def _usage(asked: Asked, written: int) -> dict[str, Any]:
+def _usage(asked: GenerationRequest, written: int) -> dict[str, Any]:
     read = len(asked.prompt.ids)
     return {
         "input_tokens": read,

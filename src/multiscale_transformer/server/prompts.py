@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiscale_transformer.data.fim import fitted_fim_ids
 from multiscale_transformer.model.vocabulary import BOS, EOS
 
-SEEN = 1 << 17  # bytes before the cursor that the memory reads; the net reads as many as its context holds
+MAX_PROMPT_BYTES = 1 << 17  # bytes before the cursor that the memory reads; the net reads as many as its context holds
 
 # Prefix, suffix and middle words of StarCoder, of Qwen and CodeGemma, of Code Llama and of DeepSeek.
 _MARKS = (
@@ -44,20 +44,22 @@ def text_prompt(text: str, context: int) -> Prompt:
 
 def plain_prompt(raw: bytes, context: int) -> Prompt:
     """Bytes to continue."""
-    return Prompt([BOS, *raw[-SEEN:]], raw[-SEEN:], max(0, len(raw) + 1 - context))
+    return Prompt([BOS, *raw[-MAX_PROMPT_BYTES:]], raw[-MAX_PROMPT_BYTES:], max(0, len(raw) + 1 - context))
 
 
 def hole_prompt(prefix: str, suffix: str, context: int) -> Prompt:
     """A hole to fill between two texts."""
     before, after = (text.encode("utf-8", "surrogatepass") for text in (prefix, suffix))
     ids, left_out = fitted_fim_ids(before, after, context)
-    return Prompt(ids, before[-SEEN:], left_out, hole=True)
+    return Prompt(ids, before[-MAX_PROMPT_BYTES:], left_out, hole=True)
 
 
 def id_prompt(ids: list[int], context: int) -> Prompt:
     """Ids as they are, behind BOS; EOS before a text (as evaluation harnesses send it) is a beginning too."""
     text = ids[1:] if ids[:1] in ([BOS], [EOS]) else ids
-    return Prompt([BOS, *text[-SEEN:]], bytes(i for i in text[-SEEN:] if i < BOS), max(0, len(text) + 1 - context))
+    return Prompt(
+        [BOS, *text[-MAX_PROMPT_BYTES:]], bytes(i for i in text[-MAX_PROMPT_BYTES:] if i < BOS), max(0, len(text) + 1 - context)
+    )
 
 
 def find_hole(text: str) -> tuple[str, str] | None:

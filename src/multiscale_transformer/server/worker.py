@@ -1,7 +1,7 @@
 """The thread that owns an engine, and what the event loop holds of it: tickets.
 
-All requests of a model share one `Batcher`, which one thread steps for as long as there is something to do. What it writes goes
-to the event loop in bundles, at most every few hundredths of a second: one wake-up for all requests, and several bytes an
+All requests of a model share one `Scheduler`, which one thread steps for as long as there is something to do. What it writes
+goes to the event loop in bundles, at most every few hundredths of a second: one wake-up for all requests, and several bytes an
 event, so that the loop takes no time from the engine. What begins or ends a request goes at once.
 """
 
@@ -13,14 +13,14 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 
+from multiscale_transformer.engine.engine import MAX_BATCH_TOKENS, Engine
+from multiscale_transformer.engine.prompt_scoring import ScoreRequest
+from multiscale_transformer.engine.scheduler import FAILED, LENGTH, OutputChunk, Request, Scheduler
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.inference.batching import FAILED, LENGTH, Batcher, Piece, Request
-from multiscale_transformer.inference.engine import MOST_ROWS, Engine
-from multiscale_transformer.inference.scanning import Scan
 from multiscale_transformer.server.errors import ApiError, StoppedError
 from multiscale_transformer.server.metrics import Metrics
 
-Job = Request | Scan
+Job = Request | ScoreRequest
 
 BUNDLE_SECONDS = 0.02
 BUNDLE_SECONDS_EACH = 0.01  # more for each stream: with many readers nobody reads faster than that
@@ -30,31 +30,31 @@ LATEST = 5  # seconds after which a client that found the queue full should come
 log = logging.getLogger("axl.server")
 
 
-class Ticket:
+class RequestHandle:
     """One request on its way. Iterating gives what was written since the last look, until the piece that has `ended`."""
 
     def __init__(self, worker: Worker, job: Job, *, live: bool) -> None:
         self.job, self.live = job, live
         self._worker, self._loop = worker, asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._piece = Piece()
+        self._piece = OutputChunk()
         self.started = time.monotonic()
         self.first: float | None = None  # when the first byte came
 
-    async def __aiter__(self) -> AsyncIterator[Piece]:
+    async def __aiter__(self) -> AsyncIterator[OutputChunk]:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            piece, self._piece = self._piece, Piece()
+            piece, self._piece = self._piece, OutputChunk()
             if piece.error is not None:
                 raise piece.error
             yield piece
             if piece.ended is not None:
                 return
 
-    async def whole(self) -> Piece:
+    async def whole(self) -> OutputChunk:
         """All that it wrote, when it has ended. Cancels the request when the caller is cancelled."""
-        written = Piece()
+        written = OutputChunk()
         try:
             async for piece in self:
                 merge(written, piece)
@@ -67,7 +67,7 @@ class Ticket:
         """Take the request out of the batch; it takes effect with the next step."""
         self._worker.drop(self)
 
-    def deliver(self, piece: Piece) -> None:
+    def deliver(self, piece: OutputChunk) -> None:
         """More of it, on the event loop."""
         merge(self._piece, piece)
         self._changed.set()
@@ -78,30 +78,30 @@ class Worker:
 
     def __init__(self, engine: Engine, name: str, metrics: Metrics, queued: int = QUEUED) -> None:
         self.engine, self.name, self.queued = engine, name, queued
-        self._batcher = Batcher(engine)
+        self._batcher = Scheduler(engine)
         self._read, self._written = metrics.read.labels(name), metrics.written.labels(name)
         self._first_byte = metrics.first_byte.labels(name)
         self._wake, self._closing = threading.Condition(), False
-        self._inbox: list[Callable[[Batcher], None]] = []
-        self._tickets: dict[Job, Ticket] = {}
-        self._ready: dict[Ticket, Piece] = {}
+        self._inbox: list[Callable[[Scheduler], None]] = []
+        self._tickets: dict[Job, RequestHandle] = {}
+        self._ready: dict[RequestHandle, OutputChunk] = {}
         self._flushed = 0.0
         self._thread = threading.Thread(target=self._run, name=f"axl-{name}", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job, *, live: bool) -> Ticket:
+    def submit(self, job: Job, *, live: bool) -> RequestHandle:
         """Queue a request of the running event loop; `live` wants what is written while it is being written.
 
         Raises ApiError when the batch is full and `queued` wait, StoppedError when the worker is closing.
         """
-        if len(self._tickets) >= MOST_ROWS + self.queued:
+        if len(self._tickets) >= MAX_BATCH_TOKENS + self.queued:
             raise ApiError(429, "too many requests wait; try again later", code="queue_full", retry_after=LATEST)
-        ticket = Ticket(self, job, live=live)
+        ticket = RequestHandle(self, job, live=live)
         with self._wake:
             if self._closing:
                 raise StoppedError("the model is being unloaded; try again")
             self._tickets[job] = ticket
-        self.call(lambda batcher: batcher.submit_scan(job) if isinstance(job, Scan) else batcher.submit(job))
+        self.call(lambda batcher: batcher.submit_scan(job) if isinstance(job, ScoreRequest) else batcher.submit(job))
         return ticket
 
     @property
@@ -110,21 +110,21 @@ class Worker:
         running, _ = self._batcher.counts
         return running, max(0, len(self._tickets) - running)
 
-    def call(self, action: Callable[[Batcher], None]) -> None:
+    def call(self, action: Callable[[Scheduler], None]) -> None:
         """Have the thread do something between two steps."""
         with self._wake:
             self._inbox.append(action)
             self._wake.notify()
 
-    def forget(self, ticket: Ticket) -> None:
+    def forget(self, ticket: RequestHandle) -> None:
         """Nobody waits for it any more."""
         self._tickets.pop(ticket.job, None)
 
-    def drop(self, ticket: Ticket) -> None:
+    def drop(self, ticket: RequestHandle) -> None:
         """Nobody waits for it any more, and it is not to go on."""
         self.forget(ticket)  # first, so that no later step collects for it
 
-        def leave(batcher: Batcher) -> None:
+        def leave(batcher: Scheduler) -> None:
             batcher.cancel(ticket.job)
             self._ready.pop(ticket, None)
 
@@ -133,12 +133,12 @@ class Worker:
     def end_all(self) -> None:
         """End what runs as if it had reached its length, so that streams end properly; scans fail."""
 
-        def end(batcher: Batcher) -> None:
+        def end(batcher: Scheduler) -> None:
             for job, ticket in list(self._tickets.items()):
                 batcher.cancel(job)
-                failed = Piece(ended=FAILED, error=StoppedError("the server stops"))
-                stopped = failed if isinstance(job, Scan) else Piece(ended=LENGTH)
-                merge(self._ready.setdefault(ticket, Piece()), stopped)
+                failed = OutputChunk(ended=FAILED, error=StoppedError("the server stops"))
+                stopped = failed if isinstance(job, ScoreRequest) else OutputChunk(ended=LENGTH)
+                merge(self._ready.setdefault(ticket, OutputChunk()), stopped)
             self._flush()
 
         self.call(end)
@@ -150,7 +150,7 @@ class Worker:
             self._wake.notify()
         self._thread.join()
         for ticket in list(self._tickets.values()):
-            self._ready[ticket] = Piece(ended=FAILED, error=StoppedError("the model is being unloaded; try again"))
+            self._ready[ticket] = OutputChunk(ended=FAILED, error=StoppedError("the model is being unloaded; try again"))
         self._flush()
         self._batcher.close()
         self.engine.close()
@@ -184,7 +184,7 @@ class Worker:
             if piece.drawn and ticket.first is None:
                 ticket.first = time.monotonic()
                 self._first_byte.observe(ticket.first - ticket.started)
-            merge(self._ready.setdefault(ticket, Piece()), piece)
+            merge(self._ready.setdefault(ticket, OutputChunk()), piece)
         now = time.monotonic()
         if self._ready and (at_once or now - self._flushed > max(BUNDLE_SECONDS, BUNDLE_SECONDS_EACH * len(self._ready))):
             self._flushed = now
@@ -203,13 +203,13 @@ class Worker:
                 for ticket, _ in of_loop:
                     self.forget(ticket)
 
-    def _deliver(self, pieces: list[tuple[Ticket, Piece]]) -> None:
+    def _deliver(self, pieces: list[tuple[RequestHandle, OutputChunk]]) -> None:
         for ticket, piece in pieces:
             if piece.ended is not None:
                 self.forget(ticket)
             ticket.deliver(piece)
 
-    def _count(self, ticket: Ticket, piece: Piece) -> None:
+    def _count(self, ticket: RequestHandle, piece: OutputChunk) -> None:
         self._written.inc(len(piece.drawn))
         if piece.ended is not None and isinstance(ticket.job, Request):
             self._read.inc(len(ticket.job.prompt))
@@ -217,14 +217,14 @@ class Worker:
     def _fail_all(self, error: Exception) -> None:
         """A defect or a full cache: whoever was in the batch is told, and the next request finds a new one."""
         self._batcher.close()
-        self._batcher = Batcher(self.engine)
+        self._batcher = Scheduler(self.engine)
         reason = StoppedError(str(error) if isinstance(error, AxlError) else "the engine failed; the server's log says more")
         for ticket in list(self._tickets.values()):
-            self._ready[ticket] = Piece(ended=FAILED, error=reason)
+            self._ready[ticket] = OutputChunk(ended=FAILED, error=reason)
         self._flush()
 
 
-def merge(written: Piece, more: Piece) -> None:
+def merge(written: OutputChunk, more: OutputChunk) -> None:
     """Put what came after `written` behind it."""
     written.text += more.text
     written.drawn += more.drawn

@@ -29,13 +29,13 @@ from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import TRAINING_FILE
+from multiscale_transformer.model.memory_tensors import MemoryTensors
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.model.recall import Recall
-from multiscale_transformer.training.card import data_facts, versions, write_card
 from multiscale_transformer.training.machine import compute_dtype, describe_machine
+from multiscale_transformer.training.model_card import data_facts, versions, write_card
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Callback, Trainer
-from multiscale_transformer.zoo.formats import format_name
+from multiscale_transformer.zoo.prompt_formats import format_name
 
 DISTILLED_RATE = 0.3  # of the usual learning rate: the student knows much already
 
@@ -62,7 +62,7 @@ class Distiller(Trainer):
     temperature: float
     alpha: float
 
-    def _loss(self, ids_BT: Tensor, recall: Recall | None) -> tuple[Tensor, Tensor]:
+    def _loss(self, ids_BT: Tensor, recall: MemoryTensors | None) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             theirs_BTV = self.teacher(ids_BT[:, :-1], recall=recall) / self.temperature
         ours_BTV = self.model(ids_BT[:, :-1])

@@ -22,19 +22,19 @@ from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.selection import EVERYTHING, Selection
 from multiscale_transformer.data.sources import source_of
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.inference.scoring import score_documents
+from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.locks import writing
 from multiscale_transformer.machine import available_ram
 from multiscale_transformer.memory.index import MANIFEST_FILE, MEMORY_FOLDER, build_index, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, warm_up
 from multiscale_transformer.model.checkpoint import save_model
-from multiscale_transformer.model.config import FormatName, ModelConfig, parse_config
+from multiscale_transformer.model.config import ModelConfig, parse_config
 from multiscale_transformer.model.folder import CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.training.card import CARD_FILE, data_facts, versions
 from multiscale_transformer.training.grow import depth_at, with_depth
 from multiscale_transformer.training.logger import TrainLogger
 from multiscale_transformer.training.machine import compute_dtype, describe_machine
+from multiscale_transformer.training.model_card import CARD_FILE, data_facts, versions
 from multiscale_transformer.training.resume import (
     ResumeWriter,
     has_resume,
@@ -44,6 +44,7 @@ from multiscale_transformer.training.resume import (
 )
 from multiscale_transformer.training.settings import TrainSettings
 from multiscale_transformer.training.trainer import Callback, Progress, Trainer
+from multiscale_transformer.zoo.recipes import FormatName
 
 PROBES = 8  # held-out measurements along the curve
 PROBE_FILES, PROBE_BYTES = 8, 24_000

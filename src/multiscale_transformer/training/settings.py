@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from multiscale_transformer.model.config import ModelConfig, OptimizerName
+from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.zoo.recipes import OptimizerName
 
 FIRST_WINDOW = 256
 LAST_STAGE = 0.75  # elapsed fraction at which training goes over to the whole context

@@ -19,12 +19,13 @@ from torch.nn import functional as F
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.machine import available_ram
-from multiscale_transformer.model.config import ModelConfig, Recipe, RecipeTraining
+from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.parallel import Workers
 from multiscale_transformer.training.machine import compute_dtype
-from multiscale_transformer.training.model_builder import training_memory
+from multiscale_transformer.training.micro_batching import training_ram
 from multiscale_transformer.training.settings import FIRST_WINDOW
+from multiscale_transformer.zoo.recipes import Recipe, RecipeTraining
 
 BEST_COST, BEST_COST_WITH_MEMORY, AT_BUDGET = 7.7e6, 3.3e6, 2.2e13  # training FLOPs per byte that won at a budget of so many
 MEASURED_SECONDS = 2.0
@@ -46,7 +47,7 @@ class Suggestion:
     config: ModelConfig
     bytes_per_second: float
     megabytes: float
-    memory_gb: float
+    ram_gb: float
     best: bool
 
 
@@ -87,7 +88,7 @@ def suggest(minutes: float, threads: int, ram_gb: float = math.inf, *, memory: b
             config=config,
             bytes_per_second=rate / _cost(config),
             megabytes=budget / _cost(config) / 1e6,
-            memory_gb=_memory_gb(config),
+            ram_gb=_memory_gb(config),
             best=config is best,
         )
         for config in fitting
@@ -135,4 +136,4 @@ def _cost(config: ModelConfig) -> float:
 
 
 def _memory_gb(config: ModelConfig) -> float:
-    return training_memory(config, "muon") / 1e9
+    return training_ram(config, "muon") / 1e9

@@ -27,14 +27,14 @@ from torch.nn import functional as F
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.stream import WindowStream
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.memory.context import HISTORY
+from multiscale_transformer.kernels.context_search import HISTORY
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.memory_tensors import MemoryTensors, joined
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.parallel import Workers
-from multiscale_transformer.model.recall import Recall, joined
 from multiscale_transformer.training.grow import depth_at, grow
-from multiscale_transformer.training.memory_plan import MemoryPlan, plan_memory
+from multiscale_transformer.training.micro_batching import MicroBatchPlan, plan_memory
 from multiscale_transformer.training.optimizers import LEARNING_RATES, OptimizerSet, build_optimizer
 from multiscale_transformer.training.schedule import rate_multiplier, window_at
 from multiscale_transformer.training.settings import TrainSettings
@@ -68,10 +68,10 @@ Callback = Callable[[Progress], None]
 class _Lookups:
     """What the memories say in the windows of a step, `rows` windows a piece, as soon as somebody has looked it up."""
 
-    def __init__(self, pieces: list[Future[tuple[Recall, float]]], rows: int) -> None:
+    def __init__(self, pieces: list[Future[tuple[MemoryTensors, float]]], rows: int) -> None:
         self._pieces, self._rows = pieces, rows
 
-    def __getitem__(self, where: slice) -> Recall:
+    def __getitem__(self, where: slice) -> MemoryTensors:
         """The recall of some windows; waits for these, not for the others."""
         first, last = where.start // self._rows, -(-where.stop // self._rows)
         recall = joined([piece.result()[0] for piece in self._pieces[first:last]], 0)
@@ -140,7 +140,7 @@ class Trainer:
             self._streams[window] = WindowStream(self._documents, window, rows, seed, self.settings.fim_rate)
         return self._streams[window]
 
-    def _plan(self, config: ModelConfig, stream: WindowStream) -> MemoryPlan:
+    def _plan(self, config: ModelConfig, stream: WindowStream) -> MicroBatchPlan:
         dtype_bytes = self.model.compute_dtype.itemsize
         return plan_memory(config, stream.window, stream.batch, dtype_bytes, self._available, self._workers.count)
 
@@ -227,7 +227,7 @@ class Trainer:
             windows.append(Window(ids, history, offset <= HISTORY, document, silent=alone))
         return windows
 
-    def _backward(self, ids_BT: Tensor, plan: MemoryPlan, recall: _Lookups | None = None) -> float:
+    def _backward(self, ids_BT: Tensor, plan: MicroBatchPlan, recall: _Lookups | None = None) -> float:
         """Put the gradients of micro-batches, summed in their order, into `grad`; returns the mean loss in nats per byte.
 
         A micro-batch waits for its own look-ups only: they were queued before it, so another worker has begun them at least.
@@ -258,7 +258,7 @@ class Trainer:
         loss, shown = self._loss(part_BT, None if recall is None else recall[rows])
         return shown.item() * share, torch.autograd.grad(loss * share, parameters, allow_unused=True)
 
-    def _loss(self, ids_BT: Tensor, recall: Recall | None) -> tuple[Tensor, Tensor]:
+    def _loss(self, ids_BT: Tensor, recall: MemoryTensors | None) -> tuple[Tensor, Tensor]:
         """The mean loss of windows, as it is learned from and as it is shown."""
         fused_BTE, exit_BTE = self.model.states(ids_BT[:, :-1], recall=recall)
         targets = ids_BT[:, 1:].flatten()
@@ -297,7 +297,7 @@ def _added(parameters: list[nn.Parameter], loss: float, gradients: Gradients) ->
     return loss
 
 
-def _look_up(memory: CorpusMemory, windows: list[Window]) -> tuple[Recall, float]:
+def _look_up(memory: CorpusMemory, windows: list[Window]) -> tuple[MemoryTensors, float]:
     """What the memories say, and the seconds that took."""
     begin = time.perf_counter()
     return memory.recall(windows), time.perf_counter() - begin

@@ -1,0 +1,1 @@
+"""Contests against the strongest peers: what maintainers run. Each writes `runs/*.json`; nothing here is installed."""

@@ -1,0 +1,228 @@
+"""The server as its clients find it: throughput beside the engine's own, and hours of bad manners in minutes.
+
+The server runs in a process of its own, as `axl serve` starts it; the clients are tasks of this one. The soak sends what real
+traffic holds at its worst: clients that hang up, that read slowly, bodies that are no JSON, prompts of a megabyte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from benchmarks.resident import resident_bytes
+from multiscale_transformer.engine.engine import load_engine
+from multiscale_transformer.engine.scheduler import Request, Scheduler
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.model.sampling import Sampling
+from multiscale_transformer.model.vocabulary import BOS, EOS
+
+WRITTEN = 512  # bytes of an answer
+TURNS = 3  # answers that a client asks for, one after the other
+PROMPTS = [f"import {name}\n\n\ndef main(" for name in ("argparse", "json", "os", "re", "sys", "time", "logging", "pathlib")]
+SAMPLED_SECONDS = 5.0  # between two looks at the server's memory
+_ADDRESS = re.compile(r"on (http://\S+)")
+
+
+@contextlib.contextmanager
+def serving(model: Path, *options: str) -> Iterator[tuple[str, int]]:
+    """`axl serve` on a free port: its address and its process. Raises AxlError when it does not start."""
+    code = "from multiscale_transformer.cli.main import main; raise SystemExit(main())"
+    command = [sys.executable, "-c", code, "serve", "--model", str(model), "--port", "0", "--quiet", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            found = _ADDRESS.search(line)
+            if found:
+                yield found[1], process.pid
+                return
+        raise AxlError("the server did not start; try axl serve by hand")
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def measure_throughput(model: Path, memory: CorpusMemory | None, clients: int, rounds: int) -> dict[str, Any]:
+    """Bytes per second of `clients` requests at once, through HTTP and by the engine itself, in turn."""
+    rates: dict[str, list[float]] = {"engine": [], "http, streamed": [], "http, whole": []}
+    batcher = Scheduler(load_engine(model))
+    with serving(model) as (url, _):
+        for number in range(rounds + 1):
+            found = {
+                "engine": _engine_rate(batcher, memory, clients),
+                "http, streamed": asyncio.run(_http_rate(url, clients, stream=True)),
+                "http, whole": asyncio.run(_http_rate(url, clients, stream=False)),
+            }
+            if number:  # the first round compiles and fills caches
+                for name, rate in found.items():
+                    rates[name].append(rate)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    ratios = {
+        name: statistics.median(theirs / own for theirs, own in zip(rates[name], rates["engine"], strict=True))
+        for name in rates
+    }
+    return {
+        "clients": clients,
+        "rounds": rounds,
+        "bytes_per_second": medians,
+        "share_streamed": ratios["http, streamed"],
+        "share_whole": ratios["http, whole"],
+    }
+
+
+def _body(number: int) -> dict[str, Any]:
+    body = {"prompt": PROMPTS[number % len(PROMPTS)], "max_tokens": WRITTEN, "seed": number, "logit_bias": {str(EOS): -100}}
+    return {**body, "temperature": 0.8, "top_p": 1.0}
+
+
+def _engine_rate(batcher: Scheduler, memory: CorpusMemory | None, clients: int) -> float:
+    left = [_as_request(number, memory) for number in range(clients * TURNS)]
+    begin = time.perf_counter()
+    for _ in range(clients):
+        batcher.submit(left.pop())
+    while batcher.busy:
+        for _, piece in batcher.step():
+            if piece.ended is not None and left:
+                batcher.submit(left.pop())
+    return clients * TURNS * WRITTEN / (time.perf_counter() - begin)
+
+
+def _as_request(number: int, memory: CorpusMemory | None) -> Request:
+    sampling = Sampling(max_new_tokens=WRITTEN, temperature=0.8, seed=number, logit_bias={EOS: -100.0})
+    return Request([BOS, *PROMPTS[number % len(PROMPTS)].encode()], sampling, memory)
+
+
+async def _http_rate(url: str, clients: int, *, stream: bool) -> float:
+    begin = time.perf_counter()
+
+    async def one(first: int) -> None:
+        for number in range(first, clients * TURNS, clients):
+            await _ask(url, {**_body(number), "stream": stream})
+
+    await asyncio.gather(*(one(number) for number in range(clients)))
+    return clients * TURNS * WRITTEN / (time.perf_counter() - begin)
+
+
+async def _ask(url: str, body: dict[str, Any]) -> None:
+    """A request over a plain socket: a client that takes next to no time from the server it measures, on the same cores."""
+    address, content = urlsplit(url), json.dumps(body).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    try:
+        writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        answer = await reader.read()
+    finally:
+        writer.close()
+    if not answer.startswith(b"HTTP/1.1 200") or not answer.endswith((b"[DONE]\n\n\r\n0\r\n\r\n", b"}")):
+        raise AxlError(f"the server answers {answer[:300].decode('utf-8', 'replace')!r}")
+
+
+def measure_soak(model: Path, clients: int, minutes: float, seed: int = 0) -> dict[str, Any]:
+    """What becomes of requests, of the time to the first byte and of the server's memory under bad manners."""
+    small = ("--cache-mb", "64")  # which is full before the memory is first looked at: what grows then is a leak
+    with serving(model, "--queued", str(2 * clients), *small) as (url, process):
+        return asyncio.run(_Soak(url, process, seed).run(clients, 60 * minutes))
+
+
+class _Soak:
+    def __init__(self, url: str, process: int, seed: int) -> None:
+        self.url, self.process = url, process
+        self.outcomes: Counter[str] = Counter()
+        self.first_bytes: list[float] = []
+        self.resident: list[float] = []
+        self.random = random.Random(seed)
+
+    async def run(self, clients: int, seconds: float) -> dict[str, Any]:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        end = time.monotonic() + seconds
+        async with httpx.AsyncClient(base_url=self.url, timeout=120, limits=limits) as client:
+            watching = asyncio.create_task(self._watch(end))
+            await asyncio.gather(*(self._client(client, end) for _ in range(clients)))
+            await watching
+            alive = (await client.get("/health")).status_code == 200
+            waiting = [slot["running"] + slot["waiting"] for slot in (await client.get("/slots")).json()]
+        settled = self.resident[len(self.resident) // 5 :]  # a fifth of the time is for caches to fill
+        half = len(settled) // 2
+        ordered = sorted(self.first_bytes)
+        return {
+            "clients": clients,
+            "minutes": seconds / 60,
+            "alive": alive,
+            "left_over": sum(waiting),
+            "outcomes": dict(self.outcomes),
+            "requests": sum(self.outcomes.values()),
+            "first_byte_seconds": {"p50": ordered[len(ordered) // 2], "p99": ordered[int(len(ordered) * 0.99)]},
+            "resident_mb": {"first_half": statistics.mean(settled[:half]), "second_half": statistics.mean(settled[half:])},
+            "resident_growth": statistics.mean(settled[half:]) / statistics.mean(settled[:half]) - 1,
+        }
+
+    async def _watch(self, end: float) -> None:
+        while time.monotonic() < end:
+            self.resident.append(resident_bytes(self.process) / 1e6)
+            await asyncio.sleep(SAMPLED_SECONDS)
+
+    async def _client(self, client: httpx.AsyncClient, end: float) -> None:
+        kinds = (self._polite, self._polite, self._polite, self._hangs_up, self._reads_slowly, self._malformed, self._huge)
+        while time.monotonic() < end:
+            kind = self.random.choice(kinds)
+            name = kind.__name__.strip("_")
+            try:
+                self.outcomes[f"{name}: {await kind(client)}"] += 1
+            except (httpx.HTTPError, OSError) as error:
+                self.outcomes[f"{name}: LOST ({type(error).__name__})"] += 1
+
+    def _request(self) -> dict[str, Any]:
+        body = {**_body(self.random.randrange(1 << 30)), "stream": True, "max_tokens": self.random.randrange(1, 200)}
+        return {**body, "prompt": body["prompt"] * self.random.randrange(1, 30)}
+
+    async def _polite(self, client: httpx.AsyncClient) -> str:
+        return await self._read(client, self._request(), pause=0.0)
+
+    async def _reads_slowly(self, client: httpx.AsyncClient) -> str:
+        return await self._read(client, self._request(), pause=0.2)
+
+    async def _huge(self, client: httpx.AsyncClient) -> str:
+        return await self._read(client, {**self._request(), "prompt": "x = [1, 2, 3]\n" * 75_000, "max_tokens": 8}, pause=0.0)
+
+    async def _read(self, client: httpx.AsyncClient, body: dict[str, Any], pause: float) -> str:
+        began, first, last = time.monotonic(), None, ""
+        async with client.stream("POST", "/v1/completions", json=body) as answer:
+            if answer.status_code != 200:
+                await answer.aread()
+                await asyncio.sleep(0.2)
+                return str(answer.status_code)
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    first, last = first or time.monotonic(), line
+                    await asyncio.sleep(pause)
+        if first is not None:
+            self.first_bytes.append(first - began)
+        return "answered" if last == "data: [DONE]" else "CUT SHORT"
+
+    async def _hangs_up(self, client: httpx.AsyncClient) -> str:
+        patience = self.random.random() * 2
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._read(client, {**self._request(), "max_tokens": 4000}, pause=0.0)
+        return "hung up"
+
+    async def _malformed(self, client: httpx.AsyncClient) -> str:
+        good = json.dumps(self._request()).encode()
+        bad = (good[:-5], b"\xff\xfe" + good, b'{"prompt": 5, "stream": "perhaps"}', b"[]", b"")
+        answer = await client.post("/v1/completions", content=self.random.choice(bad))
+        return str(answer.status_code)

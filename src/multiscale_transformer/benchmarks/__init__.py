@@ -1,1 +1,0 @@
-"""Honest measurement: bits per byte, peers, comparisons at equal wall-clock, reports."""

@@ -1,0 +1,83 @@
+"""Text completion: ids to text that is safe to show as it streams.
+
+A UTF-8 character is never split, and the beginning of a possible stop string is held back until it is known not to be one.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from multiscale_transformer.model.vocabulary import BOS, EOS
+
+if TYPE_CHECKING:  # the compiled engine streams without PyTorch
+    from multiscale_transformer.memory.lookup import CorpusMemory
+    from multiscale_transformer.model.model import MultiScaleTransformer
+    from multiscale_transformer.model.sampling import Sampling
+
+
+class IncrementalDetokenizer:
+    """Turns ids, one after the other, into text without the stop string; bytes that are not UTF-8 become U+FFFD.
+
+    `stopped` says that a stop string has come: what follows is not text any more.
+    """
+
+    def __init__(self, stops: Sequence[bytes] = ()) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._stops, self._held = stops, b""
+        self.stopped = False
+
+    def push(self, drawn: int) -> str:
+        """The text that is safe to show after one more id, often none. EOS and other marks have no text."""
+        if drawn >= BOS or self.stopped:
+            return ""
+        self._held += bytes([drawn])
+        ended = [stop for stop in self._stops if self._held.endswith(stop)]
+        if ended:
+            self._held = self._held.removesuffix(max(ended, key=len))
+            self.stopped = True
+            return ""
+        ready = len(self._held) - _possible_stop(self._held, self._stops)
+        text = self._decoder.decode(self._held[:ready])
+        self._held = self._held[ready:]
+        return text
+
+    def close(self, *, ended: bool) -> str:
+        """What was held back. Of a text that a limit cut short an unfinished character is left away; where the model itself
+        `ended` the text, it becomes U+FFFD."""
+        text = self._decoder.decode(self._held, final=ended)
+        self._decoder.reset()
+        self._held = b""
+        return text
+
+
+def stream_text(
+    model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling, memory: CorpusMemory | None = None
+) -> Iterator[str]:
+    """Yield the new text of the reference path piece by piece, see `IncrementalDetokenizer`."""
+    from multiscale_transformer.memory.reader import MemoryReader
+    from multiscale_transformer.model.generate import stream_ids
+
+    stream = IncrementalDetokenizer(sampling.stop)
+    ended = False
+    for drawn in stream_ids(model, prompt, sampling, None if memory is None else MemoryReader(memory)):
+        if ended := drawn == EOS:
+            break
+        text = stream.push(drawn)
+        if text:
+            yield text
+        if ended := stream.stopped:
+            break
+    rest = stream.close(ended=ended)
+    if rest:
+        yield rest
+
+
+def _possible_stop(held: bytes, stops: Sequence[bytes]) -> int:
+    """Length of the longest end of `held` that begins a stop string."""
+    longest = max((len(stop) for stop in stops), default=1) - 1
+    for length in range(min(longest, len(held)), 0, -1):
+        if any(stop.startswith(held[-length:]) for stop in stops):
+            return length
+    return 0

@@ -1,0 +1,1 @@
+"""Honest measurement: bits per byte, lines, compression baselines, statistics."""

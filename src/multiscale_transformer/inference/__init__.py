@@ -1,1 +1,0 @@
-"""Reading and writing text with a trained model: scoring and generation."""

@@ -1,0 +1,1 @@
+"""The import names of the published system, each a shim over what does the work now."""

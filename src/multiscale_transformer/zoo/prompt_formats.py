@@ -1,0 +1,91 @@
+"""How a model is asked: the texts around a request, for each task that models of the zoo are trained for.
+
+The published cards prompt their models as here ("Before: … After:"), but the published Modelfiles put every one of them into
+the same chat. A recipe names its format, a checkpoint keeps it, and the server and all exports use it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from multiscale_transformer.model.folder import TRAINING_FILE
+from multiscale_transformer.zoo.recipes import FormatName
+
+CHAT_TEMPLATE_FILE = "chat_template.jinja"  # as Hugging Face's tools write it; it comes before the format
+
+
+@dataclass(frozen=True)
+class Format:
+    """`chat` is a Jinja template over `messages`, `go` one of Ollama's over a single turn, and `stops` end an answer."""
+
+    chat: str
+    go: str
+    stops: tuple[str, ...]
+
+    @property
+    def ollama_template(self) -> str:
+        """Ollama's template, which fills holes too. Their marks are control bytes, which Go's quoting can spell."""
+        hole = '{{ if .Suffix }}{{ "\\x11" }}{{ .Prompt }}{{ "\\x12" }}{{ .Suffix }}{{ "\\x13" }}'
+        return f"{hole}{{{{ else }}}}{self.go}{{{{ end }}}}"
+
+
+_GO_SYSTEM = "{{ if .System }}{{ .System }}\n\n{{ end }}"
+
+
+def _task(before: str, after: str) -> Format:
+    """A task of one turn: what a user says stands between two marks, and the answer behind the second."""
+    user, other = "{{ message.content }}", "{{ message.content }}\n"
+    chat = (
+        "{% for message in messages %}"
+        f"{{% if message.role == 'user' %}}{before}{user}{after}"
+        f"{{% elif message.role == 'system' %}}{user}\n\n"
+        f"{{% else %}}{other}{{% endif %}}"
+        "{% endfor %}"
+    )
+    return Format(chat, f"{_GO_SYSTEM}{before}{{{{ .Prompt }}}}{after}", (f"\n{before.rstrip()}",))
+
+
+_TURNS = (
+    "{% for message in messages %}"
+    "{% if message.role == 'system' %}{{ message.content }}\n\n"
+    "{% elif message.role == 'user' %}User: {{ message.content }}\n"
+    "{% elif message.role == 'tool' %}Tool: {{ message.content }}\n"
+    "{% else %}Assistant: {{ message.content }}\n{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}Assistant: {% endif %}"
+)
+_SPEAKERS = ("\nUser:", "\nTool:", "\nAssistant:")
+_TURN = _GO_SYSTEM + "User: {{ .Prompt }}\nAssistant: "
+
+FORMATS: dict[FormatName, Format] = {
+    # A model of code continues what it is given; only a system prompt says that somebody wants to talk.
+    "code": Format(
+        _TURNS, "{{ if .System }}{{ .System }}\n\nUser: {{ .Prompt }}\nAssistant: {{ else }}{{ .Prompt }}{{ end }}", _SPEAKERS
+    ),
+    "chat": Format(_TURNS, _TURN, _SPEAKERS),
+    "refactor": _task("Before:\n", "\nAfter:"),
+    "comment": _task("Code:\n", "\nCommented:"),
+    "translate": _task("Translate:\n", "\nResult:"),
+    "fix": _task("Error: ", "\nFix:"),
+}
+
+
+def format_name(folder: Path) -> FormatName:
+    """The format that a checkpoint was trained for; that of plain code where it does not say."""
+    try:
+        facts = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
+        name = facts["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "code"
+    return name if isinstance(name, str) and name in FORMATS else "code"
+
+
+def format_of(folder: Path) -> Format:
+    """How a checkpoint is asked. A `chat_template.jinja` that lies in it comes before the template of its format."""
+    known = FORMATS[format_name(folder)]
+    try:
+        return Format((folder / CHAT_TEMPLATE_FILE).read_text(encoding="utf-8"), known.go, known.stops)
+    except OSError:
+        return known

@@ -1,0 +1,54 @@
+"""Choosing bits by measurement: what is cheap gets 4, what is dear keeps 8, and no more is spent than is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import engine_tables
+from multiscale_transformer.engine.engine import load_engine
+from multiscale_transformer.engine.tuning import engine_bits_per_byte, group_maps, tune
+from multiscale_transformer.engine.weights import linear_names
+from multiscale_transformer.evaluation.bits_per_byte import score_documents
+from multiscale_transformer.model.checkpoint import load_model
+from multiscale_transformer.quantization.engine_file import read_bits
+from tiny import SHAPES, checkpoint
+
+TEXTS = [b"def area(radius):\n    return radius * radius\n", b"import os\n" * 12]
+
+
+def test_the_engine_scores_as_the_reference_does(tmp_path: Path) -> None:
+    checkpoint(SHAPES["three scales"], tmp_path)
+    torch.set_num_threads(1)
+    reference = score_documents(load_model(tmp_path), [("", text) for text in TEXTS]).bits_per_byte
+    assert engine_bits_per_byte(load_engine(tmp_path, bits=8), TEXTS) == pytest.approx(reference, abs=0.01)
+
+
+def test_no_more_is_spent_than_is_allowed_and_the_choice_is_kept(tmp_path: Path) -> None:
+    checkpoint(SHAPES["three scales"], tmp_path)
+    generous = tune(tmp_path, TEXTS, allowed=100.0)
+    assert set(generous.bits) == set(linear_names(SHAPES["three scales"]))
+    assert generous.chosen == generous.of_4
+    tight = tune(tmp_path, TEXTS, allowed=0.001)
+    assert len(tight.bits) < len(generous.bits)
+    assert tight.chosen <= tight.of_8 + 0.001
+    assert read_bits(tmp_path) == tight.bits
+
+
+def test_groups_hold_every_map_once() -> None:
+    config = SHAPES["biases, two cross layers, no feed-forward across"]
+    grouped = [name for names in group_maps(config).values() for name in names]
+    assert sorted(grouped) == sorted(linear_names(config))
+    assert group_maps(config)["stacks.0.attention.qkv"] == [f"stacks.0.{layer}.attention.qkv.weight" for layer in (0, 1)]
+
+
+def test_the_table_compares_best_with_best() -> None:
+    rates = {"axl 4 bits, 1 thread, 1 at once": 300.0, "axl 8 bits, 1 thread, 1 at once": 200.0}
+    rates |= {"llama.cpp Q4_K_M, 1 thread, 1 at once": 90.0, "llama.cpp Q4_K_M, 2 threads, 1 at once": 100.0}
+    rates |= {"llama.cpp F16, 1 thread, 1 at once": 1000.0, "axl 4 bits, 1 thread, 16 at once": 900.0}
+    text = engine_tables.decoding({"bytes_per_second": rates, "model": "M", "parameters": 1, "rounds": 1})
+    assert "**3.0 times** llama.cpp Q4_K_M" in text
+    assert "3.0 times as much as one" in text
+    assert "| axl 4 bits, 1 thread | 300 |  | 900 |  |" in text
