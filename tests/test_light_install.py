@@ -1,0 +1,110 @@
+"""What is installed without extras: no PyTorch, at most 400 MB, and it completes, indexes and serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAX_MEGABYTES = 400
+TORCH_COMMANDS = (
+    ("train", "--data", "project", "--minutes", "1"),
+    ("quickstart",),
+    ("distill", "--model", "checkpoint", "--out", "student"),
+    ("eval", "bpb", "--model", "shipped", "--data", "project"),
+)
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def light() -> Path:
+    """The `bin` of an environment with AXL's wheel and what it depends on."""
+    folder = ROOT / ".venv-light"
+    for stale in (folder, ROOT / "build"):  # setuptools takes into the wheel whatever an earlier build left
+        shutil.rmtree(stale, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([folder / "bin" / "pip", "install", "-q", ROOT], check=True)
+    shutil.rmtree(ROOT / "build", ignore_errors=True)
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small project and an empty cache."""
+    folder = tmp_path_factory.mktemp("light")
+    (folder / "project").mkdir()
+    shutil.copy(json.__file__, folder / "project" / "json_module.py")
+    return folder
+
+
+def axl(light: Path, home: Path, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    """A command as a person runs it, from `home`."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    done = subprocess.run(
+        [light / "axl", *words], cwd=home, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == status, f"axl {' '.join(words)}: {done.stdout}\n{done.stderr}"
+    return done
+
+
+def test_it_is_small_and_has_neither_pytorch_nor_benchmarks(light: Path) -> None:
+    site = next(light.parent.glob("lib/python*/site-packages"))
+    size = sum(path.lstat().st_size for path in site.rglob("*") if path.is_file() and not path.is_symlink())
+    assert size / 1e6 <= MAX_MEGABYTES
+    names = {path.name for path in site.iterdir()}
+    assert "multiscale_transformer" in names
+    assert not names & {"torch", "benchmarks", "tests", "matplotlib"}
+
+
+def test_it_indexes_and_completes(light: Path, home: Path) -> None:
+    axl(light, home, "data", "project")
+    axl(light, home, "index", "project", "--out", "my_index")
+    done = axl(light, home, "complete", "def detect_encoding(", "--memory", "my_index", "--max-tokens", "40", "--explain")
+    assert "def detect_encoding(b):" in done.stdout
+    assert "json_module.py" in done.stdout + done.stderr
+    axl(light, home, "models")
+
+
+def test_what_needs_pytorch_says_so_in_a_line(light: Path, home: Path) -> None:
+    for words in TORCH_COMMANDS:
+        done = axl(light, home, *words, status=2)
+        line = done.stderr.strip().splitlines()[-1]
+        assert line.startswith("axl: "), done.stderr
+        assert "PyTorch" in line
+        assert "axl[train]" in line
+        assert "Traceback" not in done.stderr
+
+
+@contextmanager
+def serving(light: Path, home: Path) -> Iterator[str]:
+    port = "8899"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    command = [light / "axl", "serve", "--port", port, "--memory", "my_index"]
+    with subprocess.Popen(
+        command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            for line in server.stdout:
+                if f":{port}" in line:
+                    break
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def test_it_serves(light: Path, home: Path) -> None:
+    body = json.dumps({"model": "shipped", "prompt": "def detect_encoding(", "max_tokens": 8, "temperature": 0}).encode()
+    with serving(light, home) as url:
+        request = urllib.request.Request(f"{url}/v1/completions", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            assert json.load(answer)["choices"][0]["text"].startswith("b):")
