@@ -9,8 +9,8 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multiscale_transformer.server.llamacpp import NativeBody
-from multiscale_transformer.server.prompts import Prompt
+from multiscale_transformer.server.core.prompts import Prompt
+from multiscale_transformer.server.llamacpp.completion import NativeBody
 
 
 def test_health_props_slots_and_metrics(http: httpx.Client) -> None:

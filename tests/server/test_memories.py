@@ -14,11 +14,11 @@ import pytest
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.index import build_index, load_index, merge_index, update_index
-from multiscale_transformer.server import generation
+from multiscale_transformer.server.core import generation
 from multiscale_transformer.server.errors import ApiError, StoppedError
-from multiscale_transformer.server.memories import MAX_SETS, Memories
 from multiscale_transformer.server.metrics import Metrics
-from multiscale_transformer.server.model_manager import Limits, Loader
+from multiscale_transformer.server.runtime.memories import MAX_SETS, Memories
+from multiscale_transformer.server.runtime.model_manager import Limits, Loader
 from server.running import CODE, running, settings_for
 
 NEW = b"def perfectly_unheard_of_function(argument, another_argument):\n    return argument ** another_argument\n" * 3
@@ -114,7 +114,7 @@ def test_sets_of_indexes_are_shared_counted_and_bounded(model: Path, tmp_path: P
 
 
 def test_opening_indexes_leaves_the_event_loop_free(tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from multiscale_transformer.server import memories as module
+    from multiscale_transformer.server.runtime import memories as module
 
     opened, threads = module._open, []
 
@@ -158,7 +158,7 @@ def test_two_models_with_room_for_one_are_both_answered(model: Path, tmp_path: P
 
 def test_a_model_is_counted_as_used_before_another_can_unload_it(model: Path, tmp_path: Path) -> None:
     """The order that hung, step by step."""
-    from multiscale_transformer.server.registry import Entry
+    from multiscale_transformer.server.runtime.registry import Entry
 
     async def run() -> None:
         loader = Loader(Limits(cache_bytes=64 << 20), Metrics(), None)
@@ -180,7 +180,7 @@ def test_a_closing_worker_takes_nothing_and_leaves_nobody_waiting(model: Path) -
     from multiscale_transformer.engine.engine import load_engine
     from multiscale_transformer.engine.scheduler import Request
     from multiscale_transformer.model.sampling import Sampling
-    from multiscale_transformer.server.worker import Worker
+    from multiscale_transformer.server.runtime.worker import Worker
 
     async def run() -> None:
         worker = Worker(load_engine(model), "tiny", Metrics())

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from multiscale_transformer.engine.self_test import UnfitError
-from multiscale_transformer.server import model_manager as loading
-from multiscale_transformer.server.model_manager import Limits
+from multiscale_transformer.server.runtime import model_manager as loading
+from multiscale_transformer.server.runtime.model_manager import Limits
 from server.running import Running, running, settings_for
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from multiscale_transformer.data.fim import fim_ids, fitted_fim_ids
 from multiscale_transformer.model.vocabulary import BOS, EOS
-from multiscale_transformer.server.chat_template import (
+from multiscale_transformer.server.core.chat_template import (
     Message,
     Template,
     Tool,
@@ -16,9 +16,9 @@ from multiscale_transformer.server.chat_template import (
     may_be_call,
     parse_answer,
 )
+from multiscale_transformer.server.core.prompts import find_hole, id_prompt, text_prompt
 from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.go_templates import to_jinja
-from multiscale_transformer.server.prompts import find_hole, id_prompt, text_prompt
+from multiscale_transformer.server.ollama.go_templates import to_jinja
 
 TOOL = Tool("f", "A function.", {"type": "object", "properties": {"x": {"type": "boolean"}}})
 

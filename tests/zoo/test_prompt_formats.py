@@ -9,8 +9,8 @@ import pytest
 
 from multiscale_transformer.export.ollama import modelfile
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.server.chat_template import Message, Template, template_of
-from multiscale_transformer.server.go_templates import to_jinja
+from multiscale_transformer.server.core.chat_template import Message, Template, template_of
+from multiscale_transformer.server.ollama.go_templates import to_jinja
 from multiscale_transformer.zoo.prompt_formats import FORMATS, format_name, format_of
 from multiscale_transformer.zoo.recipes import FormatName, load_recipe, recipe_names
 from tiny import checkpoint

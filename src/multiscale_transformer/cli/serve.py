@@ -77,10 +77,10 @@ def serve(
 
     from multiscale_transformer.server.app import Settings, build_app
     from multiscale_transformer.server.logs import set_up
-    from multiscale_transformer.server.model_manager import NEVER, Limits
-    from multiscale_transformer.server.registry import names_of
     from multiscale_transformer.server.runner import listen
     from multiscale_transformer.server.runner import serve as run
+    from multiscale_transformer.server.runtime.model_manager import NEVER, Limits
+    from multiscale_transformer.server.runtime.registry import names_of
 
     folders = [checkpoint(value) for value in model or [SHIPPED]]
     named = names_of(folders, name if name or folders != [shipped_model()] else SHIPPED)

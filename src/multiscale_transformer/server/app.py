@@ -13,21 +13,17 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import multiscale_transformer
-from multiscale_transformer.server import (
-    llamacpp,
-    ollama,
-    ollama_models,
-    openai_chat,
-    openai_completions,
-    openai_models,
-    openai_responses,
-    playground,
-)
+from multiscale_transformer.server import playground
 from multiscale_transformer.server.errors import install_error_handlers
+from multiscale_transformer.server.llamacpp import completion as llamacpp
 from multiscale_transformer.server.metrics import Metrics
 from multiscale_transformer.server.middleware import LOCAL_ORIGIN, AccessLog, SecurityMiddleware
-from multiscale_transformer.server.model_manager import Limits, Loader
-from multiscale_transformer.server.registry import Catalogue
+from multiscale_transformer.server.ollama import generate as ollama
+from multiscale_transformer.server.ollama import models as ollama_models
+from multiscale_transformer.server.openai import chat, completions, responses
+from multiscale_transformer.server.openai import models as openai_models
+from multiscale_transformer.server.runtime.model_manager import Limits, Loader
+from multiscale_transformer.server.runtime.registry import Catalogue
 from multiscale_transformer.server.state import Service
 
 EXPIRY_SECONDS = 1.0
@@ -60,7 +56,7 @@ def build_app(settings: Settings) -> FastAPI:
     service = Service(catalogue, loader, metrics, settings.hole_seconds, settings.most_seconds)
     app = FastAPI(title="AXL", version=multiscale_transformer.__version__, lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
-    for part in (openai_completions, openai_chat, openai_responses, openai_models, ollama, ollama_models, llamacpp, playground):
+    for part in (completions, chat, responses, openai_models, ollama, ollama_models, llamacpp, playground):
         app.include_router(part.router)
     install_error_handlers(app)
     _install_manners(app, settings, metrics, (*LOCAL_HOSTS, *settings.hosts))

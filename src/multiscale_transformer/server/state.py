@@ -8,11 +8,11 @@ from typing import Any
 from fastapi import Request
 
 import multiscale_transformer
-from multiscale_transformer.server.chat_template import Template, template_of
+from multiscale_transformer.server.core.chat_template import Template, template_of
+from multiscale_transformer.server.core.prompts import Prompt
 from multiscale_transformer.server.metrics import Metrics
-from multiscale_transformer.server.model_manager import Loader
-from multiscale_transformer.server.prompts import Prompt
-from multiscale_transformer.server.registry import Catalogue, Entry
+from multiscale_transformer.server.runtime.model_manager import Loader
+from multiscale_transformer.server.runtime.registry import Catalogue, Entry
 
 
 @dataclass

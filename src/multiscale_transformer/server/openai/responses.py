@@ -13,9 +13,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from multiscale_transformer.server.chat_template import Call, Message, may_be_call, parse_answer
-from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.generation import (
+from multiscale_transformer.server.core.chat_template import Call, Message, may_be_call, parse_answer
+from multiscale_transformer.server.core.generation import (
     GenerationRequest,
     GenerationResult,
     found_sources,
@@ -24,11 +23,12 @@ from multiscale_transformer.server.generation import (
     unless_gone,
     write_all,
 )
-from multiscale_transformer.server.model_manager import Loaded
-from multiscale_transformer.server.openai_chat import Chat, ChatMessage, FunctionBody, Part, ResponseFormat, ToolBody
-from multiscale_transformer.server.schemas import Body, OpenAIOptions
+from multiscale_transformer.server.core.schemas import Body, OpenAIOptions
+from multiscale_transformer.server.core.streams import event_stream, new_id
+from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.openai.chat import Chat, ChatMessage, FunctionBody, Part, ResponseFormat, ToolBody
+from multiscale_transformer.server.runtime.model_manager import Loaded
 from multiscale_transformer.server.state import service_of
-from multiscale_transformer.server.streams import event_stream, new_id
 
 router = APIRouter(tags=["OpenAI"])
 

@@ -19,8 +19,8 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint
+from multiscale_transformer.server.core.prompts import Prompt, plain_prompt
 from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.prompts import Prompt, plain_prompt
 from multiscale_transformer.zoo.prompt_formats import FORMATS, format_of
 
 CALL, CALL_END = "<tool_call>", "</tool_call>"

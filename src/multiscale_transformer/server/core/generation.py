@@ -21,9 +21,9 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.explain import sources
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.sampling import Sampling
+from multiscale_transformer.server.core.prompts import MARKER_STOPS, Prompt
 from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.prompts import MARKER_STOPS, Prompt
-from multiscale_transformer.server.worker import Job, RequestHandle, Worker
+from multiscale_transformer.server.runtime.worker import Job, RequestHandle, Worker
 
 Answer = TypeVar("Answer")
 

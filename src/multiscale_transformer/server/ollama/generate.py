@@ -12,8 +12,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from multiscale_transformer.server.chat_template import Call, Message, Template, may_be_call, parse_answer
-from multiscale_transformer.server.generation import (
+from multiscale_transformer.server.core.chat_template import Call, Message, Template, may_be_call, parse_answer
+from multiscale_transformer.server.core.generation import (
     GenerationRequest,
     found_sources,
     live_pieces,
@@ -22,9 +22,10 @@ from multiscale_transformer.server.generation import (
     unless_gone,
     write_all,
 )
-from multiscale_transformer.server.go_templates import to_jinja
-from multiscale_transformer.server.model_manager import Loaded
-from multiscale_transformer.server.ollama_schemas import (
+from multiscale_transformer.server.core.prompts import hole_prompt, text_prompt
+from multiscale_transformer.server.core.streams import line_stream
+from multiscale_transformer.server.ollama.go_templates import to_jinja
+from multiscale_transformer.server.ollama.schemas import (
     ChatBody,
     EmbedBody,
     GenerateBody,
@@ -33,12 +34,11 @@ from multiscale_transformer.server.ollama_schemas import (
     constraint_of,
     refuse_images,
 )
-from multiscale_transformer.server.openai_chat import Chat
-from multiscale_transformer.server.openai_models import embed, unit
-from multiscale_transformer.server.prompts import hole_prompt, text_prompt
-from multiscale_transformer.server.registry import Entry
+from multiscale_transformer.server.openai.chat import Chat
+from multiscale_transformer.server.openai.models import embed, unit
+from multiscale_transformer.server.runtime.model_manager import Loaded
+from multiscale_transformer.server.runtime.registry import Entry
 from multiscale_transformer.server.state import Service, service_of
-from multiscale_transformer.server.streams import line_stream
 from multiscale_transformer.zoo.prompt_formats import format_of
 
 router = APIRouter(tags=["Ollama"])

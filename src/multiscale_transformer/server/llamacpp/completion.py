@@ -12,8 +12,7 @@ from pydantic import Field
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.model.vocabulary import BOS, EOS, VOCAB_SIZE, ByteTokenizer
-from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.generation import (
+from multiscale_transformer.server.core.generation import (
     DEFAULTS,
     MAX_NEW,
     GenerationRequest,
@@ -24,12 +23,13 @@ from multiscale_transformer.server.generation import (
     unless_gone,
     write_all,
 )
-from multiscale_transformer.server.model_manager import Loaded
-from multiscale_transformer.server.openai_completions import Id
-from multiscale_transformer.server.prompts import Prompt, hole_prompt, id_prompt, text_prompt
-from multiscale_transformer.server.schemas import Body, bias_of
+from multiscale_transformer.server.core.prompts import Prompt, hole_prompt, id_prompt, text_prompt
+from multiscale_transformer.server.core.schemas import Body, bias_of
+from multiscale_transformer.server.core.streams import event_stream
+from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.openai.completions import Id
+from multiscale_transformer.server.runtime.model_manager import Loaded
 from multiscale_transformer.server.state import Service, service_of
-from multiscale_transformer.server.streams import event_stream
 
 router = APIRouter(tags=["llama.cpp"])
 _ANY_SEED = (-1, 2**32 - 1)

@@ -18,10 +18,10 @@ from multiscale_transformer.memory.index import MEMORY_FOLDER
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.memories import Memories, needed_bytes
 from multiscale_transformer.server.metrics import Metrics
-from multiscale_transformer.server.registry import Entry
-from multiscale_transformer.server.worker import Worker
+from multiscale_transformer.server.runtime.memories import Memories, needed_bytes
+from multiscale_transformer.server.runtime.registry import Entry
+from multiscale_transformer.server.runtime.worker import Worker
 
 NEVER = float("inf")
 

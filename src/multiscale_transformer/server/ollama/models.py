@@ -15,9 +15,9 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 import multiscale_transformer
 from multiscale_transformer.model.folder import MODEL_TYPE
 from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.go_templates import to_jinja
-from multiscale_transformer.server.ollama_schemas import CopyBody, CreateBody, Named, Options
-from multiscale_transformer.server.registry import Entry, Variant
+from multiscale_transformer.server.ollama.go_templates import to_jinja
+from multiscale_transformer.server.ollama.schemas import CopyBody, CreateBody, Named, Options
+from multiscale_transformer.server.runtime.registry import Entry, Variant
 from multiscale_transformer.server.state import service_of
 from multiscale_transformer.zoo.prompt_formats import format_of
 

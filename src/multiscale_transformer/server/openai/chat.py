@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field, model_validator
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint
-from multiscale_transformer.server.chat_template import (
+from multiscale_transformer.server.core.chat_template import (
     Call,
     Message,
     Template,
@@ -23,8 +23,7 @@ from multiscale_transformer.server.chat_template import (
     may_be_call,
     parse_answer,
 )
-from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.generation import (
+from multiscale_transformer.server.core.generation import (
     GenerationRequest,
     GenerationResult,
     found_sources,
@@ -35,12 +34,13 @@ from multiscale_transformer.server.generation import (
     unless_gone,
     write_all,
 )
-from multiscale_transformer.server.logprobs import chat_logprobs
-from multiscale_transformer.server.model_manager import Loaded
-from multiscale_transformer.server.openai_completions import usage
-from multiscale_transformer.server.schemas import Body, OpenAIOptions
+from multiscale_transformer.server.core.schemas import Body, OpenAIOptions
+from multiscale_transformer.server.core.streams import event_stream, merged, new_id
+from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.openai.completions import usage
+from multiscale_transformer.server.openai.logprobs import chat_logprobs
+from multiscale_transformer.server.runtime.model_manager import Loaded
 from multiscale_transformer.server.state import Service, service_of
-from multiscale_transformer.server.streams import event_stream, merged, new_id
 
 router = APIRouter(tags=["OpenAI"])
 

@@ -16,8 +16,7 @@ from pydantic import Field
 from multiscale_transformer.engine.prompt_scoring import ScoreRequest
 from multiscale_transformer.model.sampling import SampledToken
 from multiscale_transformer.model.vocabulary import BOS, VOCAB_SIZE
-from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.generation import (
+from multiscale_transformer.server.core.generation import (
     GenerationRequest,
     GenerationResult,
     all_whole,
@@ -30,12 +29,20 @@ from multiscale_transformer.server.generation import (
     unless_gone,
     write_all,
 )
-from multiscale_transformer.server.logprobs import completion_logprobs
-from multiscale_transformer.server.model_manager import Loaded
-from multiscale_transformer.server.prompts import MAX_PROMPT_BYTES, Prompt, hole_prompt, id_prompt, plain_prompt, text_prompt
-from multiscale_transformer.server.schemas import OpenAIOptions
+from multiscale_transformer.server.core.prompts import (
+    MAX_PROMPT_BYTES,
+    Prompt,
+    hole_prompt,
+    id_prompt,
+    plain_prompt,
+    text_prompt,
+)
+from multiscale_transformer.server.core.schemas import OpenAIOptions
+from multiscale_transformer.server.core.streams import event_stream, merged, new_id
+from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.openai.logprobs import completion_logprobs
+from multiscale_transformer.server.runtime.model_manager import Loaded
 from multiscale_transformer.server.state import Service, service_of
-from multiscale_transformer.server.streams import event_stream, merged, new_id
 
 Id = Annotated[int, Field(ge=0, lt=VOCAB_SIZE)]
 MAX_PROMPTS = 128

@@ -12,10 +12,10 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.server.core.generation import unless_gone
 from multiscale_transformer.server.errors import ApiError, as_api_error, error_body
-from multiscale_transformer.server.generation import unless_gone
-from multiscale_transformer.server.model_manager import Loaded
-from multiscale_transformer.server.registry import Entry
+from multiscale_transformer.server.runtime.model_manager import Loaded
+from multiscale_transformer.server.runtime.registry import Entry
 from multiscale_transformer.server.state import Service
 
 Item = TypeVar("Item")

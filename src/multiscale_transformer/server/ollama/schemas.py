@@ -9,11 +9,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint
-from multiscale_transformer.server.chat_template import Message
+from multiscale_transformer.server.core.chat_template import Message
+from multiscale_transformer.server.core.generation import MAX_NEW
+from multiscale_transformer.server.core.schemas import Body
 from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.generation import MAX_NEW
-from multiscale_transformer.server.openai_chat import ToolBody
-from multiscale_transformer.server.schemas import Body
+from multiscale_transformer.server.openai.chat import ToolBody
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)")

@@ -12,13 +12,13 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from multiscale_transformer.engine.prompt_scoring import ScoreRequest
+from multiscale_transformer.server.core.generation import unless_gone
+from multiscale_transformer.server.core.prompts import MAX_PROMPT_BYTES, id_prompt, plain_prompt
+from multiscale_transformer.server.core.schemas import Body
 from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.generation import unless_gone
-from multiscale_transformer.server.model_manager import Loaded, Loader
-from multiscale_transformer.server.openai_completions import Id
-from multiscale_transformer.server.prompts import MAX_PROMPT_BYTES, id_prompt, plain_prompt
-from multiscale_transformer.server.registry import Entry
-from multiscale_transformer.server.schemas import Body
+from multiscale_transformer.server.openai.completions import Id
+from multiscale_transformer.server.runtime.model_manager import Loaded, Loader
+from multiscale_transformer.server.runtime.registry import Entry
 from multiscale_transformer.server.state import service_of
 
 MAX_INPUTS = 2048
