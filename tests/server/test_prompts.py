@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from multiscale_transformer.data.fim import fim_ids, fitted_fim_ids
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.server.core.chat_template import (
+    ChatTemplate,
     Message,
-    Template,
     Tool,
     chat_prompt,
     may_be_call,
     parse_answer,
 )
-from multiscale_transformer.server.core.prompts import find_hole, id_prompt, text_prompt
+from multiscale_transformer.server.core.prompts import id_prompt, parse_fim, text_prompt
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.ollama.go_templates import to_jinja
 
@@ -24,11 +24,11 @@ TOOL = Tool("f", "A function.", {"type": "object", "properties": {"x": {"type": 
 
 
 @given(prefix=st.binary(max_size=200), suffix=st.binary(max_size=200), context=st.integers(32, 256))
-def test_a_hole_fits_with_room_to_write(prefix: bytes, suffix: bytes, context: int) -> None:
-    ids, left_out = fitted_fim_ids(prefix, suffix, context)
+def test_fim_fits_with_room_to_write(prefix: bytes, suffix: bytes, context: int) -> None:
+    ids, truncated = fitted_fim_ids(prefix, suffix, context)
     assert len(ids) <= context - context // 8
-    assert len(ids) + left_out == len(prefix) + len(suffix) + 4
-    if not left_out:
+    assert len(ids) + truncated == len(prefix) + len(suffix) + 4
+    if not truncated:
         assert ids == fim_ids(prefix, suffix)
 
 
@@ -39,21 +39,21 @@ def test_the_text_next_to_the_gap_stays() -> None:
 
 
 @given(st.text(max_size=80))
-def test_texts_without_marks_are_no_holes(text: str) -> None:
-    assert find_hole(text.replace("<", "").replace("[", "")) is None
+def test_texts_without_fim_tokens_are_no_fim(text: str) -> None:
+    assert parse_fim(text.replace("<", "").replace("[", "")) is None
 
 
 @pytest.mark.parametrize(
     "text", ['MARKS = ("<PRE>", "<SUF>", "<MID>")', " <fim_prefix>a<fim_suffix>b<fim_middle>", "x[SUFFIX]a[PREFIX]b"]
 )
 def test_a_file_that_speaks_of_marks_is_no_hole(text: str) -> None:
-    assert find_hole(text) is None
+    assert parse_fim(text) is None
     assert text_prompt(text, 128).before == text.encode()
 
 
 def test_a_prompt_that_begins_with_a_mark_is_a_hole() -> None:
-    assert find_hole("<PRE> a <SUF> b <MID>") == (" a ", " b ")
-    assert find_hole("[SUFFIX]b[PREFIX]a") == ("a", "b")
+    assert parse_fim("<PRE> a <SUF> b <MID>") == (" a ", " b ")
+    assert parse_fim("[SUFFIX]b[PREFIX]a") == ("a", "b")
 
 
 def test_ids_begin_with_bos_whatever_stood_there() -> None:
@@ -64,12 +64,12 @@ def test_ids_begin_with_bos_whatever_stood_there() -> None:
 
 def test_the_published_template() -> None:
     messages = [Message("system", "S"), Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
-    assert Template().render(messages) == "S\n\nUser: a\nAssistant: b\nUser: c\nAssistant: "
+    assert ChatTemplate().render(messages) == "S\n\nUser: a\nAssistant: b\nUser: c\nAssistant: "
 
 
 def test_what_does_not_fit_goes_in_order() -> None:
     messages = [Message("system", "S" * 20), Message("user", "old" * 30), Message("assistant", "b"), Message("user", "new")]
-    texts = [bytes(chat_prompt(Template(), messages, [TOOL], context).ids[1:]).decode() for context in (600, 250, 110, 40)]
+    texts = [bytes(chat_prompt(ChatTemplate(), messages, [TOOL], context).ids[1:]).decode() for context in (600, 250, 110, 40)]
     assert "<tool_call>" in texts[0]
     assert "Tools" not in texts[1]
     assert "old" in texts[1]
@@ -91,9 +91,9 @@ def test_calls_are_found_and_broken_ones_are_text() -> None:
 
 def test_a_template_cannot_reach_out() -> None:
     with pytest.raises(ApiError, match="refuses"):
-        Template("{{ messages.__class__.__mro__ }}").render([Message("user", "x")])
+        ChatTemplate("{{ messages.__class__.__mro__ }}").render([Message("user", "x")])
     with pytest.raises(ApiError, match="no system"):
-        Template("{{ raise_exception('no system') }}").render([Message("user", "x")])
+        ChatTemplate("{{ raise_exception('no system') }}").render([Message("user", "x")])
 
 
 def test_gos_templates() -> None:

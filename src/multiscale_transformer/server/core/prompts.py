@@ -1,7 +1,8 @@
 """From the text of a request to the ids that a model reads.
 
-Editors send holes as text with the marker words of some other model; they are understood here, so that any template that an
-editor knows works. Long texts are cut to what the model and its memory can use, and how much was cut is said.
+Editors send fill-in-the-middle prompts as text with the marker words of some other model; `parse_fim` recognises them, so that
+any template that an editor knows works. Long texts are cut to what the model and its memory can use; the prompt says by how
+much.
 """
 
 from __future__ import annotations
@@ -15,30 +16,31 @@ from multiscale_transformer.model.vocabulary import BOS, EOS
 MAX_PROMPT_BYTES = 1 << 17  # bytes before the cursor that the memory reads; the net reads as many as its context holds
 
 # Prefix, suffix and middle words of StarCoder, of Qwen and CodeGemma, of Code Llama and of DeepSeek.
-_MARKS = (
+FIM_TOKENS = (
     ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
     ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
     ("<PRE>", "<SUF>", "<MID>"),
     ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
 )
-MARKER_STOPS = ("<fim_", "<|fim_", "<|endoftext|>", "<file_sep>")
+FIM_TOKENS_SUFFIX_FIRST = ("[SUFFIX]", "[PREFIX]")  # of Codestral
+FIM_STOPS = ("<fim_", "<|fim_", "<|endoftext|>", "<file_sep>")  # some editors' templates make models write one after the middle
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Ids to continue, the bytes before them for finding sources, and how many bytes of the text the net does not see."""
+    """Ids to continue, the bytes before them for finding sources, how many bytes the net does not see, and if it is FIM."""
 
     ids: list[int]
     before: bytes
-    left_out: int
-    hole: bool = False
+    truncated: int
+    fim: bool = False
 
 
 def text_prompt(text: str, context: int) -> Prompt:
-    """A text to continue, or, where it has an editor's marks, a hole to fill."""
-    hole = find_hole(text)
-    if hole is not None:
-        return hole_prompt(*hole, context)
+    """A text to continue or, where it begins with an editor's FIM token, a prefix and a suffix to fill in between."""
+    fim = parse_fim(text)
+    if fim is not None:
+        return fim_prompt(*fim, context)
     return plain_prompt(text.encode("utf-8", "surrogatepass"), context)
 
 
@@ -47,41 +49,57 @@ def plain_prompt(raw: bytes, context: int) -> Prompt:
     return Prompt([BOS, *raw[-MAX_PROMPT_BYTES:]], raw[-MAX_PROMPT_BYTES:], max(0, len(raw) + 1 - context))
 
 
-def hole_prompt(prefix: str, suffix: str, context: int) -> Prompt:
-    """A hole to fill between two texts."""
+def fim_prompt(prefix: str, suffix: str, context: int) -> Prompt:
+    """Fill in the middle between two texts."""
     before, after = (text.encode("utf-8", "surrogatepass") for text in (prefix, suffix))
-    ids, left_out = fitted_fim_ids(before, after, context)
-    return Prompt(ids, before[-MAX_PROMPT_BYTES:], left_out, hole=True)
+    ids, truncated = fitted_fim_ids(before, after, context)
+    return Prompt(ids, before[-MAX_PROMPT_BYTES:], truncated, fim=True)
 
 
 def id_prompt(ids: list[int], context: int) -> Prompt:
     """Ids as they are, behind BOS; EOS before a text (as evaluation harnesses send it) is a beginning too."""
     text = ids[1:] if ids[:1] in ([BOS], [EOS]) else ids
-    return Prompt(
-        [BOS, *text[-MAX_PROMPT_BYTES:]], bytes(i for i in text[-MAX_PROMPT_BYTES:] if i < BOS), max(0, len(text) + 1 - context)
-    )
+    read = text[-MAX_PROMPT_BYTES:]
+    return Prompt([BOS, *read], bytes(i for i in read if i < BOS), max(0, len(text) + 1 - context))
 
 
-def find_hole(text: str) -> tuple[str, str] | None:
-    """Prefix and suffix of a text that begins with an editor's mark; elsewhere they are text, of a file that speaks of them."""
-    for marks in _MARKS:
-        cut = _cut(text, marks)
-        if cut is not None:
-            return cut[0], cut[1]
-    cut = _cut(text, ("[SUFFIX]", "[PREFIX]"))
-    return (cut[1], cut[0]) if cut is not None else None
+def any_prompt(given: str | list[int], context: int) -> Prompt:
+    """A text or ids, for routes that take both."""
+    return text_prompt(given, context) if isinstance(given, str) else id_prompt(given, context)
 
 
-def _cut(text: str, marks: Sequence[str]) -> list[str] | None:
-    """What stands between these marks, in this order, and, after two of them, to the end of the text."""
-    if not text.startswith(marks[0]):
+def literal_prompt(given: str | list[int], context: int) -> Prompt:
+    """A text or ids to be scored, echoed or embedded: FIM tokens in it are text."""
+    if isinstance(given, list):
+        return id_prompt(given, context)
+    return plain_prompt(given.encode("utf-8", "replace"), context)
+
+
+def byte_count(given: str | list[int]) -> int:
+    """Bytes of a text or ids."""
+    return len(given.encode("utf-8", "replace")) if isinstance(given, str) else len(given)
+
+
+def parse_fim(text: str) -> tuple[str, str] | None:
+    """Prefix and suffix of a text that begins with an editor's FIM token; elsewhere such tokens are text like any other."""
+    for tokens in FIM_TOKENS:
+        parts = _split(text, tokens)
+        if parts is not None:
+            return parts[0], parts[1]
+    parts = _split(text, FIM_TOKENS_SUFFIX_FIRST)
+    return (parts[1], parts[0]) if parts is not None else None
+
+
+def _split(text: str, tokens: Sequence[str]) -> list[str] | None:
+    """What stands between these tokens, in this order, and, after two of them, to the end of the text."""
+    if not text.startswith(tokens[0]):
         return None
-    places, at = [], 0
-    for mark in marks:
-        found = text.find(mark, at)
-        if found < 0:
+    spans, at = [], 0
+    for token in tokens:
+        begin = text.find(token, at)
+        if begin < 0:
             return None
-        at = found + len(mark)
-        places.append((found, at))
-    ends = [begin for begin, _ in places[1:]] + ([len(text)] if len(marks) == 2 else [])
-    return [text[after:end] for (_, after), end in zip(places, ends, strict=False)]
+        at = begin + len(token)
+        spans.append((begin, at))
+    ends = [begin for begin, _ in spans[1:]] + ([len(text)] if len(tokens) == 2 else [])
+    return [text[after:end] for (_, after), end in zip(spans, ends, strict=False)]

@@ -1,13 +1,19 @@
-"""What request bodies share: clients send null for "whatever is usual" and fields that nobody else knows."""
+"""What the bodies of requests share: clients send null for the default and fields that nobody else knows."""
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
+from multiscale_transformer.server.core.chat_template import Tool
+from multiscale_transformer.server.core.requests import MAX_NEW_TOKENS
 from multiscale_transformer.server.errors import ApiError
+
+TokenId = Annotated[int, Field(ge=0, lt=VOCAB_SIZE)]
+MIN_TOP_P = 1e-9  # clients send 0 for the likeliest token only
 
 
 class Body(BaseModel):
@@ -21,58 +27,71 @@ class Body(BaseModel):
         return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
-class StreamOptions(Body):
-    """What else a stream says."""
+class SamplingOptions(Body):
+    """The options that have the same name and range in every dialect."""
 
-    include_usage: bool = False
-
-
-class OpenAIOptions(Body):
-    """The options that OpenAI's completion routes share, and AXL's own: top_k, min_p, a time limit, memory and sources."""
-
-    model: str = ""
-    temperature: float | None = Field(None, ge=0, le=2)
+    temperature: float | None = Field(None, ge=0)
+    top_k: int | None = None
     top_p: float | None = Field(None, ge=0, le=1)
-    n: int = Field(1, ge=1, le=128)
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
-    stop: str | list[str] | None = None
+    min_p: float | None = Field(None, ge=0, le=1)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: dict[str, float] | None = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    top_k: int | None = Field(None, ge=-1)
-    min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float | None = Field(None, ge=0.01, le=100)
-    t_max_predict_ms: float | None = Field(None, gt=0)
-    memory: list[str] | None = None
-    sources: bool = True
+    stop: str | list[str] | None = None
 
-    def options(self, max_new: int | None, logprobs: int | None) -> dict[str, Any]:
-        """For `generation.sampling_of`."""
+    def sampling_options(self, max_new_tokens: int | None, repetition_penalty: float | None, **more: Any) -> dict[str, Any]:
+        """For `requests.sampling_of`; a negative number of tokens is as many as it takes, a negative top-k is off."""
+        unlimited = max_new_tokens is not None and max_new_tokens < 0
         return {
-            "max_new_tokens": max_new,
+            "max_new_tokens": MAX_NEW_TOKENS if unlimited else max_new_tokens,
             "temperature": self.temperature,
-            "top_p": None if self.top_p is None else max(self.top_p, 1e-9),
             "top_k": None if self.top_k is None else max(self.top_k, 0),
+            "top_p": None if self.top_p is None else max(self.top_p, MIN_TOP_P),
             "min_p": self.min_p,
-            "repetition_penalty": self.repetition_penalty,
+            "repetition_penalty": repetition_penalty,
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
-            "logit_bias": bias_of(self.logit_bias),
             "seed": self.seed,
-            "logprobs": logprobs,
+            **more,
         }
 
 
-def bias_of(bias: dict[str, float] | None) -> dict[int, float] | None:
-    """Ids by number. Raises ApiError for a key that is none."""
+class FunctionBody(Body):
+    """A function that a model may call, as OpenAI's and Ollama's clients describe it."""
+
+    name: str = Field(min_length=1)
+    description: str = ""
+    parameters: dict[str, Any] = {"type": "object"}
+
+
+class ToolBody(Body):
+    """A tool; other kinds than functions are not known."""
+
+    type: str = "function"
+    function: FunctionBody | None = None
+
+    def as_tool(self) -> Tool:
+        """Raises ApiError for what is no function."""
+        if self.function is None:
+            raise ApiError(400, f"tools: {self.type!r} is not known; functions are", param="tools")
+        return Tool(self.function.name, self.function.description, self.function.parameters)
+
+
+def prompts_of(given: str | list[int] | list[str] | list[list[int]]) -> list[str | list[int]]:
+    """One or several prompts, each a text or ids, as a list of them."""
+    if isinstance(given, str):
+        return [given]
+    if given and isinstance(given[0], int):
+        return [given]
+    return list(given)  # type: ignore[arg-type]
+
+
+def logit_bias_of(bias: dict[str, float] | None) -> dict[int, float] | None:
+    """The bias by id. Raises ApiError for a key that is no id."""
     if bias is None:
         return None
-    try:
-        numbered = {int(key): value for key, value in bias.items()}
-    except ValueError:
-        raise ApiError(400, "logit_bias: keys are ids of bytes, 0 to 257", param="logit_bias") from None
-    if any(not 0 <= key < VOCAB_SIZE for key in numbered):
-        raise ApiError(400, "logit_bias: keys are ids of bytes, 0 to 257", param="logit_bias")
-    return numbered
+    with contextlib.suppress(ValueError):
+        by_id = {int(key): value for key, value in bias.items()}
+        if all(0 <= key < VOCAB_SIZE for key in by_id):
+            return by_id
+    raise ApiError(400, f"logit_bias: keys are ids of bytes, 0 to {VOCAB_SIZE - 1}", param="logit_bias")

@@ -1,8 +1,8 @@
-"""The thread that owns an engine, and what the event loop holds of it: tickets.
+"""The thread that steps an engine, and the handles by which the event loop follows its requests.
 
 All requests of a model share one `Scheduler`, which one thread steps for as long as there is something to do. What it writes
 goes to the event loop in bundles, at most every few hundredths of a second: one wake-up for all requests, and several bytes an
-event, so that the loop takes no time from the engine. What begins or ends a request goes at once.
+event, so that the loop takes no time from the engine. The first and the last chunk of a request go at once.
 """
 
 from __future__ import annotations
@@ -19,214 +19,226 @@ from multiscale_transformer.engine.scheduler import FAILED, LENGTH, OutputChunk,
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.server.errors import ApiError, StoppedError
 from multiscale_transformer.server.metrics import Metrics
+from multiscale_transformer.server.settings import Limits
 
-Job = Request | ScoreRequest
+EngineRequest = Request | ScoreRequest
 
 BUNDLE_SECONDS = 0.02
 BUNDLE_SECONDS_EACH = 0.01  # more for each stream: with many readers nobody reads faster than that
-QUEUED = 64  # requests that wait for a place in the batch, at most
-LATEST = 5  # seconds after which a client that found the queue full should come again
+RETRY_SECONDS = 5  # after which a client that found the queue full should come again
 
 log = logging.getLogger("axl.server")
 
 
 class RequestHandle:
-    """One request on its way. Iterating gives what was written since the last look, until the piece that has `ended`."""
+    """A request that was submitted. Iterating gives its output as chunks, until the one that has `ended`.
 
-    def __init__(self, worker: Worker, job: Job, *, live: bool) -> None:
-        self.job, self.live = job, live
+    `live` requests get chunks while they are being written, the others one chunk at the end.
+    """
+
+    def __init__(self, worker: Worker, request: EngineRequest, *, live: bool) -> None:
+        self.request, self.live = request, live
         self._worker, self._loop = worker, asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._piece = OutputChunk()
+        self._pending = OutputChunk()
         self.started = time.monotonic()
-        self.first: float | None = None  # when the first byte came
+        self.first_byte_at: float | None = None
 
     async def __aiter__(self) -> AsyncIterator[OutputChunk]:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            piece, self._piece = self._piece, OutputChunk()
-            if piece.error is not None:
-                raise piece.error
-            yield piece
-            if piece.ended is not None:
+            chunk, self._pending = self._pending, OutputChunk()
+            if chunk.error is not None:
+                raise chunk.error
+            yield chunk
+            if chunk.ended is not None:
                 return
 
     async def whole(self) -> OutputChunk:
-        """All that it wrote, when it has ended. Cancels the request when the caller is cancelled."""
-        written = OutputChunk()
+        """All of its output, when it has ended. Cancels the request when the caller is cancelled."""
+        whole = OutputChunk()
         try:
-            async for piece in self:
-                merge(written, piece)
+            async for chunk in self:
+                merge(whole, chunk)
         finally:
-            if written.ended is None:
+            if whole.ended is None:
                 self.cancel()
-        return written
+        return whole
 
     def cancel(self) -> None:
         """Take the request out of the batch; it takes effect with the next step."""
         self._worker.drop(self)
 
-    def deliver(self, piece: OutputChunk) -> None:
-        """More of it, on the event loop."""
-        merge(self._piece, piece)
+    def deliver(self, chunk: OutputChunk) -> None:
+        """Take more output; called on the event loop."""
+        merge(self._pending, chunk)
         self._changed.set()
 
 
 class Worker:
     """Runs an engine on a thread of its own until `close`."""
 
-    def __init__(self, engine: Engine, name: str, metrics: Metrics, queued: int = QUEUED) -> None:
-        self.engine, self.name, self.queued = engine, name, queued
-        self._batcher = Scheduler(engine)
-        self._read, self._written = metrics.read.labels(name), metrics.written.labels(name)
-        self._first_byte = metrics.first_byte.labels(name)
+    def __init__(self, engine: Engine, name: str, metrics: Metrics, max_queue: int = Limits.max_queue) -> None:
+        self.engine, self.name, self.max_queue = engine, name, max_queue
+        self._scheduler = Scheduler(engine)
+        self._prompt_bytes, self._written_bytes = metrics.prompt_bytes.labels(name), metrics.written_bytes.labels(name)
+        self._first_byte_seconds = metrics.first_byte_seconds.labels(name)
         self._wake, self._closing = threading.Condition(), False
         self._inbox: list[Callable[[Scheduler], None]] = []
-        self._tickets: dict[Job, RequestHandle] = {}
+        self._handles: dict[EngineRequest, RequestHandle] = {}
         self._ready: dict[RequestHandle, OutputChunk] = {}
         self._flushed = 0.0
         self._thread = threading.Thread(target=self._run, name=f"axl-{name}", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job, *, live: bool) -> RequestHandle:
-        """Queue a request of the running event loop; `live` wants what is written while it is being written.
+    def submit(self, request: EngineRequest, *, live: bool) -> RequestHandle:
+        """Queue a request of the running event loop; with `live` its handle gets output while it is being written.
 
-        Raises ApiError when the batch is full and `queued` wait, StoppedError when the worker is closing.
+        Raises ApiError when the batch is full and `max_queue` wait, StoppedError when the worker is closing.
         """
-        if len(self._tickets) >= MAX_BATCH_TOKENS + self.queued:
-            raise ApiError(429, "too many requests wait; try again later", code="queue_full", retry_after=LATEST)
-        ticket = RequestHandle(self, job, live=live)
+        if len(self._handles) >= MAX_BATCH_TOKENS + self.max_queue:
+            raise ApiError(429, "too many requests wait; try again later", code="queue_full", retry_after=RETRY_SECONDS)
+        handle = RequestHandle(self, request, live=live)
         with self._wake:
             if self._closing:
                 raise StoppedError("the model is being unloaded; try again")
-            self._tickets[job] = ticket
-        self.call(lambda batcher: batcher.submit_scan(job) if isinstance(job, ScoreRequest) else batcher.submit(job))
-        return ticket
+            self._handles[request] = handle
+
+        def enter(scheduler: Scheduler) -> None:
+            scheduler.submit_scan(request) if isinstance(request, ScoreRequest) else scheduler.submit(request)
+
+        self._call(enter)
+        return handle
 
     @property
     def counts(self) -> tuple[int, int]:
         """Requests that run, and requests that wait, those too that the thread has not seen yet."""
-        running, _ = self._batcher.counts
-        return running, max(0, len(self._tickets) - running)
+        running, _ = self._scheduler.counts
+        return running, max(0, len(self._handles) - running)
 
-    def call(self, action: Callable[[Scheduler], None]) -> None:
-        """Have the thread do something between two steps."""
-        with self._wake:
-            self._inbox.append(action)
-            self._wake.notify()
+    @property
+    def idle(self) -> bool:
+        """Whether no request runs or waits, and no output waits for delivery."""
+        return not self._handles and not self._ready and not self._scheduler.busy
 
-    def forget(self, ticket: RequestHandle) -> None:
-        """Nobody waits for it any more."""
-        self._tickets.pop(ticket.job, None)
+    def drop(self, handle: RequestHandle) -> None:
+        """End a request that nobody waits for any more."""
+        self._forget(handle)  # first, so that no later step collects for it
 
-    def drop(self, ticket: RequestHandle) -> None:
-        """Nobody waits for it any more, and it is not to go on."""
-        self.forget(ticket)  # first, so that no later step collects for it
+        def leave(scheduler: Scheduler) -> None:
+            scheduler.cancel(handle.request)
+            self._ready.pop(handle, None)
 
-        def leave(batcher: Scheduler) -> None:
-            batcher.cancel(ticket.job)
-            self._ready.pop(ticket, None)
-
-        self.call(leave)
+        self._call(leave)
 
     def end_all(self) -> None:
-        """End what runs as if it had reached its length, so that streams end properly; scans fail."""
+        """End every request as if it had reached its length, so that streams end properly; score requests fail."""
 
-        def end(batcher: Scheduler) -> None:
-            for job, ticket in list(self._tickets.items()):
-                batcher.cancel(job)
+        def end(scheduler: Scheduler) -> None:
+            for request, handle in list(self._handles.items()):
+                scheduler.cancel(request)
                 failed = OutputChunk(ended=FAILED, error=StoppedError("the server stops"))
-                stopped = failed if isinstance(job, ScoreRequest) else OutputChunk(ended=LENGTH)
-                merge(self._ready.setdefault(ticket, OutputChunk()), stopped)
+                stopped = failed if isinstance(request, ScoreRequest) else OutputChunk(ended=LENGTH)
+                merge(self._ready.setdefault(handle, OutputChunk()), stopped)
             self._flush()
 
-        self.call(end)
+        self._call(end)
 
     def close(self) -> None:
-        """Stop the thread, fail what it has not ended, and let the engine go."""
+        """Stop the thread, fail the requests that have not ended, and close the engine."""
         with self._wake:
             self._closing = True
             self._wake.notify()
         self._thread.join()
-        for ticket in list(self._tickets.values()):
-            self._ready[ticket] = OutputChunk(ended=FAILED, error=StoppedError("the model is being unloaded; try again"))
+        for handle in list(self._handles.values()):
+            self._ready[handle] = OutputChunk(ended=FAILED, error=StoppedError("the model is being unloaded; try again"))
         self._flush()
-        self._batcher.close()
+        self._scheduler.close()
         self.engine.close()
+
+    def _call(self, action: Callable[[Scheduler], None]) -> None:
+        """Run `action` on the thread, between two steps."""
+        with self._wake:
+            self._inbox.append(action)
+            self._wake.notify()
+
+    def _forget(self, handle: RequestHandle) -> None:
+        """Deliver nothing to a handle any more."""
+        self._handles.pop(handle.request, None)
 
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._inbox or self._batcher.busy or self._closing)
+                self._wake.wait_for(lambda: self._inbox or self._scheduler.busy or self._closing)
                 if self._closing:
                     return
                 inbox, self._inbox = self._inbox, []
             for action in inbox:
-                action(self._batcher)
-            if self._batcher.busy:
+                action(self._scheduler)
+            if self._scheduler.busy:
                 self._step()
 
     def _step(self) -> None:
         try:
-            written = self._batcher.step()
+            output = self._scheduler.step()
         except Exception as error:
             log.exception("a step of the engine failed")
             self._fail_all(error)
             return
-        at_once = not self._batcher.busy
-        for job, piece in written:
-            ticket = self._tickets.get(job)
-            if ticket is None:
+        at_once = not self._scheduler.busy
+        for request, chunk in output:
+            handle = self._handles.get(request)
+            if handle is None:
                 continue
-            self._count(ticket, piece)
-            at_once |= piece.ended is not None or (ticket.live and ticket not in self._ready and ticket.first is None)
-            if piece.drawn and ticket.first is None:
-                ticket.first = time.monotonic()
-                self._first_byte.observe(ticket.first - ticket.started)
-            merge(self._ready.setdefault(ticket, OutputChunk()), piece)
+            self._count(handle, chunk)
+            at_once |= chunk.ended is not None or (handle.live and handle not in self._ready and handle.first_byte_at is None)
+            if chunk.drawn and handle.first_byte_at is None:
+                handle.first_byte_at = time.monotonic()
+                self._first_byte_seconds.observe(handle.first_byte_at - handle.started)
+            merge(self._ready.setdefault(handle, OutputChunk()), chunk)
         now = time.monotonic()
         if self._ready and (at_once or now - self._flushed > max(BUNDLE_SECONDS, BUNDLE_SECONDS_EACH * len(self._ready))):
             self._flushed = now
             self._flush()
 
     def _flush(self) -> None:
-        """Bring what is ready to the event loop; what is not live waits until it has ended."""
-        due = {ticket: piece for ticket, piece in self._ready.items() if ticket.live or piece.ended is not None}
-        for ticket in due:
-            del self._ready[ticket]
-        for loop in {ticket._loop for ticket in due}:
-            of_loop = [(ticket, piece) for ticket, piece in due.items() if ticket._loop is loop]
+        """Deliver what is ready to the event loop; of requests that are not `live` only what has ended."""
+        due = {handle: chunk for handle, chunk in self._ready.items() if handle.live or chunk.ended is not None}
+        for handle in due:
+            del self._ready[handle]
+        for loop in {handle._loop for handle in due}:
+            of_loop = [(handle, chunk) for handle, chunk in due.items() if handle._loop is loop]
             try:
                 loop.call_soon_threadsafe(self._deliver, of_loop)
             except RuntimeError:  # the loop is closed: nobody is there to hear it
-                for ticket, _ in of_loop:
-                    self.forget(ticket)
+                for handle, _ in of_loop:
+                    self._forget(handle)
 
-    def _deliver(self, pieces: list[tuple[RequestHandle, OutputChunk]]) -> None:
-        for ticket, piece in pieces:
-            if piece.ended is not None:
-                self.forget(ticket)
-            ticket.deliver(piece)
+    def _deliver(self, chunks: list[tuple[RequestHandle, OutputChunk]]) -> None:
+        for handle, chunk in chunks:
+            if chunk.ended is not None:
+                self._forget(handle)
+            handle.deliver(chunk)
 
-    def _count(self, ticket: RequestHandle, piece: OutputChunk) -> None:
-        self._written.inc(len(piece.drawn))
-        if piece.ended is not None and isinstance(ticket.job, Request):
-            self._read.inc(len(ticket.job.prompt))
+    def _count(self, handle: RequestHandle, chunk: OutputChunk) -> None:
+        self._written_bytes.inc(len(chunk.drawn))
+        if chunk.ended is not None and isinstance(handle.request, Request):
+            self._prompt_bytes.inc(len(handle.request.prompt))
 
     def _fail_all(self, error: Exception) -> None:
-        """A defect or a full cache: whoever was in the batch is told, and the next request finds a new one."""
-        self._batcher.close()
-        self._batcher = Scheduler(self.engine)
+        """After an error of the engine: fail every request, and begin again with an empty batch."""
+        self._scheduler.close()
+        self._scheduler = Scheduler(self.engine)
         reason = StoppedError(str(error) if isinstance(error, AxlError) else "the engine failed; the server's log says more")
-        for ticket in list(self._tickets.values()):
-            self._ready[ticket] = OutputChunk(ended=FAILED, error=reason)
+        for handle in list(self._handles.values()):
+            self._ready[handle] = OutputChunk(ended=FAILED, error=reason)
         self._flush()
 
 
-def merge(written: OutputChunk, more: OutputChunk) -> None:
-    """Put what came after `written` behind it."""
-    written.text += more.text
-    written.drawn += more.drawn
-    written.ended = more.ended or written.ended
-    written.error = more.error or written.error
+def merge(chunk: OutputChunk, more: OutputChunk) -> None:
+    """Append the output that came after `chunk` to it."""
+    chunk.text += more.text
+    chunk.drawn += more.drawn
+    chunk.ended = more.ended or chunk.ended
+    chunk.error = more.error or chunk.error
