@@ -16,7 +16,7 @@ from multiscale_transformer.server.core.chat_template import (
     may_be_call,
     parse_answer,
 )
-from multiscale_transformer.server.core.prompts import id_prompt, parse_fim, text_prompt
+from multiscale_transformer.server.core.prompts import FIM_TOKENS, FIM_TOKENS_SUFFIX_FIRST, id_prompt, parse_fim, text_prompt
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.ollama.go_templates import to_jinja
 
@@ -38,20 +38,32 @@ def test_the_text_next_to_the_gap_stays() -> None:
     assert b"END\x12START" in text
 
 
-@given(st.text(max_size=80))
-def test_texts_without_fim_tokens_are_no_fim(text: str) -> None:
-    assert parse_fim(text.replace("<", "").replace("[", "")) is None
+@given(data=st.data(), text=st.text(max_size=40))
+def test_texts_with_some_of_the_fim_tokens_are_no_fim(data: st.DataObject, text: str) -> None:
+    """One of them is missing, or they stand behind a text: both are texts about FIM tokens."""
+    tokens = data.draw(st.sampled_from((*FIM_TOKENS, FIM_TOKENS_SUFFIX_FIRST)))
+    missing = data.draw(st.sampled_from(tokens))
+    some = data.draw(st.lists(st.sampled_from([token for token in tokens if token != missing]), min_size=1, max_size=4))
+    assert parse_fim(text.join(["", *some, ""]).replace(missing, "")) is None
+    assert parse_fim("x" + text.join([*tokens, ""])) is None
+
+
+@given(prefix=st.text(max_size=40), suffix=st.text(max_size=40))
+def test_texts_with_all_of_the_fim_tokens_are_fim(prefix: str, suffix: str) -> None:
+    for tokens in FIM_TOKENS:
+        assert parse_fim(f"{tokens[0]}{prefix}{tokens[1]}{suffix}{tokens[2]}") == (prefix, suffix)
+    assert parse_fim(f"[SUFFIX]{suffix}[PREFIX]{prefix}") == (prefix, suffix)
 
 
 @pytest.mark.parametrize(
     "text", ['MARKS = ("<PRE>", "<SUF>", "<MID>")', " <fim_prefix>a<fim_suffix>b<fim_middle>", "x[SUFFIX]a[PREFIX]b"]
 )
-def test_a_file_that_speaks_of_marks_is_no_hole(text: str) -> None:
+def test_a_file_about_fim_tokens_is_no_fim(text: str) -> None:
     assert parse_fim(text) is None
     assert text_prompt(text, 128).before == text.encode()
 
 
-def test_a_prompt_that_begins_with_a_mark_is_a_hole() -> None:
+def test_a_prompt_that_begins_with_a_fim_token_is_fim() -> None:
     assert parse_fim("<PRE> a <SUF> b <MID>") == (" a ", " b ")
     assert parse_fim("[SUFFIX]b[PREFIX]a") == ("a", "b")
 
