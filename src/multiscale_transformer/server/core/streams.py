@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.server.core.disconnects import unless_disconnected
 from multiscale_transformer.server.errors import ApiError, as_api_error, error_body
 from multiscale_transformer.server.runtime.model_manager import LoadedModel
@@ -52,22 +53,35 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(12)}"
 
 
+class Responder(Protocol):
+    """Answers one request, in the JSON of its dialect."""
+
+    async def whole(self) -> dict[str, Any]:
+        """The answer as one body."""
+
+    def events(self) -> AsyncGenerator[str]:
+        """The answer as the events of a stream."""
+
+
+MakeResponder = Callable[[LoadedModel, CorpusMemory | None], Responder]
+
+
 async def respond(
     http: Request,
     state: ServerState,
     entry: ModelEntry,
+    make_responder: MakeResponder,
     *,
-    whole: Callable[[LoadedModel], Awaitable[dict[str, Any]]],
-    events: Callable[[LoadedModel], AsyncGenerator[str]],
     stream: StreamFormat | None,
-    memory: list[str] | None = None,
+    memory: list[str] | None,
     keep_alive: float | None = None,
 ) -> Response:
-    """The answer of a loaded model: `whole` as JSON, or `events` in the format `stream`."""
+    """Answer as one body, or as events in the format `stream`; `memory` names the indexes to look up in."""
     if stream is None:
         async with state.models.use(entry, keep_alive, memory=memory) as model:
-            return JSONResponse(await unless_disconnected(http, whole(model)))
-    source = _with_model(state, entry, events, keep_alive, memory)
+            responder = make_responder(model, state.models.memory(model, memory))
+            return JSONResponse(await unless_disconnected(http, responder.whole()))
+    source = _with_model(state, entry, make_responder, keep_alive, memory)
     try:  # loading and refusing happen here, while the answer can still have a status
         first = await unless_disconnected(http, _first(source))
     except BaseException:
@@ -83,12 +97,12 @@ async def _first(source: AsyncGenerator[str]) -> str | None:
 async def _with_model(
     state: ServerState,
     entry: ModelEntry,
-    events: Callable[[LoadedModel], AsyncGenerator[str]],
+    make_responder: MakeResponder,
     keep_alive: float | None,
     memory: list[str] | None,
 ) -> AsyncGenerator[str]:
     async with state.models.use(entry, keep_alive, memory=memory) as model:
-        source = events(model)
+        source = make_responder(model, state.models.memory(model, memory)).events()
         try:
             async for event in source:
                 yield event

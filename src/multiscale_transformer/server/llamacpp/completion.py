@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -90,34 +89,21 @@ async def _respond(body: CompletionBody, http: Request, prompt: Callable[[int], 
     state = server_state(http)
     entry = state.registry.find(body.model)
 
-    def responder(model: LoadedModel) -> _LlamaCppResponder:
+    def responder(model: LoadedModel, memory: CorpusMemory | None) -> _LlamaCppResponder:
         request = body.generation_request(state, prompt(model.config.max_seq_len))
-        return _LlamaCppResponder(body, state, model, request, entry.name)
+        return _LlamaCppResponder(model, memory, request, entry.name)
 
-    return await respond(
-        http,
-        state,
-        entry,
-        whole=lambda model: responder(model).whole(),
-        events=lambda model: responder(model).events(),
-        stream=EVENTS_WITHOUT_DONE if body.stream else None,
-        memory=body.memory,
-    )
+    return await respond(http, state, entry, responder, stream=EVENTS_WITHOUT_DONE if body.stream else None, memory=body.memory)
 
 
 @dataclass(frozen=True)
 class _LlamaCppResponder:
     """Answers a completion or infill request with a loaded model."""
 
-    body: CompletionBody
-    state: ServerState
     model: LoadedModel
+    memory: CorpusMemory | None
     request: GenerationRequest
     name: str
-
-    @cached_property
-    def memory(self) -> CorpusMemory | None:
-        return self.state.models.memory(self.model, self.body.memory)
 
     async def whole(self) -> dict[str, Any]:
         """The answer as one body."""

@@ -113,16 +113,14 @@ async def _respond(
     tools: list[Tool],
     began: float,
 ) -> Response:
-    def responder(model: LoadedModel) -> _OllamaResponder:
-        memory = state.models.memory(model, body.memory)
-        return _OllamaResponder(model, body.model_name or entry.name, request(model), memory, rendering, tools, began)
+    def responder(model: LoadedModel, memory: CorpusMemory | None) -> _OllamaResponder:
+        return _OllamaResponder(model, memory, body.model_name or entry.name, request(model), rendering, tools, began)
 
     return await respond(
         http,
         state,
         entry,
-        whole=lambda model: responder(model).whole(),
-        events=lambda model: responder(model).lines(),
+        responder,
         stream=JSON_LINES if body.stream else None,
         memory=body.memory,
         keep_alive=body.keep_alive_seconds,
@@ -134,9 +132,9 @@ class _OllamaResponder:
     """Answers a request with a loaded model; `rendering` puts the text into the answer."""
 
     model: LoadedModel
+    memory: CorpusMemory | None
     name: str
     request: GenerationRequest
-    memory: CorpusMemory | None
     rendering: Rendering
     tools: list[Tool]
     began: float
@@ -148,7 +146,7 @@ class _OllamaResponder:
         (result,) = await generate(self.model.worker, [self.request], self.memory, self.tools)
         return self._line(result.delta, result.calls, **self._end(result, started, await result.sources()))
 
-    async def lines(self) -> AsyncGenerator[str]:
+    async def events(self) -> AsyncGenerator[str]:
         """The lines of a stream."""
         with GenerationStream(self.model.worker, [self.request], self.memory, self.tools) as stream:
             async for result in stream:

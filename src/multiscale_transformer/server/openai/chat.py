@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -77,18 +76,10 @@ async def chat_completions(body: ChatBody, http: Request) -> Response:
         body.response_format.constraint(),
     )
 
-    def responder(model: LoadedModel) -> _ChatResponder:
-        return _ChatResponder(body, conversation, model)
+    def responder(model: LoadedModel, memory: CorpusMemory | None) -> _ChatResponder:
+        return _ChatResponder(body, conversation, model, memory)
 
-    return await respond(
-        http,
-        state,
-        entry,
-        whole=lambda model: responder(model).whole(),
-        events=lambda model: responder(model).events(),
-        stream=EVENTS if body.stream else None,
-        memory=body.memory,
-    )
+    return await respond(http, state, entry, responder, stream=EVENTS if body.stream else None, memory=body.memory)
 
 
 @dataclass(frozen=True)
@@ -98,12 +89,9 @@ class _ChatResponder:
     body: ChatBody
     conversation: Conversation
     model: LoadedModel
+    memory: CorpusMemory | None
     id: str = field(default_factory=lambda: new_id("chatcmpl"))
     created: int = field(default_factory=lambda: int(time.time()))
-
-    @cached_property
-    def memory(self) -> CorpusMemory | None:
-        return self.conversation.state.models.memory(self.model, self.body.memory)
 
     def requests(self) -> list[GenerationRequest]:
         """One for each choice."""

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -75,18 +74,10 @@ async def completions(body: CompletionBody, http: Request) -> Response:
     entry = state.registry.find(body.model)
     _refuse_contradictions(body)
 
-    def responder(model: LoadedModel) -> _CompletionResponder:
-        return _CompletionResponder(body, state, model, entry.name)
+    def responder(model: LoadedModel, memory: CorpusMemory | None) -> _CompletionResponder:
+        return _CompletionResponder(body, state, model, memory, entry.name)
 
-    return await respond(
-        http,
-        state,
-        entry,
-        whole=lambda model: responder(model).whole(),
-        events=lambda model: responder(model).events(),
-        stream=EVENTS if body.stream else None,
-        memory=body.memory,
-    )
+    return await respond(http, state, entry, responder, stream=EVENTS if body.stream else None, memory=body.memory)
 
 
 def _refuse_contradictions(body: CompletionBody) -> None:
@@ -105,13 +96,10 @@ class _CompletionResponder:
     body: CompletionBody
     state: ServerState
     model: LoadedModel
+    memory: CorpusMemory | None
     name: str
     id: str = field(default_factory=lambda: new_id("cmpl"))
     created: int = field(default_factory=lambda: int(time.time()))
-
-    @cached_property
-    def memory(self) -> CorpusMemory | None:
-        return self.state.models.memory(self.model, self.body.memory)
 
     def requests(self) -> list[GenerationRequest]:
         """One for each answer: all of the first prompt, then of the next."""

@@ -125,18 +125,10 @@ async def responses(body: ResponsesBody, http: Request) -> Response:
     conversation = Conversation(state, entry, body.messages(), tools, body.choice, constraint)
     created = int(time.time())
 
-    def responder(model: LoadedModel) -> _ResponseResponder:
-        return _ResponseResponder(body, conversation, model, created)
+    def responder(model: LoadedModel, memory: CorpusMemory | None) -> _ResponseResponder:
+        return _ResponseResponder(body, conversation, model, memory, created)
 
-    return await respond(
-        http,
-        state,
-        entry,
-        whole=lambda model: responder(model).whole(),
-        events=lambda model: responder(model).events(),
-        stream=EVENTS_WITHOUT_DONE if body.stream else None,
-        memory=body.memory,
-    )
+    return await respond(http, state, entry, responder, stream=EVENTS_WITHOUT_DONE if body.stream else None, memory=body.memory)
 
 
 @dataclass(frozen=True)
@@ -146,6 +138,7 @@ class _ResponseResponder:
     body: ResponsesBody
     conversation: Conversation
     model: LoadedModel
+    memory: CorpusMemory | None
     created: int
     id: str = field(default_factory=lambda: new_id("resp"))
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -154,10 +147,6 @@ class _ResponseResponder:
     def request(self) -> GenerationRequest:
         body, options = self.body, self.body.options(self.body.max_output_tokens, None)
         return self.conversation.generation_request(self.model, options, body.stop, body.t_max_predict_ms, sources=body.sources)
-
-    @cached_property
-    def memory(self) -> CorpusMemory | None:
-        return self.conversation.state.models.memory(self.model, self.body.memory)
 
     async def whole(self) -> dict[str, Any]:
         """The response as one body."""
