@@ -13,8 +13,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.server.core.chat import Conversation
 from multiscale_transformer.server.core.chat_template import ChatTemplate, Message, Tool, ToolCall
+from multiscale_transformer.server.core.conversation import Conversation
 from multiscale_transformer.server.core.disconnects import unless_disconnected
 from multiscale_transformer.server.core.embeddings import embed, shortened
 from multiscale_transformer.server.core.generation import GenerationResult, GenerationStream, generate

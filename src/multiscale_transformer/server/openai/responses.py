@@ -15,8 +15,8 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.server.core.chat import Conversation
 from multiscale_transformer.server.core.chat_template import Message, ToolCall
+from multiscale_transformer.server.core.conversation import Conversation
 from multiscale_transformer.server.core.generation import GenerationResult, GenerationStream, generate
 from multiscale_transformer.server.core.requests import GenerationRequest
 from multiscale_transformer.server.core.schemas import Body, FunctionBody, ToolBody
