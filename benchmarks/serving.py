@@ -134,8 +134,8 @@ async def _ask(url: str, body: dict[str, Any]) -> None:
 
 def measure_soak(model: Path, clients: int, minutes: float, seed: int = 0) -> dict[str, Any]:
     """What becomes of requests, of the time to the first byte and of the server's memory under bad manners."""
-    small = ("--cache-mb", "64")  # which is full before the memory is first looked at: what grows then is a leak
-    with serving(model, "--queued", str(2 * clients), *small) as (url, process):
+    small = ("--kv-cache-mb", "64")  # which is full before the memory is first looked at: what grows then is a leak
+    with serving(model, "--max-queue", str(2 * clients), *small) as (url, process):
         return asyncio.run(_Soak(url, process, seed).run(clients, 60 * minutes))
 
 

@@ -19,11 +19,47 @@ Refused = Callable[..., str]
 
 def test_what_serve_refuses(refused: Refused, trained: Trained) -> None:
     assert "no folder" in refused("serve", "--model", "nowhere")
-    assert "--name is for one model" in refused("serve", "--model", trained.folder, "--model", "shipped", "--name", "x")
+    several = ("--model", trained.folder, "--model", "shipped")
+    assert "--served-model-name is for one model" in refused("serve", *several, "--served-model-name", "x")
     assert "two models are called tiny" in refused("serve", "--model", trained.folder, "--model", trained.folder)
-    assert "no name" in refused("serve", "--model", trained.folder, "--name", "a b")
+    assert "no name" in refused("serve", "--model", trained.folder, "--served-model-name", "a b")
     assert "at least one character" in refused("serve", "--model", trained.folder, "--api-key", "")
-    assert "must be a number above 0" in refused("serve", "--hole-ms", "0")
+    assert "must be a number above 0" in refused("serve", "--fim-timeout-ms", "0")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("--name", "--served-model-name", "x"),
+        ("--hole-ms", "--fim-timeout-ms", "9"),
+        ("--time-limit", "--request-timeout", "9"),
+        ("--queued", "--max-queue", "9"),
+        ("--cache-mb", "--kv-cache-mb", "99"),
+        ("--memory-mb", "--max-ram-mb", "99"),
+    ],
+)
+def test_old_options_of_serve_name_the_new_ones(refused: Refused, old: str, new: str, value: str) -> None:
+    assert f"{old} is the old name of {new}; give {new} only" in refused("serve", old, value, new, value)
+    answer = call("serve", "--model", "nowhere", old, value)
+    assert f"note: {old} is called {new} now" in answer.err
+    assert "no folder" in answer.err
+    shown = call("serve", "--help").out
+    assert new in shown
+    assert f"{old} " not in shown
+
+
+def test_the_options_of_serve_have_the_servers_defaults() -> None:
+    from inspect import signature
+
+    from multiscale_transformer.cli.serve import serve
+    from multiscale_transformer.engine.engine import CACHE_BYTES
+    from multiscale_transformer.server.settings import Limits
+
+    defaults = {name: parameter.default for name, parameter in signature(serve).parameters.items()}
+    assert defaults["max_queue"] == Limits().max_queue
+    assert defaults["kv_cache_mb"] << 20 == Limits().kv_cache_bytes == CACHE_BYTES
+    assert defaults["max_ram_mb"] << 20 == Limits().ram_bytes
+    assert defaults["keep_alive"] == Limits().keep_alive
 
 
 def test_a_port_that_is_taken(refused: Refused, trained: Trained) -> None:

@@ -17,10 +17,10 @@ from openai.types.responses import Response
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming as ResponseParams
 from pydantic import BaseModel, TypeAdapter
 
-from multiscale_transformer.server.openai_chat import ChatBody
-from multiscale_transformer.server.openai_completions import CompletionBody
-from multiscale_transformer.server.openai_models import EmbeddingBody
-from multiscale_transformer.server.openai_responses import ResponsesBody
+from multiscale_transformer.server.openai.chat import ChatBody
+from multiscale_transformer.server.openai.completions import CompletionBody
+from multiscale_transformer.server.openai.models import EmbeddingBody
+from multiscale_transformer.server.openai.responses import ResponsesBody
 
 ROUTES: dict[str, tuple[Any, type[BaseModel]]] = {
     "/v1/completions": (CompletionParams, Completion),

@@ -34,7 +34,7 @@ def make_models(folder: Path) -> Path:
 
 
 def settings_for(model: Path, folder: Path, **changes: object) -> Settings:
-    return replace(Settings(models={"tiny": model}, kept=folder / "kept"), **changes)  # type: ignore[arg-type]
+    return replace(Settings(models={"tiny": model}, variants=folder / "variants"), **changes)  # type: ignore[arg-type]
 
 
 @dataclass

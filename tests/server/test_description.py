@@ -22,7 +22,7 @@ schema = schemathesis.openapi.from_dict(description("tiny"))
 @pytest.fixture(scope="module")
 def limited(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server that writes for a moment only, whatever is asked for."""
-    with running(settings_for(model, tmp_path_factory.mktemp("limited"), most_seconds=0.05)) as up:
+    with running(settings_for(model, tmp_path_factory.mktemp("limited"), max_seconds=0.05)) as up:
         yield up
 
 

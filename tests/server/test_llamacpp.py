@@ -9,8 +9,8 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multiscale_transformer.server.llamacpp import NativeBody
-from multiscale_transformer.server.prompts import Prompt
+from multiscale_transformer.server.core.prompts import Prompt
+from multiscale_transformer.server.llamacpp.completion import CompletionBody
 
 
 def test_health_props_slots_and_metrics(http: httpx.Client) -> None:
@@ -37,16 +37,16 @@ def test_completion_and_its_stream(http: httpx.Client) -> None:
 
 def test_an_unsigned_minus_one_is_any_seed() -> None:
     prompt = Prompt([65], b"A", 0)
-    service = SimpleNamespace(seconds=lambda limit, prompt: None)
+    state = SimpleNamespace(time_limit=lambda limit, prompt: None)
     for seed in (-1, 4294967295):
-        assert NativeBody(seed=seed).asked(service, prompt).sampling.seed is None  # type: ignore[arg-type]
-    assert NativeBody(seed=7).asked(service, prompt).sampling.seed == 7  # type: ignore[arg-type]
+        assert CompletionBody(seed=seed).generation_request(state, prompt).sampling.seed is None  # type: ignore[arg-type]
+    assert CompletionBody(seed=7).generation_request(state, prompt).sampling.seed == 7  # type: ignore[arg-type]
 
 
-def test_infill_is_the_hole_of_the_other_routes(http: httpx.Client) -> None:
+def test_infill_is_the_fim_of_the_other_routes(http: httpx.Client) -> None:
     extra = [{"filename": "a.py", "text": "x = 1"}]
-    hole = {"input_extra": extra, "input_prefix": "def f(", "prompt": "y", "input_suffix": "return x"}
-    ours = http.post("/infill", json={**hole, "n_predict": 9, "seed": 3}).json()
+    fim = {"input_extra": extra, "input_prefix": "def f(", "prompt": "y", "input_suffix": "return x"}
+    ours = http.post("/infill", json={**fim, "n_predict": 9, "seed": 3}).json()
     same = {"prompt": "# a.py\nx = 1\ndef f(y", "suffix": "return x", "max_tokens": 9, "seed": 3}
     assert ours["content"] == http.post("/v1/completions", json=same).json()["choices"][0]["text"]
 

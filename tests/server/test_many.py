@@ -35,7 +35,7 @@ def test_a_seed_writes_the_same_bytes_alone_and_among_others(served: Running) ->
 
 
 @pytest.mark.slow
-def test_nobody_is_lost_among_bad_manners(model: Path) -> None:
+def test_nobody_is_lost_among_misbehaving_clients(model: Path) -> None:
     """A quarter of a minute of what `axl bench serve` does for ten."""
     figures = measure_soak(model, 24, 0.25)
     assert figures["alive"]

@@ -31,7 +31,7 @@ def test_generation_streamed_and_whole_is_that_of_openais_route(client: ollama.C
     assert all(part.done is False for part in streamed[:-1])
 
 
-def test_a_suffix_is_a_hole(client: ollama.Client, http: httpx.Client) -> None:
+def test_a_suffix_fills_in_the_middle(client: ollama.Client, http: httpx.Client) -> None:
     ours = client.generate("tiny:latest", "def f(", suffix="return x", options=OPTIONS)
     theirs = http.post("/v1/completions", json={"prompt": "def f(", "suffix": "return x", "max_tokens": 12, "seed": 3}).json()
     assert ours.response == theirs["choices"][0]["text"]
@@ -71,7 +71,7 @@ def test_models_and_what_is_known_of_them(client: ollama.Client) -> None:
     assert [model.model for model in client.ps().models] == ["tiny:latest"]
     shown = client.show("tiny")
     assert shown.template is not None
-    assert ".Suffix" in shown.template, "by which clients know that holes can be filled"
+    assert ".Suffix" in shown.template, "by which clients know that the model fills in the middle"
     assert shown.modelinfo is not None
     assert shown.modelinfo["multiscale_transformer.context_length"] == 512
     assert "insert" in (shown.capabilities or ())

@@ -46,7 +46,7 @@ def test_models(client: openai.OpenAI) -> None:
 
 
 def test_the_server_writes_the_bytes_of_the_library(client: openai.OpenAI, served: Running) -> None:
-    folder = served.app.state.service.catalogue.find("tiny").folder
+    folder = served.app.state.server.registry.find("tiny").folder
     sampling = Sampling(max_new_tokens=40, temperature=0.8, top_p=0.9, seed=5)
     memory = memory_of(folder, True, [folder / "memory"])
     pieces = Scheduler(load_engine(folder)).stream(Request([BOS, *b"def area("], sampling, memory))
@@ -114,12 +114,12 @@ def test_prompts_longer_than_the_context_are_cut_and_it_is_said(http: httpx.Clie
         "[SUFFIX]return x[PREFIX]def f(",
     ],
 )
-def test_marker_words_of_editors_are_a_hole(client: openai.OpenAI, text: str) -> None:
+def test_fim_tokens_of_editors_fill_in_the_middle(client: openai.OpenAI, text: str) -> None:
     spaced = text.startswith("<PRE>")
     prefix, suffix = (" def f( ", "return x ") if spaced else ("def f(", "return x")
     asked: Any = {"model": "tiny", "max_tokens": 12, "seed": 3}
-    hole = client.completions.create(prompt=prefix, suffix=suffix, **asked)
-    assert client.completions.create(prompt=text, **asked).choices[0].text == hole.choices[0].text
+    fim = client.completions.create(prompt=prefix, suffix=suffix, **asked)
+    assert client.completions.create(prompt=text, **asked).choices[0].text == fim.choices[0].text
 
 
 def test_stop_texts_and_usage_in_a_stream(client: openai.OpenAI) -> None:

@@ -8,27 +8,27 @@ from hypothesis import strategies as st
 
 from multiscale_transformer.data.fim import fim_ids, fitted_fim_ids
 from multiscale_transformer.model.vocabulary import BOS, EOS
-from multiscale_transformer.server.chat_template import (
+from multiscale_transformer.server.core.chat_template import (
+    ChatTemplate,
     Message,
-    Template,
     Tool,
     chat_prompt,
     may_be_call,
     parse_answer,
 )
+from multiscale_transformer.server.core.prompts import FIM_TOKENS, FIM_TOKENS_SUFFIX_FIRST, id_prompt, parse_fim, text_prompt
 from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.go_templates import to_jinja
-from multiscale_transformer.server.prompts import find_hole, id_prompt, text_prompt
+from multiscale_transformer.server.ollama.go_templates import to_jinja
 
 TOOL = Tool("f", "A function.", {"type": "object", "properties": {"x": {"type": "boolean"}}})
 
 
 @given(prefix=st.binary(max_size=200), suffix=st.binary(max_size=200), context=st.integers(32, 256))
-def test_a_hole_fits_with_room_to_write(prefix: bytes, suffix: bytes, context: int) -> None:
-    ids, left_out = fitted_fim_ids(prefix, suffix, context)
+def test_fim_fits_with_room_to_write(prefix: bytes, suffix: bytes, context: int) -> None:
+    ids, truncated = fitted_fim_ids(prefix, suffix, context)
     assert len(ids) <= context - context // 8
-    assert len(ids) + left_out == len(prefix) + len(suffix) + 4
-    if not left_out:
+    assert len(ids) + truncated == len(prefix) + len(suffix) + 4
+    if not truncated:
         assert ids == fim_ids(prefix, suffix)
 
 
@@ -38,22 +38,34 @@ def test_the_text_next_to_the_gap_stays() -> None:
     assert b"END\x12START" in text
 
 
-@given(st.text(max_size=80))
-def test_texts_without_marks_are_no_holes(text: str) -> None:
-    assert find_hole(text.replace("<", "").replace("[", "")) is None
+@given(data=st.data(), text=st.text(max_size=40))
+def test_texts_with_some_of_the_fim_tokens_are_no_fim(data: st.DataObject, text: str) -> None:
+    """One of them is missing, or they stand behind a text: both are texts about FIM tokens."""
+    tokens = data.draw(st.sampled_from((*FIM_TOKENS, FIM_TOKENS_SUFFIX_FIRST)))
+    missing = data.draw(st.sampled_from(tokens))
+    some = data.draw(st.lists(st.sampled_from([token for token in tokens if token != missing]), min_size=1, max_size=4))
+    assert parse_fim(text.join(["", *some, ""]).replace(missing, "")) is None
+    assert parse_fim("x" + text.join([*tokens, ""])) is None
+
+
+@given(prefix=st.text(max_size=40), suffix=st.text(max_size=40))
+def test_texts_with_all_of_the_fim_tokens_are_fim(prefix: str, suffix: str) -> None:
+    for tokens in FIM_TOKENS:
+        assert parse_fim(f"{tokens[0]}{prefix}{tokens[1]}{suffix}{tokens[2]}") == (prefix, suffix)
+    assert parse_fim(f"[SUFFIX]{suffix}[PREFIX]{prefix}") == (prefix, suffix)
 
 
 @pytest.mark.parametrize(
     "text", ['MARKS = ("<PRE>", "<SUF>", "<MID>")', " <fim_prefix>a<fim_suffix>b<fim_middle>", "x[SUFFIX]a[PREFIX]b"]
 )
-def test_a_file_that_speaks_of_marks_is_no_hole(text: str) -> None:
-    assert find_hole(text) is None
+def test_a_file_about_fim_tokens_is_no_fim(text: str) -> None:
+    assert parse_fim(text) is None
     assert text_prompt(text, 128).before == text.encode()
 
 
-def test_a_prompt_that_begins_with_a_mark_is_a_hole() -> None:
-    assert find_hole("<PRE> a <SUF> b <MID>") == (" a ", " b ")
-    assert find_hole("[SUFFIX]b[PREFIX]a") == ("a", "b")
+def test_a_prompt_that_begins_with_a_fim_token_is_fim() -> None:
+    assert parse_fim("<PRE> a <SUF> b <MID>") == (" a ", " b ")
+    assert parse_fim("[SUFFIX]b[PREFIX]a") == ("a", "b")
 
 
 def test_ids_begin_with_bos_whatever_stood_there() -> None:
@@ -64,12 +76,12 @@ def test_ids_begin_with_bos_whatever_stood_there() -> None:
 
 def test_the_published_template() -> None:
     messages = [Message("system", "S"), Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
-    assert Template().render(messages) == "S\n\nUser: a\nAssistant: b\nUser: c\nAssistant: "
+    assert ChatTemplate().render(messages) == "S\n\nUser: a\nAssistant: b\nUser: c\nAssistant: "
 
 
 def test_what_does_not_fit_goes_in_order() -> None:
     messages = [Message("system", "S" * 20), Message("user", "old" * 30), Message("assistant", "b"), Message("user", "new")]
-    texts = [bytes(chat_prompt(Template(), messages, [TOOL], context).ids[1:]).decode() for context in (600, 250, 110, 40)]
+    texts = [bytes(chat_prompt(ChatTemplate(), messages, [TOOL], context).ids[1:]).decode() for context in (600, 250, 110, 40)]
     assert "<tool_call>" in texts[0]
     assert "Tools" not in texts[1]
     assert "old" in texts[1]
@@ -91,9 +103,9 @@ def test_calls_are_found_and_broken_ones_are_text() -> None:
 
 def test_a_template_cannot_reach_out() -> None:
     with pytest.raises(ApiError, match="refuses"):
-        Template("{{ messages.__class__.__mro__ }}").render([Message("user", "x")])
+        ChatTemplate("{{ messages.__class__.__mro__ }}").render([Message("user", "x")])
     with pytest.raises(ApiError, match="no system"):
-        Template("{{ raise_exception('no system') }}").render([Message("user", "x")])
+        ChatTemplate("{{ raise_exception('no system') }}").render([Message("user", "x")])
 
 
 def test_gos_templates() -> None:

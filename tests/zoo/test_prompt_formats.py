@@ -9,8 +9,8 @@ import pytest
 
 from multiscale_transformer.export.ollama import modelfile
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.server.chat_template import Message, Template, template_of
-from multiscale_transformer.server.go_templates import to_jinja
+from multiscale_transformer.server.core.chat_template import ChatTemplate, Message, template_of
+from multiscale_transformer.server.ollama.go_templates import to_jinja
 from multiscale_transformer.zoo.prompt_formats import FORMATS, format_name, format_of
 from multiscale_transformer.zoo.recipes import FormatName, load_recipe, recipe_names
 from tiny import checkpoint
@@ -22,7 +22,7 @@ TINY = ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=1, downsam
 def test_a_request_looks_the_same_in_a_chat_and_in_ollama(name: FormatName) -> None:
     known = FORMATS[name]
     for said in ([Message("user", "x = 1")], [Message("system", "Be short."), Message("user", "x = 1")]):
-        rendered, chat = Template(to_jinja(known.go)).render(said), Template(known.chat).render(said)
+        rendered, chat = ChatTemplate(to_jinja(known.go)).render(said), ChatTemplate(known.chat).render(said)
         assert rendered == chat or (name == "code" and rendered == "x = 1"), "code is continued as it is"
     assert known.stops
 
@@ -39,12 +39,12 @@ def test_a_request_looks_the_same_in_a_chat_and_in_ollama(name: FormatName) -> N
 )
 def test_published_prompts(model: str, prompt: str) -> None:
     """Those of the widgets on the published cards."""
-    assert Template(FORMATS[load_recipe(model).format].chat).render([Message("user", "x")]) == prompt
+    assert ChatTemplate(FORMATS[load_recipe(model).format].chat).render([Message("user", "x")]) == prompt
 
 
 def test_earlier_turns_of_a_task_are_examples() -> None:
     said = [Message("system", "Be short."), Message("user", "a"), Message("assistant", "\nb"), Message("user", "c")]
-    assert Template(FORMATS["refactor"].chat).render(said) == "Be short.\n\nBefore:\na\nAfter:\nb\nBefore:\nc\nAfter:"
+    assert ChatTemplate(FORMATS["refactor"].chat).render(said) == "Be short.\n\nBefore:\na\nAfter:\nb\nBefore:\nc\nAfter:"
 
 
 def test_a_checkpoint_keeps_its_format(tmp_path: Path) -> None:

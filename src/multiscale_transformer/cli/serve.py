@@ -12,15 +12,25 @@ from multiscale_transformer.cli.compiling import ensure_kernels
 from multiscale_transformer.cli.console import busy, errors, note
 from multiscale_transformer.cli.memories import index_folders
 from multiscale_transformer.cli.options import EngineThreads, MemoryFolders, above_zero, checkpoint
+from multiscale_transformer.cli.renamed import renamed
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import shown_sources
+from multiscale_transformer.server.settings import Limits, Settings
 from multiscale_transformer.zoo.shipped import SHIPPED, shipped_model
 
 LIMITS = "Limits"
 KEY_VARIABLE = "AXL_API_KEY"
 
 
+@renamed(
+    name="served_model_name",
+    hole_ms="fim_timeout_ms",
+    time_limit="request_timeout",
+    queued="max_queue",
+    cache_mb="kv_cache_mb",
+    memory_mb="max_ram_mb",
+)
 def serve(
     model: Annotated[
         list[str] | None,
@@ -32,7 +42,7 @@ def serve(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 is all, for other machines.")] = (
         "127.0.0.1"
     ),
-    name: Annotated[
+    served_model_name: Annotated[
         str | None, typer.Option(metavar="NAME", help="What clients call the model (default: its folder's).")
     ] = None,
     memory: MemoryFolders = None,
@@ -43,77 +53,79 @@ def serve(
         list[str] | None, typer.Option(metavar="NAME", help="Host names, besides localhost, that requests may come to.")
     ] = None,
     threads: EngineThreads = None,
-    hole_ms: Annotated[
+    fim_timeout_ms: Annotated[
         float | None,
         typer.Option(
-            metavar="MS", callback=above_zero, rich_help_panel=LIMITS, help="Time to fill a hole, for impatient editors."
+            metavar="MS",
+            callback=above_zero,
+            rich_help_panel=LIMITS,
+            help="Time to fill in the middle, for editors that give up soon.",
         ),
     ] = None,
-    time_limit: Annotated[
+    request_timeout: Annotated[
         float | None, typer.Option(metavar="S", callback=above_zero, rich_help_panel=LIMITS, help="Seconds for any request.")
     ] = None,
-    queued: Annotated[
+    max_queue: Annotated[
         int, typer.Option(metavar="N", min=1, rich_help_panel=LIMITS, help="Requests that may wait for each model.")
-    ] = 64,
-    cache_mb: Annotated[
-        int, typer.Option(metavar="MB", min=16, rich_help_panel=LIMITS, help="State of texts that is kept for each model.")
-    ] = 512,
-    memory_mb: Annotated[
-        int, typer.Option(metavar="MB", min=64, rich_help_panel=LIMITS, help="All loaded models together.")
-    ] = 4096,
+    ] = Limits.max_queue,
+    kv_cache_mb: Annotated[
+        int, typer.Option(metavar="MB", min=16, rich_help_panel=LIMITS, help="KV cache of each model.")
+    ] = Limits.kv_cache_bytes >> 20,
+    max_ram_mb: Annotated[
+        int, typer.Option(metavar="MB", min=64, rich_help_panel=LIMITS, help="All loaded models and indexes together.")
+    ] = Limits.ram_bytes >> 20,
     keep_alive: Annotated[
         float,
         typer.Option(metavar="S", rich_help_panel=LIMITS, help="Seconds that an unused model stays loaded; -1 is for ever."),
-    ] = -1,
+    ] = Limits.keep_alive,
     quiet: Annotated[bool, typer.Option("--quiet", metavar="", help="Log warnings only.")] = False,
 ) -> None:
     """Serve models to editors and libraries: OpenAI, Ollama and llama.cpp routes, and a playground at /.
 
     axl serve
-    axl serve --model checkpoints/mine --memory my_index --memory stdlib --hole-ms 350
+    axl serve --model checkpoints/mine --memory my_index --memory stdlib --fim-timeout-ms 350
     axl serve --host 0.0.0.0 --api-key secret
     """
     from platformdirs import user_data_path
 
-    from multiscale_transformer.server.app import Settings, build_app
-    from multiscale_transformer.server.logs import set_up
-    from multiscale_transformer.server.model_manager import NEVER, Limits
-    from multiscale_transformer.server.registry import names_of
+    from multiscale_transformer.server.app import build_app
+    from multiscale_transformer.server.logs import configure_logs
     from multiscale_transformer.server.runner import listen
     from multiscale_transformer.server.runner import serve as run
+    from multiscale_transformer.server.runtime.registry import names_of
 
     folders = [checkpoint(value) for value in model or [SHIPPED]]
-    named = names_of(folders, name if name or folders != [shipped_model()] else SHIPPED)
+    named = bool(served_model_name) or folders != [shipped_model()]
+    models = names_of(folders, served_model_name if named else SHIPPED)
     keys = tuple(api_key or filter(None, [os.environ.get(KEY_VARIABLE)]))
     if any(not key for key in keys):
         raise AxlError("--api-key needs a text of at least one character")
     indexes = None if memory is None else _indexes(memory)
     if memory is None and shipped_model() in folders:
         index_folders([STDLIB])  # now, and said, instead of inside the first request
-    limits = Limits(threads or 1, cache_mb << 20, memory_mb << 20, queued, NEVER if keep_alive < 0 else keep_alive)
     settings = Settings(
-        models=named,
-        kept=user_data_path("axl", appauthor=False) / "models",
+        models=models,
+        variants=user_data_path("axl", appauthor=False) / "models",
         indexes=indexes,
         shipped=shipped_model(),
         hosts=tuple(allow_host or ()) + ((host,) if host not in ("0.0.0.0", "::") else ()),
         keys=keys,
-        hole_seconds=None if hole_ms is None else hole_ms / 1000,
-        most_seconds=time_limit,
-        limits=limits,
+        fim_timeout=None if fim_timeout_ms is None else fim_timeout_ms / 1000,
+        max_seconds=request_timeout,
+        limits=Limits(threads or Limits.threads, kv_cache_mb << 20, max_ram_mb << 20, max_queue, keep_alive),
     )
     app = build_app(settings)
     bound = listen(host, port)
-    set_up(quiet=quiet)
+    configure_logs(quiet=quiet)
     if host not in ("127.0.0.1", "localhost", "::1") and not keys:
         note(f"other machines can use this server, and it asks for no key; give it one with --api-key or ${KEY_VARIABLE}")
-    service = app.state.service
+    state = app.state.server
     ensure_kernels()
     with busy("loading the model"):
-        service.loader.preload(service.catalogue.find(None))
-    for said in service.loader.notes.values():
-        note(said)
-    _announce(bound.getsockname()[:2], named)
+        state.models.preload(state.registry.find(None))
+    for problem in state.models.notes.values():
+        note(problem)
+    _announce(bound.getsockname()[:2], models)
     run(app, bound)
 
 
@@ -127,10 +139,10 @@ def _indexes(memory: list[str]) -> dict[str, Path]:
     return {names[place]: folder for place, folder in places.items()}
 
 
-def _announce(address: tuple[str, int], named: dict[str, Path]) -> None:
+def _announce(address: tuple[str, int], models: dict[str, Path]) -> None:
     host, port = address
     shown = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
     base = f"http://{shown}:{port}"
-    errors.print(f"Serving {', '.join(named)} on {base}", markup=False, soft_wrap=True)
+    errors.print(f"Serving {', '.join(models)} on {base}", markup=False, soft_wrap=True)
     errors.print(f"  OpenAI {base}/v1   Ollama {base}   playground {base}/   routes {base}/docs", markup=False, soft_wrap=True)
     errors.print("  Ctrl-C ends it.", markup=False)

@@ -1,8 +1,8 @@
-"""Fill in the middle: the layout of a prompt with a hole, and training text rearranged into it.
+"""Fill in the middle: the layout of a prompt, and training text rearranged into it.
 
-A model that reads left to right learns to fill holes when part of its training text is rearranged so that the middle of a
-span comes after its suffix (Bavarian et al. 2022, arXiv 2207.14255). The layout is prefix, suffix, middle, each behind its
-mark; the marks are control bytes that `data.filters` keeps out of the corpus.
+A model that reads left to right learns to fill in the middle when part of its training text is rearranged so that the middle
+of a span comes after its suffix (Bavarian et al. 2022, arXiv 2207.14255). The layout is prefix, suffix, middle, each behind
+its token; these FIM tokens are control bytes that `data.filters` keeps out of the corpus.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ def fim_ids(prefix: bytes, suffix: bytes) -> list[int]:
 
 
 def fitted_fim_ids(prefix: bytes, suffix: bytes, context: int) -> tuple[list[int], int]:
-    """`fim_ids` of what fits into a window of `context` ids with room left to write, and how many bytes were left out.
+    """`fim_ids` of what fits into a window of `context` ids with room left to write, and how many bytes were cut.
 
     The end of the prefix and the beginning of the suffix stay; the suffix gets a third of the room, or what the prefix leaves.
     """
-    room = context - 4  # BOS and the three marks
+    room = context - 4  # BOS and the three FIM tokens
     if len(prefix) + len(suffix) <= room - context // 8:
         return fim_ids(prefix, suffix), 0
     room -= context // 4
-    kept_suffix = suffix[: max(room // 3, room - len(prefix))]
-    kept_prefix = prefix[max(0, len(prefix) + len(kept_suffix) - room) :]
-    left_out = len(prefix) + len(suffix) - len(kept_prefix) - len(kept_suffix)
-    return fim_ids(kept_prefix, kept_suffix), left_out
+    near_suffix = suffix[: max(room // 3, room - len(prefix))]
+    near_prefix = prefix[max(0, len(prefix) + len(near_suffix) - room) :]
+    truncated = len(prefix) + len(suffix) - len(near_prefix) - len(near_suffix)
+    return fim_ids(near_prefix, near_suffix), truncated
 
 
 def rearrange(span: npt.NDArray[np.int64], cuts: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """`span` cut at `cuts` into prefix, middle and suffix and laid out with the marks: three ids longer.
+    """`span` cut at `cuts` into prefix, middle and suffix and laid out with the FIM tokens: three ids longer.
 
     `cuts` are two positions with 0 <= first <= second <= len(span); `restore` is the inverse.
     """
@@ -45,10 +45,10 @@ def rearrange(span: npt.NDArray[np.int64], cuts: tuple[int, int]) -> npt.NDArray
 
 def restore(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The span that `rearrange` laid out as `ids`. Raises ValueError when `ids` does not have that layout."""
-    marks = np.flatnonzero((ids >= FIM_PREFIX) & (ids <= FIM_MIDDLE))
-    if len(marks) != 3 or marks[0] != 0 or ids[marks].tolist() != [FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE]:
+    tokens = np.flatnonzero((ids >= FIM_PREFIX) & (ids <= FIM_MIDDLE))
+    if len(tokens) != 3 or tokens[0] != 0 or ids[tokens].tolist() != [FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE]:
         raise ValueError("not one span laid out as prefix, suffix, middle")
-    _, suffix, middle = marks
+    _, suffix, middle = tokens
     return np.concatenate((ids[1:suffix], ids[middle + 1 :], ids[suffix + 1 : middle]))
 
 
@@ -57,8 +57,8 @@ def fill_in_the_middle(window: npt.NDArray[np.int64], rng: np.random.Generator) 
 
     The part is what the window holds of the document under a random position, the two cuts are uniform, as in the
     context-level variant of the paper. It starts behind BOS and its middle ends with EOS even where the document began
-    before the window or goes on behind it: a prompt with a hole starts so, and the model has to learn where a middle stops.
-    Room for the marks comes from the end of the window. A window without room comes back as it is.
+    before the window or goes on behind it: a fill-in-the-middle prompt starts so, and the model has to learn where a middle
+    stops. Room for the FIM tokens comes from the end of the window. A window without room comes back as it is.
     """
     ends = np.flatnonzero(window >= BOS)
     at = rng.integers(len(window))

@@ -1,75 +1,69 @@
-"""The application: all routes, all manners, and what happens between start and stop."""
+"""Builds the application: routes, middleware, and what runs in the background between start and stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import structlog
 from fastapi import FastAPI
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 
 import multiscale_transformer
-from multiscale_transformer.server import (
-    llamacpp,
-    ollama,
-    ollama_models,
-    openai_chat,
-    openai_completions,
-    openai_models,
-    openai_responses,
-    playground,
-)
+from multiscale_transformer.server import playground
 from multiscale_transformer.server.errors import install_error_handlers
+from multiscale_transformer.server.llamacpp import completion as llamacpp_completion
+from multiscale_transformer.server.llamacpp import status as llamacpp_status
 from multiscale_transformer.server.metrics import Metrics
 from multiscale_transformer.server.middleware import LOCAL_ORIGIN, AccessLog, SecurityMiddleware
-from multiscale_transformer.server.model_manager import Limits, Loader
-from multiscale_transformer.server.registry import Catalogue
-from multiscale_transformer.server.state import Service
+from multiscale_transformer.server.ollama import generate as ollama_generate
+from multiscale_transformer.server.ollama import models as ollama_models
+from multiscale_transformer.server.openai import chat, completions, responses
+from multiscale_transformer.server.openai import models as openai_models
+from multiscale_transformer.server.runtime.model_manager import ModelManager
+from multiscale_transformer.server.runtime.registry import ModelRegistry
+from multiscale_transformer.server.settings import Settings
+from multiscale_transformer.server.state import ServerState
 
-EXPIRY_SECONDS = 1.0
-REFRESH_SECONDS = 0.5  # between two looks at whether an index has changed
-log = structlog.get_logger("axl.server")
+UNLOAD_SECONDS = 1.0  # between two looks for models that nobody has used for as long as they are kept alive
+REFRESH_SECONDS = 0.5  # between two looks for indexes that have changed
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+ROUTES = (
+    completions,
+    chat,
+    responses,
+    openai_models,
+    ollama_generate,
+    ollama_models,
+    llamacpp_completion,
+    llamacpp_status,
+    playground,
+)
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What a server is started with. `kept` is where variants of models are kept."""
-
-    models: dict[str, Path]
-    kept: Path
-    indexes: dict[str, Path] | None = None
-    shipped: Path | None = None
-    hosts: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    body_bytes: int = 8 << 20
-    hole_seconds: float | None = None
-    most_seconds: float | None = None
-    limits: Limits = field(default_factory=Limits)
+log = structlog.get_logger("axl.server")
 
 
 def build_app(settings: Settings) -> FastAPI:
     """The server for these settings; models are loaded when they are first asked for."""
     metrics = Metrics()
-    loader = Loader(settings.limits, metrics, settings.indexes, settings.shipped)
-    catalogue = Catalogue(dict(settings.models), settings.kept)
-    service = Service(catalogue, loader, metrics, settings.hole_seconds, settings.most_seconds)
+    models = ModelManager(settings.limits, metrics, settings.indexes, settings.shipped)
+    registry = ModelRegistry(dict(settings.models), settings.variants)
     app = FastAPI(title="AXL", version=multiscale_transformer.__version__, lifespan=_lifespan, docs_url=None, redoc_url=None)
-    app.state.service = service
-    for part in (openai_completions, openai_chat, openai_responses, openai_models, ollama, ollama_models, llamacpp, playground):
-        app.include_router(part.router)
+    app.state.server = ServerState(registry, models, metrics, settings)
+    for module in ROUTES:
+        app.include_router(module.router)
     install_error_handlers(app)
-    _install_manners(app, settings, metrics, (*LOCAL_HOSTS, *settings.hosts))
+    _install_middleware(app, settings, metrics)
     return app
 
 
-def _install_manners(app: FastAPI, settings: Settings, metrics: Metrics, hosts: Iterable[str]) -> None:
+def _install_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """The last one added is the first that a request meets."""
-    app.add_middleware(SecurityMiddleware, hosts=hosts, keys=settings.keys, body_bytes=settings.body_bytes)
+    limit = settings.max_body_bytes
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=limit)
+    app.add_middleware(SecurityMiddleware, hosts=(*LOCAL_HOSTS, *settings.hosts), keys=settings.keys, max_body_bytes=limit)
     app.add_middleware(
         CORSMiddleware,
         allow_origin_regex=LOCAL_ORIGIN,
@@ -82,28 +76,28 @@ def _install_manners(app: FastAPI, settings: Settings, metrics: Metrics, hosts: 
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    service: Service = app.state.service
-    watching = [asyncio.create_task(_expire(service)), asyncio.create_task(_refresh(service))]
+    state: ServerState = app.state.server
+    tasks = [asyncio.create_task(_unload_expired(state.models)), asyncio.create_task(_refresh_indexes(state.models))]
     try:
         yield
     finally:
-        for task in watching:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
-        await service.loader.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await state.models.close()
 
 
-async def _expire(service: Service) -> None:
+async def _unload_expired(models: ModelManager) -> None:
     while True:
-        await asyncio.sleep(EXPIRY_SECONDS)
-        await service.loader.expire()
+        await asyncio.sleep(UNLOAD_SECONDS)
+        await models.unload_expired()
 
 
-async def _refresh(service: Service) -> None:
-    """See that indexes have changed, whatever goes wrong with one of them."""
+async def _refresh_indexes(models: ModelManager) -> None:
+    """Open indexes anew that have changed; a failure with one of them does not end this task."""
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
         try:
-            await service.loader.memories.refresh()
+            await models.memories.refresh()
         except Exception:
             log.exception("indexes could not be read again")

@@ -1,4 +1,4 @@
-"""What a client is told when something is wrong: the right status, in the shape that its route's clients read.
+"""Errors as answers: the right status, in the shape that the clients of each route read.
 
 OpenAI clients read `{"error": {message, type, param, code}}`, Ollama clients `{"error": text}`. Every handler raises `ApiError`
 or `AxlError`; the shape follows from the path.
@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from multiscale_transformer.errors import AxlError
 
-TYPES = {
+ERROR_TYPES = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
@@ -28,11 +28,11 @@ TYPES = {
 
 
 class StoppedError(AxlError):
-    """A request that ended for no fault of its own: the server's, so that a client may try again."""
+    """A request that the server ended for a reason of its own, so that a client may try again."""
 
 
 class ApiError(Exception):
-    """An answer that is not what was asked for."""
+    """An error with the status of its answer."""
 
     def __init__(
         self, status: int, message: str, *, param: str | None = None, code: str | None = None, retry_after: int | None = None
@@ -52,14 +52,19 @@ def error_body(path: str, error: ApiError) -> dict[str, Any]:
     """The body of an answer to `path`."""
     if path.startswith("/api/"):
         return {"error": error.message}
-    kind = TYPES.get(error.status, "invalid_request_error")
+    kind = ERROR_TYPES.get(error.status, "invalid_request_error")
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
 
 
 def error_response(path: str, error: ApiError) -> JSONResponse:
-    """The whole answer."""
+    """The answer to `path` with its status and headers."""
     headers: Mapping[str, str] = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return JSONResponse(error_body(path, error), error.status, headers)
+
+
+def too_large(max_body_bytes: int) -> ApiError:
+    """The refusal of a body."""
+    return ApiError(413, f"the body is larger than {max_body_bytes:,} bytes")
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -75,17 +80,17 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RecursionError)
     @app.exception_handler(UnicodeEncodeError)
-    async def _strange(request: Request, error: Exception) -> JSONResponse:
+    async def _unreadable(request: Request, error: Exception) -> JSONResponse:
         return error_response(request.url.path, ApiError(400, f"the body cannot be read: {type(error).__name__}"))
 
     @app.exception_handler(ValidationError)  # of what a route makes out of a body: sampling, tools
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError | ValidationError) -> JSONResponse:
-        return error_response(request.url.path, _of_validation(error))
+        return error_response(request.url.path, _validation_error(error))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        answer = error_response(request.url.path, ApiError(error.status_code, _of_status(request, error)))
+        answer = error_response(request.url.path, ApiError(error.status_code, _http_message(request, error)))
         answer.headers.update(error.headers or {})
         return answer
 
@@ -94,7 +99,7 @@ def install_error_handlers(app: FastAPI) -> None:
         return error_response(request.url.path, ApiError(500, "the server has a defect; its log says more"))
 
 
-def _of_validation(error: RequestValidationError | ValidationError) -> ApiError:
+def _validation_error(error: RequestValidationError | ValidationError) -> ApiError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body")
     message = str(first["msg"]).removeprefix("Value error, ")
@@ -103,9 +108,11 @@ def _of_validation(error: RequestValidationError | ValidationError) -> ApiError:
     return ApiError(400, f"{where or 'the body'}: {message}", param=where or None)
 
 
-def _of_status(request: Request, error: HTTPException) -> str:
+def _http_message(request: Request, error: HTTPException) -> str:
     if error.status_code == 404:
         return f"there is no {request.url.path} here; /docs lists what there is"
+    if error.status_code == 413:
+        return too_large(request.app.state.server.settings.max_body_bytes).message
     if error.status_code == 405:
         return f"{request.url.path} does not take {request.method}"
     return str(error.detail)

@@ -1,4 +1,4 @@
-"""The server's log: lines for people in a terminal, JSON for machines elsewhere. Prompts and answers never stand in it."""
+"""Configures the server's log: lines for people in a terminal, JSON elsewhere. Prompts and answers never stand in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 from structlog.typing import Processor
 
 
-def set_up(*, quiet: bool = False) -> None:
+def configure_logs(*, quiet: bool = False) -> None:
     """Send the server's log, and what libraries log, to standard error."""
     shared: list[Processor] = [structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.stdlib.add_log_level]
     renderer: Processor = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()

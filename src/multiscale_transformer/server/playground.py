@@ -28,13 +28,13 @@ async def page(http: Request) -> Response:
 
 @router.get("/playground.css")
 async def style() -> Response:
-    """How it looks."""
+    """The style sheet."""
     return FileResponse(FOLDER / "playground.css", media_type="text/css", headers=_HEADERS)
 
 
 @router.get("/playground.js")
 async def script() -> Response:
-    """What it does."""
+    """The script."""
     return FileResponse(FOLDER / "playground.js", media_type="text/javascript", headers=_HEADERS)
 
 

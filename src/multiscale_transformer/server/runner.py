@@ -1,4 +1,4 @@
-"""Listening: uvicorn with a shutdown that lets answers end.
+"""Runs the server: a socket, and uvicorn with a shutdown that lets answers end.
 
 On SIGTERM or Ctrl-C no new connection is taken; what runs has some seconds to finish, then streams end with what they have,
 properly, and the process goes.
@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.server.state import Service
+from multiscale_transformer.server.state import ServerState
 
 GRACE_SECONDS = 10.0
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of <malloc.h>
@@ -24,7 +24,7 @@ SWITCH_SECONDS = 0.0001  # for which the event loop may keep an engine from goin
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, but for how it ends."""
+    """Uvicorn with a shutdown that gives requests `grace` seconds before it ends them."""
 
     def __init__(self, app: FastAPI, grace: float = GRACE_SECONDS) -> None:
         super().__init__(
@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
                 app, log_config=None, access_log=False, timeout_graceful_shutdown=int(grace) + 5, server_header=False
             )
         )
-        self._service: Service = app.state.service
+        self._state: ServerState = app.state.server
         self._grace = grace
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -45,11 +45,11 @@ class Server(uvicorn.Server):
 
     async def _end_requests(self) -> None:
         await asyncio.sleep(self._grace)
-        for model in list(self._service.loader.loaded.values()):
+        for model in list(self._state.models.loaded.values()):
             model.worker.end_all()
 
 
-def _tame_malloc() -> None:
+def _limit_malloc() -> None:
     """Have glibc give large blocks back to the system, and keep two arenas instead of one for each thread.
 
     Left alone it raises the size from which blocks are given back to what it has seen, and a server that reads a prompt of a
@@ -79,6 +79,6 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(app: FastAPI, bound: socket.socket, grace: float = GRACE_SECONDS) -> None:
     """Answer requests on `bound` until told to stop."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    _tame_malloc()
+    _limit_malloc()
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when it has shut down
         Server(app, grace).run(sockets=[bound])

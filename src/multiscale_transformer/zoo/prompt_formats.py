@@ -1,4 +1,4 @@
-"""How a model is asked: the texts around a request, for each task that models of the zoo are trained for.
+"""Prompt formats: the texts around a request, for each task that models of the zoo are trained for.
 
 The published cards prompt their models as here ("Before: … After:"), but the published Modelfiles put every one of them into
 the same chat. A recipe names its format, a checkpoint keeps it, and the server and all exports use it.
@@ -26,28 +26,28 @@ class Format:
 
     @property
     def ollama_template(self) -> str:
-        """Ollama's template, which fills holes too. Their marks are control bytes, which Go's quoting can spell."""
-        hole = '{{ if .Suffix }}{{ "\\x11" }}{{ .Prompt }}{{ "\\x12" }}{{ .Suffix }}{{ "\\x13" }}'
-        return f"{hole}{{{{ else }}}}{self.go}{{{{ end }}}}"
+        """Ollama's template, which fills in the middle too. The FIM tokens are control bytes, which Go's quoting can spell."""
+        fim = '{{ if .Suffix }}{{ "\\x11" }}{{ .Prompt }}{{ "\\x12" }}{{ .Suffix }}{{ "\\x13" }}'
+        return f"{fim}{{{{ else }}}}{self.go}{{{{ end }}}}"
 
 
 _GO_SYSTEM = "{{ if .System }}{{ .System }}\n\n{{ end }}"
 
 
 def _task(before: str, after: str) -> Format:
-    """A task of one turn: what a user says stands between two marks, and the answer behind the second."""
-    user, other = "{{ message.content }}", "{{ message.content }}\n"
+    """The format of a task of one turn: the user's text stands between `before` and `after`, the answer behind `after`."""
+    content = "{{ message.content }}"
     chat = (
         "{% for message in messages %}"
-        f"{{% if message.role == 'user' %}}{before}{user}{after}"
-        f"{{% elif message.role == 'system' %}}{user}\n\n"
-        f"{{% else %}}{other}{{% endif %}}"
+        f"{{% if message.role == 'user' %}}{before}{content}{after}"
+        f"{{% elif message.role == 'system' %}}{content}\n\n"
+        f"{{% else %}}{content}\n{{% endif %}}"
         "{% endfor %}"
     )
     return Format(chat, f"{_GO_SYSTEM}{before}{{{{ .Prompt }}}}{after}", (f"\n{before.rstrip()}",))
 
 
-_TURNS = (
+_CHAT = (
     "{% for message in messages %}"
     "{% if message.role == 'system' %}{{ message.content }}\n\n"
     "{% elif message.role == 'user' %}User: {{ message.content }}\n"
@@ -56,15 +56,15 @@ _TURNS = (
     "{% endfor %}"
     "{% if add_generation_prompt %}Assistant: {% endif %}"
 )
-_SPEAKERS = ("\nUser:", "\nTool:", "\nAssistant:")
-_TURN = _GO_SYSTEM + "User: {{ .Prompt }}\nAssistant: "
+_TURN_STOPS = ("\nUser:", "\nTool:", "\nAssistant:")
+_GO_TURN = _GO_SYSTEM + "User: {{ .Prompt }}\nAssistant: "
 
 FORMATS: dict[FormatName, Format] = {
     # A model of code continues what it is given; only a system prompt says that somebody wants to talk.
     "code": Format(
-        _TURNS, "{{ if .System }}{{ .System }}\n\nUser: {{ .Prompt }}\nAssistant: {{ else }}{{ .Prompt }}{{ end }}", _SPEAKERS
+        _CHAT, "{{ if .System }}{{ .System }}\n\nUser: {{ .Prompt }}\nAssistant: {{ else }}{{ .Prompt }}{{ end }}", _TURN_STOPS
     ),
-    "chat": Format(_TURNS, _TURN, _SPEAKERS),
+    "chat": Format(_CHAT, _GO_TURN, _TURN_STOPS),
     "refactor": _task("Before:\n", "\nAfter:"),
     "comment": _task("Code:\n", "\nCommented:"),
     "translate": _task("Translate:\n", "\nResult:"),
@@ -73,7 +73,7 @@ FORMATS: dict[FormatName, Format] = {
 
 
 def format_name(folder: Path) -> FormatName:
-    """The format that a checkpoint was trained for; that of plain code where it does not say."""
+    """The name of the format that a checkpoint was trained for; "code" where it does not say."""
     try:
         facts = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
         name = facts["format"]
@@ -83,9 +83,9 @@ def format_name(folder: Path) -> FormatName:
 
 
 def format_of(folder: Path) -> Format:
-    """How a checkpoint is asked. A `chat_template.jinja` that lies in it comes before the template of its format."""
-    known = FORMATS[format_name(folder)]
+    """The prompt format of a checkpoint. A `chat_template.jinja` that lies in it comes before the template of its format."""
+    trained_for = FORMATS[format_name(folder)]
     try:
-        return Format((folder / CHAT_TEMPLATE_FILE).read_text(encoding="utf-8"), known.go, known.stops)
+        return Format((folder / CHAT_TEMPLATE_FILE).read_text(encoding="utf-8"), trained_for.go, trained_for.stops)
     except OSError:
-        return known
+        return trained_for

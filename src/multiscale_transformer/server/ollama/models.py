@@ -15,18 +15,17 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 import multiscale_transformer
 from multiscale_transformer.model.folder import MODEL_TYPE
 from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.go_templates import to_jinja
-from multiscale_transformer.server.ollama_schemas import CopyBody, CreateBody, Named, Options
-from multiscale_transformer.server.registry import Entry, Variant
-from multiscale_transformer.server.state import service_of
+from multiscale_transformer.server.ollama.go_templates import to_jinja
+from multiscale_transformer.server.ollama.schemas import CopyBody, CreateBody, NamedBody, Options
+from multiscale_transformer.server.runtime.registry import ModelEntry, Variant
+from multiscale_transformer.server.state import server_state
 from multiscale_transformer.zoo.prompt_formats import format_of
 
 router = APIRouter(tags=["Ollama"])
 
-NEVER_SECONDS = 365 * 86_400  # seconds from now that stand for never
-_TEMPLATE = (
-    "{{{{ if .Suffix }}}}{{{{ .Suffix }}}}{{{{ else }}}}{go}{{{{ end }}}}"  # by .Suffix clients know that holes can be filled
-)
+NEVER_SECONDS = 365 * 86_400  # from now, which stands for never
+# Clients take .Suffix as a sign that the model fills in the middle.
+_TEMPLATE = "{{{{ if .Suffix }}}}{{{{ .Suffix }}}}{{{{ else }}}}{go}{{{{ end }}}}"
 
 
 @router.get("/api/version", summary="The server's version")
@@ -38,26 +37,26 @@ async def version() -> dict[str, str]:
 @router.get("/api/tags", summary="All models")
 async def tags(http: Request) -> dict[str, Any]:
     """The models that can be asked for, loaded or not."""
-    return {"models": [_listed(entry) for entry in service_of(http).catalogue.entries()]}
+    return {"models": [_listed(entry) for entry in server_state(http).registry.entries()]}
 
 
 @router.get("/api/ps", summary="Loaded models")
 async def loaded(http: Request) -> dict[str, Any]:
-    """The models in memory, and until when."""
-    service, out = service_of(http), []
-    for entry in service.catalogue.entries():
-        model = service.loader.loaded.get(entry.folder)
+    """The models in RAM, and until when."""
+    state, listed = server_state(http), []
+    for entry in state.registry.entries():
+        model = state.models.loaded.get(entry.folder)
         if model is not None and entry.variant is None:
             left = min(model.expires - time.monotonic(), NEVER_SECONDS) if math.isfinite(model.expires) else NEVER_SECONDS
-            until = datetime.fromtimestamp(time.time() + left, UTC).isoformat()
-            out.append({**_listed(entry), "size": model.bytes, "size_vram": 0, "expires_at": until})
-    return {"models": out}
+            until = _timestamp(time.time() + left)
+            listed.append({**_listed(entry), "size": model.ram_bytes, "size_vram": 0, "expires_at": until})
+    return {"models": listed}
 
 
 @router.post("/api/show", summary="What is known of a model")
-async def show(body: Named, http: Request) -> dict[str, Any]:
+async def show(body: NamedBody, http: Request) -> dict[str, Any]:
     """Its size, context, options and what it can do."""
-    entry = service_of(http).catalogue.find(body.called)
+    entry = server_state(http).registry.find(body.model_name)
     config, variant = entry.config, entry.variant or Variant(folder=str(entry.folder))
     modelfile = [f"FROM {entry.folder}", *([f'SYSTEM """{variant.system}"""'] if variant.system else [])]
     options = [f"{name:<30} {json.dumps(value)}" for name, value in variant.options.items()]
@@ -76,46 +75,46 @@ async def show(body: Named, http: Request) -> dict[str, Any]:
             "tokenizer.ggml.model": "bytes",
         },
         "capabilities": ["completion", "insert", "tools", "embedding"],
-        "modified_at": _time(entry.created),
+        "modified_at": _timestamp(entry.created),
     }
 
 
 @router.post("/api/create", summary="Make a variant of a model")
 async def create(body: CreateBody, http: Request) -> Response:
     """The weights of `from` with another system prompt, template or default options, under a new name."""
-    catalogue = service_of(http).catalogue
+    registry = server_state(http).registry
     if not body.from_:
         raise ApiError(400, "from: the name of the model to build on is missing", param="from")
-    source = catalogue.find(body.from_)
+    source = registry.find(body.from_)
     Options.model_validate(body.parameters)
     old = source.variant or Variant(folder=str(source.folder))
     template = to_jinja(body.template) if body.template else old.template
     options = {**old.options, **body.parameters}
     variant = Variant(folder=old.folder, system=body.system or old.system, template=template, options=options)
-    catalogue.create(body.called, variant)
+    registry.create(body.model_name, variant)
     return _statuses(["writing manifest", "success"], body.stream)
 
 
 @router.post("/api/copy", summary="A second name for a model")
 async def copy(body: CopyBody, http: Request) -> Response:
     """As Ollama's."""
-    service_of(http).catalogue.copy(body.source, body.destination)
+    server_state(http).registry.copy(body.source, body.destination)
     return Response(status_code=200)
 
 
 @router.delete("/api/delete", summary="Forget a variant")
-async def delete(body: Named, http: Request) -> Response:
+async def delete(body: NamedBody, http: Request) -> Response:
     """Only what `create` or `copy` made: folders of weights are not touched."""
-    if not body.called:
+    if not body.model_name:
         raise ApiError(400, "model: a name is missing")
-    service_of(http).catalogue.delete(body.called)
+    server_state(http).registry.delete(body.model_name)
     return Response(status_code=200)
 
 
 @router.post("/api/pull", summary="Nothing is downloaded")
-async def pull(body: Named, http: Request) -> Response:
+async def pull(body: NamedBody, http: Request) -> Response:
     """Succeeds for a model that is here, so that clients that pull before they ask go on."""
-    service_of(http).catalogue.find(body.called)
+    server_state(http).registry.find(body.model_name)
     return _statuses(["success"], True)
 
 
@@ -125,15 +124,15 @@ def _statuses(lines: list[str], stream: bool) -> Response:
     return StreamingResponse((json.dumps({"status": line}) + "\n" for line in lines), media_type="application/x-ndjson")
 
 
-def _listed(entry: Entry) -> dict[str, Any]:
+def _listed(entry: ModelEntry) -> dict[str, Any]:
     name = entry.name if ":" in entry.name else f"{entry.name}:latest"
     digest = hashlib.sha256(f"{entry.name} {entry.folder} {entry.created}".encode()).hexdigest()
     size = entry.weight_bytes
-    listed = {"name": name, "model": name, "modified_at": _time(entry.created), "size": size, "digest": digest}
+    listed = {"name": name, "model": name, "modified_at": _timestamp(entry.created), "size": size, "digest": digest}
     return {**listed, "details": _details(entry)}
 
 
-def _details(entry: Entry) -> dict[str, Any]:
+def _details(entry: ModelEntry) -> dict[str, Any]:
     count = entry.config.parameters()
     size = f"{count / 1e6:.1f}M" if count >= 1e6 else f"{count / 1e3:.0f}K"
     return {
@@ -146,5 +145,5 @@ def _details(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _time(seconds: float) -> str:
+def _timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,4 +1,4 @@
-"""The models that a server knows by name: where they are, which are loaded, and which have to go when memory is short.
+"""The models that a server knows by name.
 
 A name is a checkpoint folder, or a variant of one: the same weights with another system prompt, template or defaults, as
 Ollama's `create` makes them. Variants are kept as small files in a folder of the user's; folders of weights are never touched.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,12 @@ from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE, read_
 from multiscale_transformer.server.errors import ApiError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}(/[A-Za-z0-9][A-Za-z0-9._-]{0,79})?(:[A-Za-z0-9._-]{1,40})?\Z")
+_NAME_RULE = "letters, digits and . _ - : with at most one /"
 LATEST = ":latest"  # Ollama's clients add it to names
 
 
 class Variant(BaseModel):
-    """What `create` changes about a model: the words before a chat, and the defaults of its options."""
+    """What `create` changes about a model: its system prompt, its chat template and the defaults of its options."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,7 +38,7 @@ class Variant(BaseModel):
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """A model by its name."""
 
     name: str
@@ -66,31 +66,21 @@ class Entry:
         except OSError:
             return 0
 
-    @property
-    def training(self) -> dict[str, Any]:
-        """What is known of its training; empty where nothing is."""
-        try:
-            found = json.loads((self.folder / "training.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
 
 @dataclass
-class Catalogue:
-    """All names: the folders the server was started with, and the variants in `kept`."""
+class ModelRegistry:
+    """All names: the folders the server was started with, and the variants that are stored in `variants`."""
 
     folders: dict[str, Path]
-    kept: Path
-    started: float = field(default_factory=time.time)
+    variants: Path
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[ModelEntry]:
         """All models, the server's first one first."""
-        named = [Entry(name, folder) for name, folder in self.folders.items()]
-        kept = (entry for path in sorted(self.kept.glob("*.json")) if (entry := self._read(path)) is not None)
-        return named + [entry for entry in kept if (entry.folder / CONFIG_FILE).is_file()]  # of models that are still there
+        started_with = [ModelEntry(name, folder) for name, folder in self.folders.items()]
+        variants = (entry for path in sorted(self.variants.glob("*.json")) if (entry := self._read(path)) is not None)
+        return started_with + [entry for entry in variants if (entry.folder / CONFIG_FILE).is_file()]  # its model is there
 
-    def find(self, name: str | None) -> Entry:
+    def find(self, name: str | None) -> ModelEntry:
         """The model of this name, or the first one where none is given. Raises ApiError (404) for another."""
         entries = self.entries()
         if not name:
@@ -99,14 +89,14 @@ class Catalogue:
             for entry in entries:
                 if entry.name == wanted:
                     return entry
-        known = ", ".join(entry.name for entry in entries[:8])
-        raise ApiError(404, f"model {name!r} not found; there are: {known}", param="model", code="model_not_found")
+        names = ", ".join(entry.name for entry in entries[:8])
+        raise ApiError(404, f"model {name!r} not found; there are: {names}", param="model", code="model_not_found")
 
     def create(self, name: str, variant: Variant) -> None:
         """Keep a variant under a new name, or under the one it had. Raises ApiError for a bad name or one of a folder."""
         name = name.removesuffix(LATEST)
         if not _NAME.match(name):
-            raise ApiError(400, f"{name!r} is no name for a model: letters, digits and . _ - : with at most one /")
+            raise ApiError(400, f"{name!r} is no name for a model: {_NAME_RULE}")
         if name in self.folders:
             raise ApiError(409, f"{name!r} is a model that the server was started with; choose another name")
         files.write_json(self._path(name), {"name": name, **variant.model_dump()})
@@ -124,10 +114,10 @@ class Catalogue:
         self._path(entry.name).unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
-        return self.kept / f"{name.replace('/', '%2F').replace(':', '%3A')}.json"
+        return self.variants / f"{name.replace('/', '%2F').replace(':', '%3A')}.json"
 
     @staticmethod
-    def _read(path: Path) -> Entry | None:
+    def _read(path: Path) -> ModelEntry | None:
         """The variant in a file; none where somebody has damaged it."""
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
@@ -135,21 +125,21 @@ class Catalogue:
             variant = Variant.model_validate(fields)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
             return None
-        return Entry(str(name), Path(variant.folder), variant)
+        return ModelEntry(str(name), Path(variant.folder), variant)
 
 
 def names_of(folders: Iterable[Path], name: str | None) -> dict[str, Path]:
     """A name for each folder: its own, or `name` for the only one. Raises AxlError for no checkpoint or a name given twice."""
-    named: dict[str, Path] = {}
+    models: dict[str, Path] = {}
     folders = list(folders)
     if name is not None and len(folders) != 1:
-        raise AxlError(f"--name is for one model, and {len(folders)} are given; leave it out")
+        raise AxlError(f"--served-model-name is for one model, and {len(folders)} are given; leave it out")
     for folder in folders:
         read_config(folder)
-        called = name or re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "model"
-        if not _NAME.match(called):
-            raise AxlError(f"--name {called!r} is no name for a model: letters, digits and . _ - : with at most one /")
-        if called in named:
-            raise AxlError(f"two models are called {called}: {named[called]} and {folder}; rename a folder")
-        named[called] = folder.resolve()
-    return named
+        served_name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "model"
+        if not _NAME.match(served_name):
+            raise AxlError(f"--served-model-name {served_name!r} is no name for a model: {_NAME_RULE}")
+        if served_name in models:
+            raise AxlError(f"two models are called {served_name}: {models[served_name]} and {folder}; rename a folder")
+        models[served_name] = folder.resolve()
+    return models

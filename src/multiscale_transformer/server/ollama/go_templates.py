@@ -1,4 +1,4 @@
-"""Ollama's templates are written in Go's language; the part of it that a template of one turn needs, as Jinja."""
+"""Translates Ollama's templates, which are written in Go's template language, to Jinja: what a template of one turn needs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def to_jinja(template: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that means something in Jinja only is no text of a template in Go's language."""
+    """Text between actions. Raises ApiError for what would be an action of Jinja."""
     found = _JINJA.search(text)
     if found:
         raise ApiError(400, f"template: {found[0]!r} is not understood", param="template")

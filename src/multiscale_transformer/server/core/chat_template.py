@@ -1,4 +1,4 @@
-"""Conversations as the text that a model continues, and its answers as messages and tool calls.
+"""Makes the prompt of a conversation, and reads tool calls out of answers.
 
 The template is that of the model's format (`zoo.prompt_formats`), or the checkpoint's own. Small contexts cannot hold what
 agents send (kilobytes of tool schemas): schemas go first, then the oldest messages, then the system prompt, and the last
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint
+from multiscale_transformer.server.core.prompts import Prompt, plain_prompt
 from multiscale_transformer.server.errors import ApiError
-from multiscale_transformer.server.prompts import Prompt, plain_prompt
 from multiscale_transformer.zoo.prompt_formats import FORMATS, format_of
 
-CALL, CALL_END = "<tool_call>", "</tool_call>"
+CALL_BEGIN, CALL_END = "<tool_call>", "</tool_call>"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Tool:
 
 
 @dataclass(frozen=True)
-class Call:
+class ToolCall:
     """A tool call that the model has written; `arguments` are JSON."""
 
     name: str
@@ -63,7 +63,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Template:
+class ChatTemplate:
     """How a model's conversations look, and what ends an answer."""
 
     text: str = FORMATS["code"].chat
@@ -73,8 +73,8 @@ class Template:
         """The text to continue. Raises ApiError where the template refuses the messages."""
         try:
             return _compiled(self.text).render(
-                messages=[{"role": one.role, "content": one.content} for one in _with_tools(messages, tools)],
-                system="\n".join(one.content for one in messages if one.role == "system"),
+                messages=[{"role": message.role, "content": message.content} for message in _with_tools(messages, tools)],
+                system="\n".join(message.content for message in messages if message.role == "system"),
                 prompt=messages[-1].content if messages else "",
                 add_generation_prompt=True,
                 bos_token="",
@@ -84,27 +84,26 @@ class Template:
             raise ApiError(400, f"the model's chat template refuses these messages: {error}", param="messages") from None
 
 
-def template_of(folder: Path) -> Template:
+def template_of(folder: Path) -> ChatTemplate:
     """The template of a checkpoint."""
-    known = format_of(folder)
-    return Template(known.chat, known.stops)
+    prompt_format = format_of(folder)
+    return ChatTemplate(prompt_format.chat, prompt_format.stops)
 
 
-def chat_prompt(template: Template, messages: Sequence[Message], tools: Sequence[Tool], context: int) -> Prompt:
-    """What fits of a conversation; three quarters of the context, so that there is room for an answer."""
+def chat_prompt(template: ChatTemplate, messages: Sequence[Message], tools: Sequence[Tool], context: int) -> Prompt:
+    """The prompt of a conversation: what fits into three quarters of the context, so that there is room for an answer."""
     if not messages:
         raise ApiError(400, "messages: at least one is needed", param="messages")
-    room, whole = context - context // 4, template.render(messages, tools)
-    text = whole
-    if len(whole.encode("utf-8", "replace")) > room:
-        text = _shortened(template, messages, room)
-    prompt = plain_prompt(text.encode("utf-8", "replace"), context)
-    dropped = len(whole.encode("utf-8", "replace")) - len(text.encode("utf-8", "replace"))
-    return Prompt(prompt.ids, prompt.before, prompt.left_out + dropped)
+    room = context - context // 4
+    whole = fitting = _encoded(template.render(messages, tools))
+    if len(whole) > room:
+        fitting = _shortened(template, messages, room)
+    prompt = plain_prompt(fitting, context)
+    return replace(prompt, truncated=prompt.truncated + len(whole) - len(fitting))
 
 
 def call_constraint(tools: Sequence[Tool], choice: str) -> GrammarConstraint | None:
-    """What an answer may be: a call of some tool, or of the one that `choice` names; with "auto" any text or a call."""
+    """The grammar of an answer: a call of some tool, or of the one that `choice` names; with "auto" any text or a call."""
     if not tools or choice == "none":
         return None
     if choice not in ("auto", "required"):
@@ -112,57 +111,60 @@ def call_constraint(tools: Sequence[Tool], choice: str) -> GrammarConstraint | N
         if not tools:
             raise ApiError(400, f"tool_choice: there is no tool {choice!r}", param="tool_choice")
     schema = json.dumps({"anyOf": [tool.call_schema for tool in tools], "x-guidance": {"whitespace_flexible": False}})
-    call = f'"{CALL}" %json {schema} "{CALL_END}"'
+    call = f'"{CALL_BEGIN}" %json {schema} "{CALL_END}"'
     return GrammarConstraint.lark(
         f"start: {call}" if choice != "auto" else f"start: text | call\ntext: /([^<](.|\\n)*)?/\ncall: {call}"
     )
 
 
-def parse_answer(text: str, tools: Sequence[Tool]) -> tuple[str | None, list[Call]]:
+def parse_answer(text: str, tools: Sequence[Tool]) -> tuple[str | None, list[ToolCall]]:
     """The text and the calls of an answer. A call that was cut short is a text."""
-    if not tools or not text.startswith(CALL):
+    if not tools or not text.startswith(CALL_BEGIN):
         return text, []
-    body = text.removeprefix(CALL).removesuffix(CALL_END)
+    body = text.removeprefix(CALL_BEGIN).removesuffix(CALL_END)
     try:
         call = json.loads(body)
-        return None, [Call(str(call["name"]), json.dumps(call["arguments"]))]
+        return None, [ToolCall(str(call["name"]), json.dumps(call["arguments"]))]
     except (ValueError, KeyError, TypeError):
         return text, []
 
 
 def may_be_call(text: str) -> bool:
-    """Whether what was written so far is a call or may become one."""
-    return text.startswith(CALL) or CALL.startswith(text)
+    """Whether the text of an unfinished answer is a tool call or may become one."""
+    return text.startswith(CALL_BEGIN) or CALL_BEGIN.startswith(text)
 
 
-def _shortened(template: Template, messages: Sequence[Message], room: int) -> str:
+def _shortened(template: ChatTemplate, messages: Sequence[Message], room: int) -> bytes:
     """Without tools, with as many of the last messages as fit behind the system prompt; the last one in any case."""
 
-    def rendered(kept: Sequence[Message]) -> tuple[str, bool]:
-        text = template.render(kept)
-        return text, len(text.encode("utf-8", "replace")) <= room
+    def rendered(messages: Sequence[Message]) -> bytes:
+        return _encoded(template.render(messages))
 
-    system = [one for one in messages[:1] if one.role == "system" and len(messages) > 1]
+    system = [message for message in messages[:1] if message.role == "system" and len(messages) > 1]
     rest = messages[len(system) :]
     first, last = max(0, len(rest) - room), len(rest) - 1  # a message is a byte at least
-    while first < last:  # the more are left out, the shorter it is
+    while first < last:  # binary search: the fewer messages, the shorter
         middle = (first + last) // 2
-        first, last = (first, middle) if rendered([*system, *rest[middle:]])[1] else (middle + 1, last)
-    text, fits = rendered([*system, *rest[first:]])
-    return text if fits else rendered(rest[-1:])[0]
+        first, last = (first, middle) if len(rendered([*system, *rest[middle:]])) <= room else (middle + 1, last)
+    text = rendered([*system, *rest[first:]])
+    return text if len(text) <= room else rendered(rest[-1:])
 
 
 def _with_tools(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
     """The tools as a part of the system prompt."""
     if not tools:
         return list(messages)
-    described = [{"name": one.name, "description": one.description, "parameters": one.parameters} for one in tools]
+    described = [{"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools]
     lines = "\n".join(
-        ["Tools:", *map(json.dumps, described), f'Call one with {CALL}{{"name": ..., "arguments": ...}}{CALL_END}']
+        ["Tools:", *map(json.dumps, described), f'Call one with {CALL_BEGIN}{{"name": ..., "arguments": ...}}{CALL_END}']
     )
     if messages[0].role == "system":
         return [Message("system", f"{messages[0].content}\n\n{lines}"), *messages[1:]]
     return [Message("system", lines), *messages]
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 @functools.lru_cache(maxsize=32)

@@ -20,8 +20,8 @@ from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
 from multiscale_transformer.server.errors import ApiError
 
 MAX_SETS = 8  # that are in RAM at once beside those of loaded models
-BYTES_A_BYTE = 3.1  # of RAM for each of text: what came next, and checkpoints
-BYTES_A_ROW = 4  # more where documents are removed
+RAM_PER_BYTE = 3.1  # bytes of RAM for each byte of text: what came next, and checkpoints
+RAM_PER_BYTE_REMOVED = 4  # more where documents are removed
 
 Folders = tuple[Path, ...]
 States = tuple[tuple[int, int, int] | None, ...]
@@ -33,7 +33,7 @@ log = structlog.get_logger("axl.memories")
 class _Opened:
     memory: CorpusMemory
     states: States
-    missing: bool = False  # and said so
+    missing: bool = False  # an index is gone, and the log says so
 
 
 def states_of(folders: Sequence[Path]) -> States:
@@ -44,8 +44,9 @@ def states_of(folders: Sequence[Path]) -> States:
 def needed_bytes(folders: Sequence[Path]) -> int:
     """RAM that these indexes will take together. Raises AxlError when one is missing or damaged."""
     indexes = [load_index(folder) for folder in folders]
-    a_byte = BYTES_A_BYTE + (BYTES_A_ROW if any(gone for index in indexes for gone in index.removed) else 0)
-    return int(a_byte * sum(index.nbytes for index in indexes))
+    any_removed = any(removed for index in indexes for removed in index.removed)
+    ram_per_byte = RAM_PER_BYTE + (RAM_PER_BYTE_REMOVED if any_removed else 0)
+    return int(ram_per_byte * sum(index.nbytes for index in indexes))
 
 
 class Memories:
@@ -53,7 +54,7 @@ class Memories:
 
     def __init__(self) -> None:
         self._opened: OrderedDict[Folders, _Opened] = OrderedDict()
-        self._kept: dict[object, Folders] = {}  # sets that loaded models use by default
+        self._defaults: dict[object, Folders] = {}  # sets that loaded models use by default
         self._lock = asyncio.Lock()
         self.notes: dict[Path, str] = {}
 
@@ -63,13 +64,13 @@ class Memories:
         return sum(opened.memory.nbytes for opened in self._opened.values())
 
     def keep(self, user: object, folders: Folders) -> None:
-        """Hold on to a set for as long as a model is loaded; see `release`."""
-        self._kept[user] = folders
+        """Keep a set open for as long as a model is loaded; `release` ends that."""
+        self._defaults[user] = folders
 
     def release(self, user: object) -> None:
         """The model is unloaded: what no other one uses is given up."""
-        folders = self._kept.pop(user, None)
-        if folders is not None and folders not in self._kept.values():
+        folders = self._defaults.pop(user, None)
+        if folders is not None and folders not in self._defaults.values():
             self._opened.pop(folders, None)
 
     def get(self, folders: Folders) -> CorpusMemory:
@@ -116,10 +117,10 @@ class Memories:
                 self._opened[folders] = fresh
                 log.info("index read again", folders=list(map(str, folders)))
 
-    def make_room(self, most: int) -> None:
-        """Give up sets that no loaded model uses by default until all take at most `most` bytes, or none is left."""
-        for folders in [one for one in self._opened if one not in self._kept.values()]:
-            if self.nbytes <= most:
+    def make_room(self, max_bytes: int) -> None:
+        """Give up sets that no loaded model uses by default until all take at most `max_bytes`, or none is left."""
+        for folders in self._on_request():
+            if self.nbytes <= max_bytes:
                 return
             del self._opened[folders]
 
@@ -127,14 +128,18 @@ class Memories:
         self.make_room(room - needed)
         if self.nbytes and self.nbytes + needed > room:
             raise ApiError(503, "no room for these indexes beside what is loaded", param="memory", retry_after=5)
-        unkept = [one for one in self._opened if one not in self._kept.values()]
-        for folders in unkept[: max(0, len(unkept) - MAX_SETS + 1)]:
+        on_request = self._on_request()
+        for folders in on_request[: max(0, len(on_request) - MAX_SETS + 1)]:
             del self._opened[folders]
 
-    def _note(self, folders: Iterable[Path], what: str) -> None:
+    def _on_request(self) -> list[Folders]:
+        """The sets that only requests named, the one used longest ago first."""
+        return [folders for folders in self._opened if folders not in self._defaults.values()]
+
+    def _note(self, folders: Iterable[Path], problem: str) -> None:
         for folder in folders:
-            self.notes[folder] = what
-            log.warning("index", folder=str(folder), note=what)
+            self.notes[folder] = problem
+            log.warning("index", folder=str(folder), note=problem)
 
 
 def _open(folders: Folders) -> _Opened:

@@ -1,4 +1,4 @@
-"""Log-probabilities in the two shapes of OpenAI: of completions, with text offsets, and of chats, with bytes."""
+"""Renders log-probabilities in OpenAI's two shapes: of completions, with text offsets, and of chats, with bytes."""
 
 from __future__ import annotations
 
@@ -20,29 +20,32 @@ def token_text(index: int) -> str:
 
 
 def completion_logprobs(drawn: Sequence[SampledToken], offset: int = 0, *, first: int | None = None) -> dict[str, Any]:
-    """Of bytes whose first begins at character `offset`; with an echo, `first` is the id before them, which has none."""
-    indices = [one.id for one in drawn] if first is None else [first, *(one.id for one in drawn)]
+    """The `logprobs` of a completion whose text begins at character `offset`.
+
+    With an echo, `first` is the id before the sampled ones: it has no log-probability.
+    """
+    indices = [token.id for token in drawn] if first is None else [first, *(token.id for token in drawn)]
     offsets = []
     for index in indices:
         offsets.append(offset)
         offset += not 0x80 <= index < 0xC0 and index < BOS  # continuation bytes belong to the character before
     unknown: list[Any] = [] if first is None else [None]
-    tops = [{token_text(other): max(logprob, MIN_LOGPROB) for other, logprob in one.top} for one in drawn]
+    tops = [{token_text(other): max(logprob, MIN_LOGPROB) for other, logprob in token.top} for token in drawn]
     return {
         "tokens": [token_text(index) for index in indices],
-        "token_logprobs": unknown + [max(one.logprob, MIN_LOGPROB) for one in drawn],
+        "token_logprobs": unknown + [max(token.logprob, MIN_LOGPROB) for token in drawn],
         "top_logprobs": unknown + tops,
         "text_offset": offsets,
     }
 
 
 def chat_logprobs(drawn: Sequence[SampledToken]) -> dict[str, Any]:
-    """Of the bytes of an answer."""
+    """The `logprobs` of a chat's choice."""
     return {
         "content": [
-            {**_chat_token(one.id, one.logprob), "top_logprobs": [_chat_token(*other) for other in one.top]}
-            for one in drawn
-            if one.id < BOS
+            {**_chat_token(token.id, token.logprob), "top_logprobs": [_chat_token(*other) for other in token.top]}
+            for token in drawn
+            if token.id < BOS
         ],
         "refusal": None,
     }

@@ -1,0 +1,70 @@
+"""A generation request as every dialect makes it: a prompt, how to sample, where the text stops, and for how long.
+
+OpenAI, Ollama and llama.cpp name the same options differently; their routes translate into `GenerationRequest`, so sampling,
+stop strings, time limits, memory and sources work alike in all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from multiscale_transformer.engine.scheduler import Request
+from multiscale_transformer.engine.structured_output import GrammarConstraint
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.model.sampling import DEFAULT_SAMPLING, Sampling
+from multiscale_transformer.server.core.prompts import FIM_STOPS, Prompt
+from multiscale_transformer.server.errors import ApiError
+
+MAX_NEW_TOKENS = 65_536  # bytes of one answer
+MAX_STOPS = 64  # stop strings of one request
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """What to generate. `time_limit` is in seconds; `sources` says whether the answer names the files its text stands in."""
+
+    prompt: Prompt
+    sampling: Sampling
+    constraint: GrammarConstraint | None = None
+    time_limit: float | None = None
+    sources: bool = True
+
+    def for_choice(self, index: int) -> GenerationRequest:
+        """The same request for another answer: choice `index` has the seed plus its number."""
+        if index == 0 or self.sampling.seed is None:
+            return self
+        seed = (self.sampling.seed + index) % 2**63
+        return replace(self, sampling=self.sampling.model_copy(update={"seed": seed}))
+
+    def for_engine(self, memory: CorpusMemory | None) -> Request:
+        """The engine's request; its time limit begins now."""
+        deadline = None if self.time_limit is None else time.monotonic() + self.time_limit
+        constraint = None if self.constraint is None else self.constraint.copy()
+        return Request(self.prompt.ids, self.sampling, memory, constraint, deadline)
+
+
+def sampling_of(options: dict[str, Any], stop: str | Sequence[str] | None, *, fim: bool = False) -> Sampling:
+    """`Sampling` from options (None is the default) and stop strings; fill-in-the-middle also stops at FIM tokens.
+
+    The engine's detokenizer ends an answer before the first stop string, for every dialect alike.
+    """
+    stops = stop_strings(stop)
+    if len(stops) > MAX_STOPS:
+        raise ApiError(400, f"stop: {len(stops)} texts are too many; the most are {MAX_STOPS}", param="stop")
+    stops += FIM_STOPS if fim else ()
+    given = {name: value for name, value in options.items() if value is not None}
+    fields = {
+        **DEFAULT_SAMPLING.model_dump(),
+        **given,
+        "stop": tuple(text.encode("utf-8", "replace") for text in stops if text),
+    }
+    fields["max_new_tokens"] = min(int(fields["max_new_tokens"]), MAX_NEW_TOKENS)
+    return Sampling.model_validate(fields)
+
+
+def stop_strings(stop: str | Sequence[str] | None) -> list[str]:
+    """One or several stop strings as a list."""
+    return [stop] if isinstance(stop, str) else list(stop or ())

@@ -1,0 +1,1 @@
+"""The routes of llama.cpp's server: completions, infill, tokenization and the server's status."""

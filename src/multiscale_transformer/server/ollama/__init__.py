@@ -1,0 +1,1 @@
+"""Ollama's routes: generation, chats, embeddings and models."""
