@@ -158,12 +158,12 @@ def test_nothing_to_write_and_nothing_to_read(engine: Engine) -> None:
 
 
 def test_a_closed_stream_gives_its_pages_back(engine: Engine) -> None:
-    before, batcher = engine.pool.available, Scheduler(engine)
+    before, batcher = engine.cache.available, Scheduler(engine)
     stream = batcher.stream(Request(PROMPTS[1], Sampling(max_new_tokens=1000)))
     next(stream)
-    assert engine.pool.available < before
+    assert engine.cache.available < before
     stream.close()
-    assert engine.pool.available == before
+    assert engine.cache.available == before
     assert not batcher.busy
 
 

@@ -67,7 +67,7 @@ class ScoreState:
     @property
     def promised(self) -> int:
         """Pages that it may still take."""
-        whole = -(-self._engine.config.max_seq_len // self._engine.pool.page)
+        whole = -(-self._engine.config.max_seq_len // self._engine.cache.page)
         return whole - len(self._sequence.pages)
 
     def next(self, room: int) -> Read:
@@ -108,7 +108,7 @@ class ScoreState:
         memory = self.scan.memory if self._engine.config.memory else None
         self._reader = None if memory is None else TextReader(memory.rows, len(memory.shards))
         if self._reader is not None and start:
-            self._reader.read(self.scan.ids[:start], quiet=start)
+            self._reader.read(self.scan.ids[:start], n_skip=start)
         if self._window is None and self.scan.pool:
             length = math.sqrt(float(self._sum_E @ self._sum_E)) or 1.0
             self.scan.state = (self._sum_E / length).astype(np.float32)

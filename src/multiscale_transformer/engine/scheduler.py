@@ -85,7 +85,7 @@ class SequenceState:
         read = self.start + self.sequence.length
         self.reader = None if memory is None else TextReader(memory.rows, len(memory.shards))
         if self.reader is not None and read:
-            self.reader.read(self.known[:read], quiet=read)
+            self.reader.read(self.known[:read], n_skip=read)
         self.found: MemoryFeatures = no_features(1)
 
     @property
@@ -212,7 +212,7 @@ class Scheduler:
             yield request, OutputChunk(ended=LENGTH)
         while self._waiting and len(self._running) < MAX_BATCH_TOKENS:
             promised = self._promised + (self._scanning.promised if self._scanning is not None else 0)
-            if promised and self.engine.pool.available < promised + _most_pages(self.engine, self._waiting[0]):
+            if promised and self.engine.cache.available < promised + _most_pages(self.engine, self._waiting[0]):
                 break
             running = SequenceState(self.engine, self._waiting.popleft())
             self._running.append(running)
@@ -264,7 +264,7 @@ class Scheduler:
             return None
         if self._scanning is None:
             self._scanning = ScoreState(self.engine, self._scans[0])
-        if self._scanning.done or (self._running and self.engine.pool.available < self._promised + self._scanning.promised):
+        if self._scanning.done or (self._running and self.engine.cache.available < self._promised + self._scanning.promised):
             return None
         return self._scanning.next(room)
 
@@ -278,7 +278,7 @@ class Scheduler:
         """Draw as many bytes as the drafts agree with, and one more. None while a prompt is being read."""
         running = plan.running
         if running.unread > 0:
-            running.sequence.settle()
+            running.sequence.commit()
             return None
         try:
             return self._write(plan, logits_WV)
@@ -329,8 +329,8 @@ class Scheduler:
             assert running.reader is not None
             running.reader.restore()
             if accepted:
-                running.reader.read(plan.drafts[:accepted], quiet=accepted)
-        running.sequence.settle()
+                running.reader.read(plan.drafts[:accepted], n_skip=accepted)
+        running.sequence.commit()
         if piece.ended is None and running.sequence.length == self.engine.config.max_seq_len:
             running.sequence.close()
             running.begin(full=True)
@@ -339,7 +339,7 @@ class Scheduler:
 def _most_pages(engine: Engine, request: Request) -> int:
     """Pages of the longest window that a request can reach, and one to copy a page that is taken back into."""
     most = min(len(request.prompt) + request.sampling.max_new_tokens, engine.config.max_seq_len)
-    return -(-most // engine.pool.page) + 1
+    return -(-most // engine.cache.page) + 1
 
 
 @dataclass

@@ -60,10 +60,10 @@ def made_up(count: int) -> MemoryFeatures:
     for position in range(0, count, 2):  # every other time there are fewer
         symbols_TM[position, position // 2 % (CANDIDATE_COUNT + 1) :] = NO_CANDIDATE
     told_TM = symbols_TM != NO_CANDIDATE
-    states_TMJ = np.zeros((count, CANDIDATE_COUNT, SOURCES), np.uint8)
-    states_TMJ[told_TM] = (np.arange(told_TM.sum())[:, None] + rng.permutation(SOURCES)) % STATES
-    depths_T2 = np.stack([(np.arange(count) + 1) % CORPUS_DEPTHS, (np.arange(count) + 2) % CONTEXT_DEPTHS], -1)
-    return MemoryFeatures(symbols_TM, states_TMJ, depths_T2.astype(np.uint8))
+    bins_TMJ = np.zeros((count, CANDIDATE_COUNT, SOURCES), np.uint8)
+    bins_TMJ[told_TM] = (np.arange(told_TM.sum())[:, None] + rng.permutation(SOURCES)) % STATES
+    lengths_T2 = np.stack([(np.arange(count) + 1) % CORPUS_DEPTHS, (np.arange(count) + 2) % CONTEXT_DEPTHS], -1)
+    return MemoryFeatures(symbols_TM, bins_TMJ, lengths_T2.astype(np.uint8))
 
 
 def check(engine: Engine, folder: Path) -> None:

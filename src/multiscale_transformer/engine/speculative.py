@@ -36,7 +36,7 @@ class Drafter:
         after: list[MemoryFeatures] = []
         chance = 1.0
         while len(ids) < most:
-            symbol, (corpus, context) = int(found.symbols_TM[-1, 0]), found.depths_T2[-1]
+            symbol, (corpus, context) = int(found.symbols_TM[-1, 0]), found.lengths_T2[-1]
             chance *= self._accepted[corpus, context] / self._tried[corpus, context]
             if not 0 <= symbol < BOS or chance < MIN_CHANCE:
                 break
@@ -49,6 +49,6 @@ class Drafter:
 
     def learn(self, found: MemoryFeatures, accepted: bool) -> None:
         """Count whether the byte proposed by what was `found` was the one that the model drew."""
-        corpus, context = found.depths_T2[-1]
+        corpus, context = found.lengths_T2[-1]
         self._tried[corpus, context] += 1
         self._accepted[corpus, context] += accepted
