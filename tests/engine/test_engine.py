@@ -14,6 +14,7 @@ from multiscale_transformer.engine.engine import MAX_BATCH_TOKENS, Engine, Read,
 from multiscale_transformer.engine.kv_cache import PagedKVCache
 from multiscale_transformer.engine.weights import page_elements
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.machine import available_cores
 from multiscale_transformer.memory.reader import MemoryFeatures, TextReader, no_features
 from multiscale_transformer.model.memory_tensors import MemoryTensors
 from multiscale_transformer.model.model import MultiScaleTransformer
@@ -92,6 +93,17 @@ def test_threads_share_the_work_and_give_the_same_bits(
         np.testing.assert_array_equal(logits_in(one, TEXT, [9, 1]), logits_in(several, TEXT, [9, 1]))
     several.close()
     np.testing.assert_array_equal(logits_in(one, TEXT, [9, 1]), logits_in(several, TEXT, [9, 1]), "after close, alone")
+
+
+@pytest.mark.parametrize("shape", ["flat", "memory", "scales of 1, 3 and 6"])
+def test_more_threads_than_cores_give_the_same_bits(shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiscale_transformer.engine.engine.MIN_PARALLEL_MACS", 0)
+    checkpoint(SHAPES[shape], tmp_path)
+    threads = available_cores() + 3
+    one, several = load_engine(tmp_path), load_engine(tmp_path, threads=threads)
+    monkeypatch.setattr(several._choice, "threads", lambda rows: threads)
+    np.testing.assert_array_equal(logits_in(one, TEXT, [9, 1]), logits_in(several, TEXT, [9, 1]))
+    several.close()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,7 +1,7 @@
 """The forward pass of the compiled engine (prefill, decode and verification): new bytes of any sequences in, logits out.
 
-This is `model.model.MultiScaleTransformer` again, step by step under the same names, over packed weights and a paged KV cache. A
-model of one stack is `embed`, `block` after `block`, `head`; the other scales are what stands below `head`, and run only for
+This is `model.model.MultiScaleTransformer` again, step by step under the same names, over packed weights and a paged KV cache.
+A model of one stack is `embed`, `block` after `block`, `head`; the other scales are what stands below `head`, and run only for
 bytes that complete one of their rows.
 
 Every row is computed in the same way whatever else is in the batch, so its logits are the same bits alone, drafted or among
@@ -10,6 +10,9 @@ steps.
 """
 
 # Shape suffixes: R new bytes, N rows of a scale, W rows with logits, E width, V vocabulary.
+
+# Numba infers types; those of named tuples are written for the reader.
+# mypy: disallow-incomplete-defs=false
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def _fusion(config: ModelConfig, weights: Weights) -> FusionTables:
         "tables_JSR", "gate.weight", "gate_bias_J", "corpus_gate", "context_gate", "values.weight", "values.bias",
         "state.weight", "state.bias",
     )  # fmt: skip
-    fusion = FusionTables(*(weights[f"fusion.{name}"] for name in names), weights["fusion.score.weight"][0])
+    fusion = FusionTables(*(weights[f"fusion.{name}"] for name in names), weights["fusion.score.weight"][0])  # type: ignore[call-arg]
     hidden = len(fusion.score_F)
     expected = ((SOURCES, STATES, VALUES), (SOURCES, config.d_model), (hidden, SOURCES * VALUES), (2 * hidden, config.d_model))
     if (fusion.tables_JSR.shape, fusion.gate_JE.shape, fusion.values_FX.shape, fusion.state_XE.shape) != expected:

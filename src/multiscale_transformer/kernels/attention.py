@@ -56,7 +56,8 @@ def _softmax(scores, count, most):
 def attend(kv, page_table, at, rows, heads, head, q_D, gain, count, sink_k_D, sink_v_D, scores, out_D):
     """Attention of one head over the first `count` rows of a sequence, and a sink (empty arrays: none).
 
-    `page_table` lists the pages of the sequence, `at` the place of the layer in each; `scores` is room for `count` rows and a page.
+    `page_table` lists the pages of the sequence, `at` is the place of the layer in each; `scores` has room for `count` rows and
+    a page more.
     """
     width = q_D.shape[0]
     scale = gain / np.float32(np.sqrt(np.float32(width)))

@@ -6,6 +6,9 @@ at the barrier where one needs what another has computed.
 
 # Shape suffixes: R rows, E width.
 
+# Numba infers types; those of named tuples are written for the reader.
+# mypy: disallow-incomplete-defs=false
+
 from __future__ import annotations
 
 from multiscale_transformer.kernels.attention import attend, norm_rotate, store_row

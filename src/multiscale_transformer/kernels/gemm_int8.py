@@ -240,9 +240,9 @@ class _TileCode:
 class Tile(NamedTuple):
     """Where a tile lies in the arrays of `Packed`, `Activations` and the output. Places and strides count elements.
 
-    Weights begin at `w_at`, the scales of their blocks at `s_at`; `first` is the first row of activations. Outputs are scaled by
-    the row scales at `row_scales_at`, get the bias at `bias_at` unless that is negative, and are put to `out_at`, or added to what
-    is there where the map is `residual`.
+    Weights begin at `w_at`, the scales of their blocks at `s_at`; `first` is the first row of activations. Outputs are scaled
+    by the row scales at `row_scales_at`, get the bias at `bias_at` unless that is negative, and are put to `out_at`, or added
+    to what is there where the map is `residual`.
     """
 
     w_at: Any

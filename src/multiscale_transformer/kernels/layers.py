@@ -2,6 +2,9 @@
 
 # Shape suffixes: E width, R rows.
 
+# Numba infers types; those of named tuples are written for the reader.
+# mypy: disallow-incomplete-defs=false
+
 from __future__ import annotations
 
 import numpy as np

@@ -54,8 +54,8 @@ _LENGTH_STEP = (np.searchsorted(LENGTH_STEPS, np.arange(DEPTH + 1), side="right"
 _WEIGHT = np.array([TRUST ** np.searchsorted(CORPUS_ORDERS, order) for order in (*CORPUS_ORDERS, *CONTEXT_ORDERS)], np.float32)
 
 PLAIN, PREFIX, SUFFIX, MIDDLE = 0, 1, 2, 3  # which part of a prompt is being read
-# Where a reader stands: how long the text is, the part of a prompt that is read, where the prefix of a fill-in-the-middle prompt
-# begins and ends in the text, how far back the document goes, and its number where documents are left out (or -1).
+# Where a reader stands: how long the text is, the part of a prompt that is read, where the prefix of a fill-in-the-middle
+# prompt begins and ends in the text, how far back the document goes, and its number where documents are left out (or -1).
 READER_STATE = record("end", "part", "prefix_begin", "prefix_end", "floor", "own_document")
 
 

@@ -40,7 +40,7 @@ class MemoryFeatures(NamedTuple):
 
     def part(self, where: slice | npt.NDArray[np.bool_]) -> MemoryFeatures:
         """What they say after some of the ids."""
-        return MemoryFeatures(*(array[where] for array in self))
+        return MemoryFeatures(self.symbols_TM[where], self.bins_TMJ[where], self.lengths_T2[where])
 
 
 def joined(features: Sequence[MemoryFeatures]) -> MemoryFeatures:

@@ -190,7 +190,8 @@ class Loader:
 
     def _open(self, entry: Entry, config: ModelConfig, needed: int) -> Loaded:
         engine = load_engine(entry.folder, threads=self.limits.threads, cache_bytes=self.limits.cache_bytes)
-        check(engine, entry.folder)
+        if not_compared := check(engine, entry.folder):
+            log.warning("self-test", note=not_compared)
         memory = self._default_memory(entry.folder, config)
         worker = Worker(engine, entry.name, self.metrics, self.limits.queued)
         return Loaded(entry.folder, config, worker, memory, needed)

@@ -101,7 +101,7 @@ class Worker:
             if self._closing:
                 raise StoppedError("the model is being unloaded; try again")
             self._tickets[job] = ticket
-        self.call(lambda batcher: batcher.submit_scan(job) if isinstance(job, ScoreRequest) else batcher.submit(job))
+        self.call(lambda batcher: batcher.submit(job))
         return ticket
 
     @property
