@@ -25,9 +25,8 @@ from benchmarks.resident import measure_resident, measure_start
 from multiscale_transformer.data.corpus import load_corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.engine.engine import Engine, load_engine
-from multiscale_transformer.engine.prompt_scoring import ScoreRequest
+from multiscale_transformer.engine.prompt_scoring import ScoreRequest, engine_bits_per_byte
 from multiscale_transformer.engine.scheduler import Request, Scheduler
-from multiscale_transformer.engine.tuning import engine_bits_per_byte
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.export.gguf_file import quantize_file
 from multiscale_transformer.machine import available_cores

@@ -14,6 +14,7 @@ from multiscale_transformer.engine.engine import MAX_BATCH_TOKENS, Engine, Read,
 from multiscale_transformer.engine.kv_cache import PagedKVCache
 from multiscale_transformer.engine.weights import page_elements
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.machine import available_cores
 from multiscale_transformer.memory.reader import MemoryFeatures, TextReader, no_features
 from multiscale_transformer.model.memory_tensors import MemoryTensors
 from multiscale_transformer.model.model import MultiScaleTransformer
@@ -35,7 +36,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def recollection(engine: Engine, ids: list[int]) -> MemoryFeatures:
+def features_of(engine: Engine, ids: list[int]) -> MemoryFeatures:
     if not engine.config.memory:
         return no_features(len(ids))
     memory = corpus_memory()
@@ -44,7 +45,7 @@ def recollection(engine: Engine, ids: list[int]) -> MemoryFeatures:
 
 def logits_in(engine: Engine, ids: list[int], chunks: list[int]) -> np.ndarray:
     """Logits after every id, read in chunks of these sizes over and over; nothing is shared with earlier calls."""
-    found, sequence, out, at = recollection(engine, ids), engine.new_sequence(ids, object()), [], 0
+    found, sequence, out, at = features_of(engine, ids), engine.new_sequence(ids, object()), [], 0
     while at < len(ids):
         size = chunks[len(out) % len(chunks)]
         part = slice(at, min(len(ids), at + size))
@@ -58,7 +59,7 @@ def test_logits_are_those_of_the_reference(pair: tuple[MultiScaleTransformer, Pa
     model, folder = pair
     engine = load_engine(folder)
     ours = logits_in(engine, TEXT, [MAX_BATCH_TOKENS])
-    found = recollection(engine, TEXT)
+    found = features_of(engine, TEXT)
     recall = MemoryTensors(*(torch.from_numpy(part)[None] for part in found)) if engine.config.memory else None
     with torch.inference_mode():
         reference = model(torch.tensor([TEXT]), recall=recall)[0].numpy()
@@ -94,19 +95,30 @@ def test_threads_share_the_work_and_give_the_same_bits(
     np.testing.assert_array_equal(logits_in(one, TEXT, [9, 1]), logits_in(several, TEXT, [9, 1]), "after close, alone")
 
 
+@pytest.mark.parametrize("shape", ["flat", "memory", "scales of 1, 3 and 6"])
+def test_more_threads_than_cores_give_the_same_bits(shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiscale_transformer.engine.engine.MIN_PARALLEL_MACS", 0)
+    checkpoint(SHAPES[shape], tmp_path)
+    threads = available_cores() + 3
+    one, several = load_engine(tmp_path), load_engine(tmp_path, threads=threads)
+    monkeypatch.setattr(several._choice, "threads", lambda rows: threads)
+    np.testing.assert_array_equal(logits_in(one, TEXT, [9, 1]), logits_in(several, TEXT, [9, 1]))
+    several.close()
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_taking_back_is_as_never_having_read(plain: Path, data: st.DataObject) -> None:
     engine = load_engine(plain)
     kept = data.draw(st.integers(1, 150))
     tried = data.draw(st.lists(st.integers(0, 255), min_size=1, max_size=40))
-    settled = data.draw(st.booleans())
+    committed = data.draw(st.booleans())
     sequence = engine.new_sequence(TEXT, object())
     for ids in (TEXT[:kept][begin : begin + MAX_BATCH_TOKENS] for begin in range(0, kept, MAX_BATCH_TOKENS)):
         engine.read([Read(sequence, ids, no_features(len(ids)))])
     engine.read([Read(sequence, tried, no_features(len(tried)))])
-    if settled:
-        sequence.settle()
+    if committed:
+        sequence.commit()
     sequence.roll_back(len(tried))
     rest = TEXT[kept : kept + 20]
     (after,) = engine.read([Read(sequence, rest, no_features(len(rest)), len(rest))])
@@ -140,7 +152,7 @@ def test_texts_that_begin_alike_share_pages_and_bits(plain: Path) -> None:
     for begin in range(0, len(TEXT), MAX_BATCH_TOKENS):
         ids = TEXT[begin : begin + MAX_BATCH_TOKENS]
         engine.read([Read(first, ids, no_features(len(ids)))])
-    first.settle()
+    first.commit()
     first.close()
     other = [*TEXT[:150], *b"changed from here on"]
     second = engine.new_sequence(other)
@@ -153,33 +165,33 @@ def test_texts_that_begin_alike_share_pages_and_bits(plain: Path) -> None:
 
 def test_pages_run_out_in_one_line_and_come_back(plain: Path) -> None:
     engine = load_engine(plain, cache_bytes=0)  # then it holds one window
-    pages = engine.pool.available
+    pages = engine.cache.available
     sequence = engine.new_sequence(TEXT)
     engine.read([Read(sequence, TEXT[:MAX_BATCH_TOKENS], no_features(MAX_BATCH_TOKENS))])
     hungry = [engine.new_sequence([BOS], object()) for _ in range(pages)]
     with pytest.raises(AxlError, match="cache is full"):
         engine.read([Read(each, [BOS], no_features(1)) for each in hungry])
-    assert engine.pool.available == pages - 1  # the step that failed has kept nothing
+    assert engine.cache.available == pages - 1  # the step that failed has kept nothing
     sequence.close()
-    assert engine.pool.available == pages
+    assert engine.cache.available == pages
 
 
 def test_the_page_unused_longest_goes_first_with_all_that_follow_it() -> None:
-    pool = PagedKVCache(SHAPES["flat"].model_copy(update={"max_seq_len": 256}), 0)
-    size = pool.page
-    pages = [pool.take() for _ in range(3)]
+    cache = PagedKVCache(SHAPES["flat"].model_copy(update={"max_seq_len": 256}), 0)
+    size = cache.page
+    pages = [cache.allocate() for _ in range(3)]
     for number, page in enumerate(pages):
-        pool.name(page, "root", pages[number - 1] if number else None, [number] * size)
+        cache.insert(page, "root", pages[number - 1] if number else None, [number] * size)
     for page in reversed(pages):
-        pool.release(page)
+        cache.release(page)
     ids = [n for number in range(3) for n in [number] * size]
-    found = pool.find("root", ids)
+    found = cache.lookup("root", ids)
     assert found == pages
     for page in found:
-        pool.release(page)
-    while pool.take() != pages[0]:
+        cache.release(page)
+    while cache.allocate() != pages[0]:
         pass
-    assert pool.find("root", ids) == []
+    assert cache.lookup("root", ids) == []
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -198,9 +210,9 @@ def test_packed_weights_are_near_and_their_products_exact(bits: int) -> None:
         x = rng.integers(-100, 101, (7, inputs)).astype(np.float32)
         x[:, 0] = {8: 2047.0, 4: 127.0}[bits]  # so that the scale is one and rounding changes nothing
         for row in range(7):
-            quantize_row(packed.maps_L9[index], x[row], row, acts)
+            quantize_row(packed, index, x[row], row, acts)
         multiply(packed, index, 7, acts, y, 0, 1)
-        bias = packed.floats[packed.maps_L9[index, 3] :][: len(used)]
+        bias = packed.floats[packed.linears_L[index]["bias_at"] :][: len(used)]
         np.testing.assert_allclose(y, x.astype(np.float64) @ used.T.astype(np.float64) + bias, rtol=1e-4, atol=1e-2)
 
 
@@ -212,7 +224,7 @@ def test_the_largest_sums_fit() -> None:
         packer = Packer()
         index = packer.add(np.ones((1, MAX_INPUTS), np.float32), None, bits)
         packed, acts, y = packer.packed(), new_activations(1, MAX_INPUTS), np.zeros((1, 4), np.float32)
-        quantize_row(packed.maps_L9[index], np.ones(MAX_INPUTS, np.float32), 0, acts)
+        quantize_row(packed, index, np.ones(MAX_INPUTS, np.float32), 0, acts)
         multiply(packed, index, 1, acts, y, 0, 1)
         assert y[0, 0] == pytest.approx(MAX_INPUTS, rel=0.08)
 

@@ -59,11 +59,14 @@ def test_drafts_change_nothing(engine: Engine, memory: CorpusMemory, prompt: lis
 
 
 def test_drafts_save_steps_where_the_memory_knows(engine: Engine, memory: CorpusMemory) -> None:
-    """The model follows its memory here: a random net whose fusion trusts what was seen."""
-    request = Request([BOS, *b"def area(si"], Sampling(temperature=0.0, max_new_tokens=24), memory)
-    batcher = Scheduler(engine)
-    steps = sum(1 for _ in batcher.stream(request))
-    assert steps <= 24
+    """A bias makes this random net write what the memory knows, so that drafts are accepted."""
+    known = b"class Circle:\n    pass\n" * 4
+    sampling = Sampling(temperature=0.0, max_new_tokens=24, logit_bias={known[0]: 100.0})
+    prompt = [BOS, *known[:1] * 40]
+    chunks = {draft: list(Scheduler(engine).stream(Request(prompt, sampling, memory, draft=draft))) for draft in (True, False)}
+    assert written(chunks[True]) == written(chunks[False])
+    assert len(chunks[False]) == 24  # a step for each byte
+    assert len(chunks[True]) < 24
 
 
 def test_the_engine_writes_what_the_reference_writes(folder: Path, engine: Engine, memory: CorpusMemory) -> None:
@@ -158,12 +161,12 @@ def test_nothing_to_write_and_nothing_to_read(engine: Engine) -> None:
 
 
 def test_a_closed_stream_gives_its_pages_back(engine: Engine) -> None:
-    before, batcher = engine.pool.available, Scheduler(engine)
+    before, batcher = engine.cache.available, Scheduler(engine)
     stream = batcher.stream(Request(PROMPTS[1], Sampling(max_new_tokens=1000)))
     next(stream)
-    assert engine.pool.available < before
+    assert engine.cache.available < before
     stream.close()
-    assert engine.pool.available == before
+    assert engine.cache.available == before
     assert not batcher.busy
 
 

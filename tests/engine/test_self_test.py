@@ -48,16 +48,16 @@ def test_an_engine_that_strays_is_refused_in_one_line(folder: Path) -> None:
         selftest.check(engine, folder)
 
 
-ADDRESSES = {  # wrong ones read outside of arrays, which ends the process instead of the test
-    *("packed.maps_L9", "shape.factors_S", "shape.layers_S", "shape.pairs_P2", "shape.stack_at_SL", "shape.cross_at_XP"),
-    *("shape.up_at_S", "maps.down_S", "maps.stack_SL4", "maps.cross_XP5", "maps.up_S"),
-}
+RECORDS = ("layers.", "packed.linears_L.")  # addresses: wrong ones read outside of arrays, which ends the process, not the test
 EMPTY = {"tables.no_sinks_2HD"}  # of width 0 in every model
 
 
 def arrays_of(part: object, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    """All arrays in named tuples of any depth, by their names."""
-    if isinstance(part, np.ndarray):
+    """All arrays in named tuples of any depth, and all fields of those of records, by their names."""
+    if isinstance(part, np.ndarray) and part.dtype.names:
+        for field in part.dtype.names:
+            yield from arrays_of(part[field], f"{name}.{field}")
+    elif isinstance(part, np.ndarray):
         yield name.removeprefix("."), part
     elif isinstance(part, tuple):
         for field in part._fields:  # type: ignore[attr-defined]
@@ -72,12 +72,16 @@ def test_an_error_in_any_array_of_the_engine_is_seen(folder: Path) -> None:
     save_model(model, folder)
     bits = {8: load_engine(folder, bits=8), 4: load_engine(folder, bits=4)}
     names = [name for name, _ in arrays_of(bits[8].network)]
-    assert len(set(names)) == len(names) > 30
-    assert {*ADDRESSES, *EMPTY} < set(names)
+    assert len(set(names)) == len(names) > 50
+    assert set(names) > EMPTY
+    addresses = {name for name in names if name.startswith(RECORDS)}
+    assert {name.rpartition(".")[0] for name in addresses} == {
+        *("layers.blocks_SL", "layers.scales_S", "layers.cross_XP", "packed.linears_L")
+    }
     selftest.check(bits[8], folder)
     rng = np.random.default_rng(0)
     for name in names:
-        if name in ADDRESSES | EMPTY:
+        if name in addresses | EMPTY:
             continue
         engine = bits[4 if name == "packed.scales" else 8]  # which weights of 8 bits have not
         array = dict(arrays_of(engine.network))[name]
@@ -92,14 +96,14 @@ def test_an_error_in_any_array_of_the_engine_is_seen(folder: Path) -> None:
 
 def test_what_is_made_up_covers_all_that_a_memory_can_say() -> None:
     found = selftest.made_up(len(selftest.PROBE) + 1)
-    assert set(found.depths_T2[:, 0]) == set(range(CORPUS_DEPTHS))
-    assert set(found.depths_T2[:, 1]) == set(range(CONTEXT_DEPTHS))
+    assert set(found.lengths_T2[:, 0]) == set(range(CORPUS_DEPTHS))
+    assert set(found.lengths_T2[:, 1]) == set(range(CONTEXT_DEPTHS))
     candidates_T = (found.symbols_TM != NO_CANDIDATE).sum(-1)
     assert set(candidates_T) == set(range(CANDIDATE_COUNT + 1))
     told_T = candidates_T > 0
-    assert all(set(found.states_TMJ[told_T, :, source].flatten()) == set(range(STATES)) for source in range(SOURCES))
+    assert all(set(found.bins_TMJ[told_T, :, source].flatten()) == set(range(STATES)) for source in range(SOURCES))
     assert all(len(set(symbols[:count])) == count for symbols, count in zip(found.symbols_TM, candidates_T, strict=True))
-    for one, other in zip(found, selftest.made_up(len(found.depths_T2)), strict=True):
+    for one, other in zip(found, selftest.made_up(len(found.lengths_T2)), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -126,8 +130,8 @@ def test_a_damaged_cache_is_computed_anew(folder: Path, tmp_path: Path) -> None:
 def test_bits_are_kept_with_the_checkpoint_and_used(folder: Path) -> None:
     assert read_bits(folder) == {}
     write_bits(folder, {"embedding.weight": 4})
-    maps = load_engine(folder).network.packed.maps_L9
-    assert sorted(maps[:, 7].tolist()) == [4] + [8] * (len(maps) - 1)
+    linears_L = load_engine(folder).network.packed.linears_L
+    assert sorted(linears_L["bits"].tolist()) == [4] + [8] * (len(linears_L) - 1)
     (folder / ENGINE_FILE).write_text('{"bits": {"embedding.weight": 3}}')
     with pytest.raises(AxlError, match="other widths"):
         load_engine(folder)

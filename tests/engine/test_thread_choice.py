@@ -12,7 +12,7 @@ def run(choice: ThreadChoice, steps: int, seconds: dict[int, float], size: int =
     chosen = []
     for _ in range(steps):
         threads = choice.threads(size)
-        choice.took(threads, size, seconds[threads] * size)
+        choice.record(threads, size, seconds[threads] * size)
         chosen.append(threads)
     return chosen
 
@@ -39,7 +39,7 @@ def test_a_machine_that_changes_is_followed(before: int) -> None:
 def test_one_hiccup_decides_nothing() -> None:
     choice = ThreadChoice(4)
     run(choice, 20, QUIET)
-    choice.took(4, 64, 5000.0)
+    choice.record(4, 64, 5000.0)
     assert run(choice, 20, QUIET).count(4) >= 18
 
 

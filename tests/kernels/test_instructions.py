@@ -23,7 +23,7 @@ llvmlite.binding.get_host_cpu_features = lambda: known
 
 import hashlib
 import numpy as np
-from multiscale_transformer.kernels import gemm_int8 as tiles
+from multiscale_transformer.kernels import gemm_int8
 from multiscale_transformer.kernels.quantized_linear import multiply, new_activations, quantize_row
 from multiscale_transformer.quantization.quantize import Packer
 
@@ -36,10 +36,10 @@ for bits in (8, 4):
     for rows in (1, 2, 4, 7, 9):
         y = np.zeros((9, 24), np.float32)
         for row in range(rows):
-            quantize_row(packed.maps_L9[index], x[row], row, acts)
+            quantize_row(packed, index, x[row], row, acts)
         multiply(packed, index, rows, acts, y, 0, 1)
         sums.update(y[:, :22].tobytes())
-print(tiles.BYTES, tiles.COLUMNS, sums.hexdigest())
+print(gemm_int8.BYTES, gemm_int8.COLUMNS, sums.hexdigest())
 """
 SETS = {"all": "", "AVX-VNNI": "avx512", "AVX2": "avx512 avxvnni", "neither": "avx"}
 

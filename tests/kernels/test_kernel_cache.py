@@ -151,7 +151,14 @@ def test_a_folder_that_another_could_have_filled_is_not_read(fresh: Path, plante
 def test_a_kernel_depends_on_the_modules_it_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     module, source = "multiscale_transformer.engine.compiled_model", kernel_cache._source
     before = source_stamp(module)
-    for changed in ("kernels.gemm_int8", "kernels.memory_fusion", "kernels.jit", "engine.compiled_model"):
+    for changed in (
+        "kernels.gemm_int8",
+        "kernels.memory_fusion",
+        "kernels.jit",
+        "kernels.network",
+        "kernels.blocks",
+        "engine.compiled_model",
+    ):
         monkeypatch.setattr(kernel_cache, "_source", lambda name, of=changed: source(name) + b"#" * name.endswith(of))
         source_stamp.cache_clear()
         assert source_stamp(module) != before, changed

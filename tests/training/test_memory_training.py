@@ -39,7 +39,7 @@ class Noting:
         self.asked += windows
         recall = nothing(len(windows), len(windows[0].ids))
         for row, window in enumerate(windows):
-            recall.depths_BT2[row] = int(not window.silent)
+            recall.depths_BT2[row] = int(not window.no_lookup)
         return recall
 
 

@@ -146,7 +146,9 @@ def _compiled(checkpoint: Path, memory: CorpusMemory | None, threads: int) -> Wr
     ensure_kernels()
     engine = load_engine(checkpoint, threads=threads)
     with busy("comparing the engine with the reference"):
-        check(engine, checkpoint)
+        not_compared = check(engine, checkpoint)
+    if not_compared:
+        note(not_compared)
     batcher = Scheduler(engine)
     return Writer(
         lambda ids, sampling: (piece.text for piece in batcher.stream(Request(ids, sampling, memory))), engine_costs(batcher)

@@ -30,18 +30,29 @@ def tune(
     from multiscale_transformer.cli.complete import memory_for
     from multiscale_transformer.data.corpus import load_corpus
     from multiscale_transformer.data.sources import STDLIB
-    from multiscale_transformer.engine.tuning import tune as tune_maps
+    from multiscale_transformer.engine.engine import Engine
+    from multiscale_transformer.engine.prompt_scoring import engine_bits_per_byte
+    from multiscale_transformer.engine.weights import build_network, linear_names, read_weights
     from multiscale_transformer.model.folder import read_config
+    from multiscale_transformer.quantization.tuning import Bits, save_tuned
+    from multiscale_transformer.quantization.tuning import tune as choose_bits
 
     ensure_kernels()
-    known = memory_for(read_config(model), model, memory)
+    config, weights = read_config(model), read_weights(model)
+    index = memory_for(config, model, memory)
     with console.busy("reading"):
         held_out = load_corpus(data or [STDLIB]).held_out
     step = max(1, len(held_out) // FILES)
-    texts = [held_out[index][:BYTES] for index in range(0, len(held_out), step)]
+    texts = [held_out[number][:BYTES] for number in range(0, len(held_out), step)]
+
+    def cost(bits: Bits | int) -> float:
+        return engine_bits_per_byte(Engine(config, build_network(config, weights, bits)), texts, index)
+
+    sizes = {name: weights[name].size for name in linear_names(config)}
     with console.bar() as bar:
         task = bar.add_task("measuring each map", total=1.0)
-        tuned = tune_maps(model, texts, known, allowed=allowed, on_progress=lambda done: bar.update(task, completed=done))
-    console.fact("8 bits", f"{tuned.of_8:.4f} bits per byte on {sum(map(len, texts)):,} bytes")
-    console.fact("4 bits", f"{tuned.of_4:.4f}")
-    console.fact("chosen", f"{tuned.chosen:.4f} with 4 bits for {console.counted(len(tuned.bits), 'map')}, kept in {model}")
+        tuned = choose_bits(sizes, cost, allowed=allowed, on_progress=lambda done: bar.update(task, completed=done))
+    save_tuned(model, tuned)
+    console.fact("8 bits", f"{tuned.cost_of_8:.4f} bits per byte on {sum(map(len, texts)):,} bytes")
+    console.fact("4 bits", f"{tuned.cost_of_4:.4f}")
+    console.fact("chosen", f"{tuned.cost:.4f} with 4 bits for {console.counted(len(tuned.bits), 'map')}, kept in {model}")

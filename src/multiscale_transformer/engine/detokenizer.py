@@ -1,4 +1,4 @@
-"""Text completion: ids to text that is safe to show as it streams.
+"""Incremental detokenizer: ids to text that is safe to show as it streams; stop strings are held back.
 
 A UTF-8 character is never split, and the beginning of a possible stop string is held back until it is known not to be one.
 """

@@ -1,11 +1,11 @@
-"""The compiled engine: loads a checkpoint without PyTorch and reads new bytes of any number of sequences in one step.
+"""The compiled inference engine: loads a checkpoint without PyTorch and runs forward passes over a paged KV cache.
 
-`Engine.new_sequence` begins a text, `Engine.read` reads more of several texts at once (prefill, decoding and verification are
-the same) and says what may come next, `Sequence.roll_back` takes bytes back. Requests, drawing and streaming are built on
-these three (`engine.scheduler`).
+`Engine.new_sequence` begins a text, where the prefix cache knows its beginning behind it; `Engine.read` reads more of several
+texts at once (prefill, decode and the verification of drafts are the same) and gives logits; `Sequence.roll_back` takes bytes
+back. Requests, sampling and streaming are built on these three (`engine.scheduler`).
 """
 
-# Shape suffixes as in `network`.
+# Shape suffixes as in `kernels.network`.
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from multiscale_transformer.engine.compiled_model import WANTED, Batch, Network, Work, forward
+from multiscale_transformer.engine.compiled_model import forward
 from multiscale_transformer.engine.kv_cache import PagedKVCache
 from multiscale_transformer.engine.thread_choice import ThreadChoice
 from multiscale_transformer.engine.weights import build_network, read_weights
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.kernels.barrier import new_barrier
 from multiscale_transformer.kernels.gemm_int8 import ROWS
-from multiscale_transformer.kernels.quantized_linear import new_activations
-from multiscale_transformer.memory.reader import MemoryFeatures
+from multiscale_transformer.kernels.network import FINE, ROW, TOKEN, Batch, Network, new_buffers
+from multiscale_transformer.memory.reader import MemoryFeatures, joined
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import read_config
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
@@ -37,31 +36,33 @@ from multiscale_transformer.quantization.engine_file import read_bits
 Logits = npt.NDArray[np.float32]
 
 MAX_BATCH_TOKENS = 64  # of a step
-FITS_CACHES = 4_000_000  # parameters up to which 8 bits a weight cost no time; beyond, the memory bus decides and 4 are faster
+INT8_MAX_PARAMETERS = (
+    4_000_000  # parameters up to which 8 bits a weight cost no time; beyond, the memory bus decides and 4 are faster
+)
 CACHE_BYTES = 512 << 20
 MIN_PARALLEL_MACS = 8_000_000  # products of a step below which several threads are never faster than one
 
 
 class Sequence:
-    """One text, as far as it is read: `length` ids, whose state is in `pages`."""
+    """One text, as far as it is read: `length` ids, whose state is in `pages` of the KV cache."""
 
-    def __init__(self, pool: PagedKVCache, root: object, ids: Items[int]) -> None:
-        self._pool, self._root = pool, root
-        self.pages = pool.find(root, ids[:-1])
-        self.length = len(self.pages) * pool.page
+    def __init__(self, cache: PagedKVCache, root: object, ids: Items[int]) -> None:
+        self._cache, self._root = cache, root
+        self.pages = cache.lookup(root, ids[:-1])
+        self.length = len(self.pages) * cache.page
         self.ids = list(ids[: self.length])
-        self._settled = len(self.pages)  # pages that others may find
+        self._committed = len(self.pages)  # pages that the prefix cache knows
 
-    def settle(self) -> None:
-        """Make full pages findable: what was read will not be taken back."""
-        page = self._pool.page
-        for number in range(self._settled, self.length // page):
+    def commit(self) -> None:
+        """Insert full pages into the prefix cache: what was read will not be rolled back."""
+        page = self._cache.page
+        for number in range(self._committed, self.length // page):
             before = self.pages[number - 1] if number else None
-            self._pool.name(self.pages[number], self._root, before, self.ids[number * page : (number + 1) * page])
-        self._settled = max(self._settled, self.length // page)
+            self._cache.insert(self.pages[number], self._root, before, self.ids[number * page : (number + 1) * page])
+        self._committed = max(self._committed, self.length // page)
 
     def roll_back(self, count: int) -> None:
-        """Take back the last `count` ids: the state is as if they had never been read.
+        """Take back the last `count` ids (rejected drafts): the state is as if they had never been read.
 
         Raises ValueError when fewer were read, AxlError when a page that others may use has to be copied and none is free.
         """
@@ -69,27 +70,27 @@ class Sequence:
             raise ValueError(f"cannot take back {count} ids: {self.length} were read")
         self.length -= count
         del self.ids[self.length :]
-        whole, rest = divmod(self.length, self._pool.page)
-        if rest and whole < self._settled:
-            self.pages[whole] = self._pool.copy(self.pages[whole])
-        self._settled = min(self._settled, whole)
+        whole, rest = divmod(self.length, self._cache.page)
+        if rest and whole < self._committed:
+            self.pages[whole] = self._cache.copy(self.pages[whole])
+        self._committed = min(self._committed, whole)
         while len(self.pages) > whole + bool(rest):
-            self._pool.release(self.pages.pop())
+            self._cache.release(self.pages.pop())
 
     def close(self) -> None:
-        """Give the pages back; what is in settled ones can be found again."""
+        """Give the pages back; committed ones stay in the prefix cache."""
         while self.pages:
-            self._pool.release(self.pages.pop())
+            self._cache.release(self.pages.pop())
 
 
 @dataclass(frozen=True)
 class Read:
-    """More of a sequence to read: `ids`, what the memories say after each, and after how many of the last to give logits."""
+    """More of a sequence to read: `ids`, what the memories say after each, and how many of the last want logits."""
 
     sequence: Sequence
     ids: Items[int]
-    found: MemoryFeatures
-    wanted: int = 1
+    features: MemoryFeatures
+    n_logits: int = 1
 
 
 class Engine:
@@ -97,41 +98,42 @@ class Engine:
 
     def __init__(self, config: ModelConfig, network: Network, *, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> None:
         self.config, self.network, self.threads = config, network, threads
-        self.pool = PagedKVCache(config, cache_bytes)
-        self._work = _new_work(config, network, threads)
+        self.cache = PagedKVCache(config, cache_bytes)
+        self._work = new_buffers(network, MAX_BATCH_TOKENS, threads, config.max_seq_len)
         self._helpers = _started(threads - 1) if threads > 1 else None
         self._choice = ThreadChoice(threads)
-        self._products = config.decode_bytes(dtype_bytes=1.0)
-        self._last: list[int] = []
+        self._row_macs = config.decode_bytes(dtype_bytes=1.0)  # multiply-adds of a row: each weight is read for one
+        self._last_lengths: list[int] = []
 
     def new_sequence(self, ids: Items[int], root: object = ()) -> Sequence:
-        """Begin a text with `ids`. Pages of an earlier text that began alike under the same `root` are used again, so that
+        """Begin a text with `ids`. Pages of an earlier text with the same prefix under the same `root` are used again, so that
         some may be read already (`length`); the last one never is.
 
         `root` stands for all that the state of a text depends on beside its ids: the memory, and what the memory saw before.
         """
-        return Sequence(self.pool, root, ids)
+        return Sequence(self.cache, root, ids)
 
     def read(self, reads: Items[Read]) -> list[Logits]:
-        """Read all at once, MAX_BATCH_TOKENS ids together at most; for each, the logits (wanted, V) after its last ids.
+        """Read all at once, MAX_BATCH_TOKENS ids together at most; for each, the logits (n_logits, V) after its last ids.
 
-        Raises AxlError when the cache is full: then nothing was read.
+        Raises AxlError when the KV cache is full: then nothing was read.
         """
-        self._make_room(reads)
-        batch, counts = self._batch(reads)
+        self._allocate(reads)
+        batch = self._batch(reads)
+        counts = [read.n_logits for read in reads]
         logits_WV = np.empty((sum(counts), -(-VOCAB_SIZE // ROWS) * ROWS), np.float32)
         self._forward(batch, logits_WV)
-        for part in reads:
-            part.sequence.length += len(part.ids)
-            part.sequence.ids += part.ids
-        self._last = [len(part.ids) for part in reads]
+        for read in reads:
+            read.sequence.length += len(read.ids)
+            read.sequence.ids += read.ids
+        self._last_lengths = [len(read.ids) for read in reads]
         ends = np.cumsum(counts)
         return [logits_WV[end - count : end, :VOCAB_SIZE] for end, count in zip(ends, counts, strict=True)]
 
     def last_states(self) -> list[npt.NDArray[np.float32]]:
         """The states (T, E) under the head for the ids of each part of the last `read`; valid until the next one."""
-        ends = np.cumsum(self._last)
-        return [self._work.x_SRE[0, end - count : end] for end, count in zip(ends, self._last, strict=True)]
+        ends = np.cumsum(self._last_lengths)
+        return [self._work.x_SRE[FINE, end - count : end] for end, count in zip(ends, self._last_lengths, strict=True)]
 
     def close(self) -> None:
         """Stop the helping threads; what is read later is read by the calling thread alone."""
@@ -139,47 +141,48 @@ class Engine:
             self._helpers.shutdown()
             self._helpers = None
 
-    def _make_room(self, reads: Items[Read]) -> None:
-        taken: list[tuple[Sequence, int]] = []
+    def _allocate(self, reads: Items[Read]) -> None:
+        """Give every sequence the pages that it needs for its new ids, or none of them any."""
+        allocated: list[tuple[Sequence, int]] = []
         try:
-            for part in reads:
-                sequence = part.sequence
-                needed = -(-(sequence.length + len(part.ids)) // self.pool.page)
+            for read in reads:
+                sequence = read.sequence
+                needed = -(-(sequence.length + len(read.ids)) // self.cache.page)
                 while len(sequence.pages) < needed:
-                    sequence.pages.append(self.pool.take())
-                    taken.append((sequence, sequence.pages[-1]))
+                    sequence.pages.append(self.cache.allocate())
+                    allocated.append((sequence, sequence.pages[-1]))
         except Exception:
-            for sequence, page in reversed(taken):
+            for sequence, page in reversed(allocated):
                 sequence.pages.remove(page)
-                self.pool.release(page)
+                self.cache.release(page)
             raise
 
-    def _batch(self, reads: Items[Read]) -> tuple[Batch, list[int]]:
-        count = sum(len(part.ids) for part in reads)
+    def _batch(self, reads: Items[Read]) -> Batch:
+        count = sum(len(read.ids) for read in reads)
         if not 0 < count <= MAX_BATCH_TOKENS:
             raise ValueError(f"a step reads 1 to {MAX_BATCH_TOKENS} ids, got {count}")
-        tables = np.zeros((len(reads), max(len(part.sequence.pages) for part in reads)), np.int32)
+        page_tables = np.zeros((len(reads), max(len(read.sequence.pages) for read in reads)), np.int32)
         rows: list[tuple[int, int, int]] = []  # one array at the end: a few for each request would take longer than the step
-        wanted = 0
-        for number, part in enumerate(reads):
-            sequence, new = part.sequence, len(part.ids)
-            tables[number, : len(sequence.pages)] = sequence.pages
-            first, wanted = wanted - (new - part.wanted), wanted + part.wanted
-            rows += [(number, sequence.length + k, first + k if k >= new - part.wanted else -1) for k in range(new)]
-        rows_R3 = np.array(rows, np.int64)
-        found = MemoryFeatures(*map(np.concatenate, zip(*(part.found for part in reads), strict=True)))
-        tokens_R4 = np.empty((count, 4), np.int16)
-        tokens_R4[:, 0] = [one for part in reads for one in part.ids]
-        tokens_R4[:, 1], tokens_R4[:, 2:] = found.symbols_TM[:, 0], found.depths_T2
-        if wanted < count:
-            asked_R = rows_R3[:, WANTED] >= 0
-            found = MemoryFeatures(found.symbols_TM[asked_R], found.states_TMJ[asked_R], found.depths_T2[asked_R])
-        return Batch(rows_R3, tables, tokens_R4, *found), [part.wanted for part in reads]
+        n_logits = 0
+        for number, read in enumerate(reads):
+            sequence, new = read.sequence, len(read.ids)
+            page_tables[number, : len(sequence.pages)] = sequence.pages
+            first, n_logits = n_logits - (new - read.n_logits), n_logits + read.n_logits
+            rows += [(number, sequence.length + k, first + k if k >= new - read.n_logits else -1) for k in range(new)]
+        rows_R = np.array(rows, ROW)
+        features = joined([read.features for read in reads])
+        tokens_R = np.empty(count, TOKEN)
+        tokens_R["id"] = [index for read in reads for index in read.ids]
+        tokens_R["symbol"] = features.symbols_TM[:, 0]
+        tokens_R["corpus_length"], tokens_R["context_length"] = features.lengths_T2.T
+        if n_logits < count:
+            features = features.part(rows_R["logits_row"] >= 0)
+        return Batch(rows_R, page_tables, tokens_R, *features)
 
     def _forward(self, batch: Batch, logits_WV: Logits) -> None:
-        arguments = (self.network, self.pool.arrays, batch, self._work, logits_WV)
-        rows = len(batch.rows_R3)
-        if self._helpers is None or rows * self._products < MIN_PARALLEL_MACS:
+        arguments = (self.network, self.cache.pages, batch, self._work, logits_WV)
+        rows = len(batch.rows_R)
+        if self._helpers is None or rows * self._row_macs < MIN_PARALLEL_MACS:
             forward(*arguments, 0, 1)
             return
         threads, begin = self._choice.threads(rows), time.perf_counter()
@@ -188,7 +191,7 @@ class Engine:
         forward(*arguments, 0, threads)
         for helper in helpers:
             helper.result()
-        self._choice.took(threads, rows, time.perf_counter() - begin)
+        self._choice.record(threads, rows, time.perf_counter() - begin)
 
 
 def _started(count: int) -> ThreadPoolExecutor:
@@ -214,34 +217,7 @@ def load_engine(folder: Path, *, bits: int | None = None, threads: int = 1, cach
     Without such a file small models have 8 bits and large ones 4. Raises AxlError when the folder is no checkpoint or damaged.
     """
     config = read_config(folder)
-    if bits is None:
-        chosen = read_bits(folder)
-        bits_of: Mapping[str, int] | int = chosen or (8 if config.parameters() < FITS_CACHES else 4)
-    else:
-        bits_of = bits
-    network = build_network(config, read_weights(folder), bits_of)
+    by_size = 8 if config.parameters() < INT8_MAX_PARAMETERS else 4
+    widths: Mapping[str, int] | int = bits or read_bits(folder) or by_size
+    network = build_network(config, read_weights(folder), widths)
     return Engine(config, network, threads=threads, cache_bytes=cache_bytes)
-
-
-def _new_work(config: ModelConfig, network: Network, threads: int) -> Work:
-    d, factors = config.d_model, config.downsample_factors
-    wide = max(3 * d, 2 * config.d_ff, 2 * config.cross_ff, len(factors) * d)
-    wider = max(factors[-1], len(factors)) * d
-
-    def floats(*shape: int) -> npt.NDArray[np.float32]:
-        return np.zeros(shape, np.float32)
-
-    inputs = int(network.packed.maps_L9[:, 5].max())
-    return Work(
-        floats(len(factors), MAX_BATCH_TOKENS, d),
-        np.zeros(len(factors), np.int64),
-        np.zeros((len(factors), MAX_BATCH_TOKENS), np.int64),
-        floats(MAX_BATCH_TOKENS, wide),
-        floats(MAX_BATCH_TOKENS, wider),
-        floats(MAX_BATCH_TOKENS, max(d, len(factors))),
-        floats(threads, config.max_seq_len + 2 * network.shape.page),
-        floats(threads, config.head_dim),
-        new_activations(MAX_BATCH_TOKENS, inputs),
-        floats(threads, 512),
-        new_barrier(),
-    )

@@ -1,23 +1,25 @@
-"""Reading a text for its own sake: what each byte cost, or what the net made of it.
+"""Prompt scoring: reading a text for its own sake, for the log-probability of each byte or for an embedding.
 
 The windows are those of `evaluation.bits_per_byte`, so that a server that scores a text says what `axl eval bpb` says: every
 byte sees at least half a context of what came before, or everything, and the memory sees all of it.
 """
 
-# Shape suffixes: T ids of the text, W wanted rows, V vocabulary, E model width.
+# Shape suffixes: T ids of the text, W rows with logits, V vocabulary, E model width.
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from multiscale_transformer.engine.engine import Engine, Logits, Read
+from multiscale_transformer.engine.engine import MAX_BATCH_TOKENS, Engine, Logits, Read
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.reader import TextReader, no_features
 from multiscale_transformer.model.sampling import SampledToken, reported
+from multiscale_transformer.model.vocabulary import BOS
 from multiscale_transformer.model.window import scoring_windows
 
 
@@ -40,24 +42,23 @@ class ScoreRequest:
 
 @dataclass(frozen=True)
 class _Window:
-    """Ids `start` to `end` are read; what is made of the last `wanted` of them counts."""
+    """Ids `start` to `end` are read; the last `n_scored` of them count."""
 
     start: int
     end: int
-    wanted: int
+    n_scored: int
 
 
 class ScoreState:
-    """A scan on its way through an engine, piece by piece: `next` is read, and `take` gets what came of it."""
+    """A score request on its way through an engine, chunk by chunk: `next_read` is read, and `record` gets what came of it."""
 
-    def __init__(self, engine: Engine, scan: ScoreRequest) -> None:
-        self.scan, self._engine = scan, engine
-        length = len(scan.ids) if scan.pool else len(scan.ids) - 1
-        windows = (_Window(*part) for part in scoring_windows(length, engine.config.max_seq_len))
-        self._windows = [window for window in windows if window.end >= scan.since][::-1]
+    def __init__(self, engine: Engine, request: ScoreRequest) -> None:
+        self.request, self._engine = request, engine
+        length = len(request.ids) if request.pool else len(request.ids) - 1
+        windows = (_Window(*window) for window in scoring_windows(length, engine.config.max_seq_len))
+        self._windows = [window for window in windows if window.end >= request.since][::-1]
         self._sum_E = np.zeros(engine.config.d_model)
-        self._counted = 0
-        self._open()
+        self._open_window()
 
     @property
     def done(self) -> bool:
@@ -65,50 +66,63 @@ class ScoreState:
         return self._window is None
 
     @property
-    def promised(self) -> int:
+    def reserved(self) -> int:
         """Pages that it may still take."""
-        whole = -(-self._engine.config.max_seq_len // self._engine.pool.page)
+        whole = -(-self._engine.config.max_seq_len // self._engine.cache.page)
         return whole - len(self._sequence.pages)
 
-    def next(self, room: int) -> Read:
+    def next_read(self, room: int) -> Read:
         """Up to `room` further ids of the window."""
         window = self._window
         assert window is not None
         begin = window.start + self._sequence.length
         end = min(window.end, begin + room)
-        ids = self.scan.ids[begin:end]
-        found = no_features(len(ids)) if self._reader is None else self._reader.read(ids)
-        self._wanted = max(0, min(end - begin, end - (window.end - window.wanted)))
-        self._at = end
-        return Read(self._sequence, ids, found, self._wanted)
+        ids = self.request.ids[begin:end]
+        features = no_features(len(ids)) if self._reader is None else self._reader.read(ids)
+        self._n_scored = max(0, min(end - begin, end - (window.end - window.n_scored)))
+        self._end = end
+        return Read(self._sequence, ids, features, self._n_scored)
 
-    def take(self, logits_WV: Logits) -> None:
+    def record(self, logits_WV: Logits) -> None:
         """What the engine made of them; must come before it reads anything else."""
-        window, scan = self._window, self.scan
+        window, request = self._window, self.request
         assert window is not None
-        first = self._at - self._wanted
-        if scan.top is not None:
-            for at, logits_V in enumerate(logits_WV, first):
-                scan.costs.append(SampledToken(scan.ids[at + 1], *reported(logits_V, scan.ids[at + 1], scan.top)))
-        if scan.pool and self._wanted:
-            self._sum_E += self._engine.last_states()[-1][-self._wanted :].sum(0, dtype=np.float64)
-            self._counted += self._wanted
-        if self._at == window.end:
+        if request.top is not None:
+            for at, logits_V in enumerate(logits_WV, self._end - self._n_scored):
+                scored = request.ids[at + 1]
+                request.costs.append(SampledToken(scored, *reported(logits_V, scored, request.top)))
+        if request.pool and self._n_scored:
+            self._sum_E += self._engine.last_states()[-1][-self._n_scored :].sum(0, dtype=np.float64)
+        if self._end == window.end:
             self.close()
-            self._open()
+            self._open_window()
 
     def close(self) -> None:
         """Give the pages back."""
         self._sequence.close()
 
-    def _open(self) -> None:
+    def _open_window(self) -> None:
         self._window = self._windows.pop() if self._windows else None
         start = self._window.start if self._window else 0
         self._sequence = self._engine.new_sequence([], object())  # shared pages would hold no logits
-        memory = self.scan.memory if self._engine.config.memory else None
+        memory = self.request.memory if self._engine.config.memory else None
         self._reader = None if memory is None else TextReader(memory.rows, len(memory.shards))
         if self._reader is not None and start:
-            self._reader.read(self.scan.ids[:start], quiet=start)
-        if self._window is None and self.scan.pool:
+            self._reader.read(self.request.ids[:start], n_skip=start)
+        if self._window is None and self.request.pool:
             length = math.sqrt(float(self._sum_E @ self._sum_E)) or 1.0
-            self.scan.state = (self._sum_E / length).astype(np.float32)
+            self.request.state = (self._sum_E / length).astype(np.float32)
+
+
+def engine_bits_per_byte(engine: Engine, texts: Sequence[bytes], memory: CorpusMemory | None = None) -> float:
+    """Bits per byte of the beginnings of `texts`, a context each, under the compiled engine."""
+    nats, count = 0.0, 0
+    for text in texts:
+        request = ScoreRequest([BOS, *text[: engine.config.max_seq_len]], memory, top=0)
+        state = ScoreState(engine, request)
+        while not state.done:
+            state.record(engine.read([state.next_read(MAX_BATCH_TOKENS)])[-1])
+        state.close()
+        nats -= sum(token.logprob for token in request.costs)
+        count += len(request.costs)
+    return nats / count / math.log(2)

@@ -1,12 +1,13 @@
-"""Does the compiled engine say what the reference says? Asked at every load, answered in milliseconds.
+"""Self-test of the compiled engine against the reference in PyTorch: at every load, in milliseconds.
 
 The reference's logits for a fixed text are computed once for a checkpoint (that takes PyTorch, and a few seconds) and kept in
 the user's cache folder under what the checkpoint holds. At load the engine reads the same text; when its distributions are
-further from the reference's than rounding explains, it must not be used. Both are told the same made-up things by a memory:
-every source, state and depth occurs, so that memory fusion is tested as everything else is.
+further from the reference's than rounding explains, it must not be used. Both get the same made-up memory features: every
+order, count bin and match length occurs, so that memory fusion is tested as everything else is. Where PyTorch is not installed
+and no logits are stored, nothing can be compared, and the engine is used untested.
 """
 
-# Shape suffixes: T bytes, M candidates, J sources, V vocabulary.
+# Shape suffixes: T bytes, M candidates, J orders, V vocabulary.
 
 from __future__ import annotations
 
@@ -43,6 +44,10 @@ MAX_DIVERGENCE = 0.05  # bits a byte: int8 gives 0.0001 to 0.001, 4 bits up to 0
 _WHOLE_HASH = 64 << 20  # bytes of weights up to which all of them are hashed
 
 
+class NoReferenceError(AxlError):
+    """The reference's logits are not stored, and cannot be computed without PyTorch."""
+
+
 def divergence(engine: Engine, folder: Path) -> float:
     """Mean Kullback-Leibler divergence, in bits, of the engine's distributions for the probe from the reference's."""
     ids = [BOS, *PROBE]
@@ -54,52 +59,59 @@ def divergence(engine: Engine, folder: Path) -> float:
 
 
 def made_up(count: int) -> MemoryFeatures:
-    """What a memory could say after `count` ids: always the same, with every source, state, depth and number of candidates."""
+    """What a memory could say after `count` ids: always the same, with every order, bin, length and number of candidates."""
     rng = np.random.default_rng(0)
     symbols_TM = np.stack([rng.permutation(BOS)[:CANDIDATE_COUNT] for _ in range(count)]).astype(np.int16)
     for position in range(0, count, 2):  # every other time there are fewer
         symbols_TM[position, position // 2 % (CANDIDATE_COUNT + 1) :] = NO_CANDIDATE
-    told_TM = symbols_TM != NO_CANDIDATE
-    states_TMJ = np.zeros((count, CANDIDATE_COUNT, SOURCES), np.uint8)
-    states_TMJ[told_TM] = (np.arange(told_TM.sum())[:, None] + rng.permutation(SOURCES)) % STATES
-    depths_T2 = np.stack([(np.arange(count) + 1) % CORPUS_DEPTHS, (np.arange(count) + 2) % CONTEXT_DEPTHS], -1)
-    return MemoryFeatures(symbols_TM, states_TMJ, depths_T2.astype(np.uint8))
+    filled_TM = symbols_TM != NO_CANDIDATE
+    bins_TMJ = np.zeros((count, CANDIDATE_COUNT, SOURCES), np.uint8)
+    bins_TMJ[filled_TM] = (np.arange(filled_TM.sum())[:, None] + rng.permutation(SOURCES)) % STATES
+    lengths_T2 = np.stack([(np.arange(count) + 1) % CORPUS_DEPTHS, (np.arange(count) + 2) % CONTEXT_DEPTHS], -1)
+    return MemoryFeatures(symbols_TM, bins_TMJ, lengths_T2.astype(np.uint8))
 
 
-def check(engine: Engine, folder: Path) -> None:
-    """Raise UnfitError when the engine strays from the reference."""
-    found = divergence(engine, folder)
-    if not found <= MAX_DIVERGENCE:
+def check(engine: Engine, folder: Path) -> str | None:
+    """Raise UnfitError when the engine strays from the reference; where nothing can be compared, return a line that says so."""
+    try:
+        bits = divergence(engine, folder)
+    except NoReferenceError as error:
+        return str(error)
+    if not bits <= MAX_DIVERGENCE:
         raise UnfitError(
-            f"the compiled engine strays from the reference by {found:.2g} bits a byte on this machine; use --engine torch and "
+            f"the compiled engine strays from the reference by {bits:.2g} bits a byte on this machine; use --engine torch and "
             "report it"
         )
+    return None
 
 
 def reference_logits(folder: Path) -> Logits:
-    """The reference's logits (T, V) for the probe, from the cache or computed now."""
-    kept = user_cache_path("axl", appauthor=False) / "probes" / f"{_key(folder)}.npy"
+    """The reference's logits (T, V) for the probe, from the cache or computed now. Raises NoReferenceError without PyTorch."""
+    stored = user_cache_path("axl", appauthor=False) / "probes" / f"{_key(folder)}.npy"
     try:
-        logits: Logits = np.load(kept)
+        logits: Logits = np.load(stored)
         return logits
     except (OSError, ValueError):
         pass
     with contextlib.ExitStack() as alone:
-        with contextlib.suppress(
-            AxlError
-        ):  # a cache that cannot be written costs the next load a few seconds, and nothing else
-            alone.enter_context(writing(kept, wait=PROBE_SECONDS))
+        with contextlib.suppress(AxlError):  # a cache that cannot be written costs the next load a few seconds, no more
+            alone.enter_context(writing(stored, wait=PROBE_SECONDS))
         with contextlib.suppress(OSError, ValueError):
-            logits = np.load(kept)  # another process has computed them meanwhile
+            logits = np.load(stored)  # another process has computed them meanwhile
             return logits
         logits = _compute(folder)
         with contextlib.suppress(AxlError):
-            files.write_with(kept, lambda temporary: _save(temporary, logits))
+            files.write_with(stored, lambda temporary: _save(temporary, logits))
     return logits
 
 
 def _compute(folder: Path) -> Logits:
-    import torch
+    try:
+        import torch
+    except ImportError:
+        raise NoReferenceError(
+            "the engine is used, but was not compared with the reference, which needs PyTorch: pip install axl[train]"
+        ) from None
 
     from multiscale_transformer.model.checkpoint import load_model
     from multiscale_transformer.model.memory_tensors import MemoryTensors

@@ -1,4 +1,4 @@
-"""Output that keeps to a JSON schema, a regular expression or a grammar, byte by byte.
+"""Structured output (constrained decoding): text that keeps to a JSON schema, a regular expression or a grammar, byte by byte.
 
 The work is done by llguidance (MIT, an Earley parser over a lexer of derivatives), which is fast because a vocabulary of
 bytes has nothing to walk through: a mask takes some microseconds. `allowed` goes to `Sampler.draw`, what was drawn to

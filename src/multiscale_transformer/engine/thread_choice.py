@@ -1,4 +1,4 @@
-"""How many threads a step is shared among: as many as were fastest lately, for steps of its size.
+"""Choosing the number of threads of a step: as many as were fastest lately, for steps of its size.
 
 Sharing pays on a quiet machine and for large steps. Beside other programs, under a quota, or with fewer cores than were
 promised it can cost more than it brings, and none of that is written anywhere: so both ways are timed, on real steps.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-REMEMBERED = 5  # times that decide; their median, so that one hiccup decides nothing
+WINDOW = 5  # times that decide; their median, so that one outlier decides nothing
 FIRST_TRIES = 3
 TRY_AGAIN, TRY_SELDOM = 32, 256  # steps after which the other way is timed again; doubled each time it has lost
 
@@ -19,27 +19,27 @@ class ThreadChoice:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._sizes: dict[int, _Rivals] = {}
+        self._sizes: dict[int, _Timings] = {}
 
     def threads(self, size: int) -> int:
         """The number of threads for the next step of `size` (any measure of its work)."""
         if self.most == 1:
             return 1
-        return self.most if self._rivals(size).next_is_shared() else 1
+        return self.most if self._timings(size).next_is_shared() else 1
 
-    def took(self, threads: int, size: int, seconds: float) -> None:
+    def record(self, threads: int, size: int, seconds: float) -> None:
         """A step of `size` on so many `threads` took so long."""
-        self._rivals(size).note(seconds / size, shared=threads > 1)
+        self._timings(size).record(seconds / size, shared=threads > 1)
 
-    def _rivals(self, size: int) -> _Rivals:
-        return self._sizes.setdefault(size.bit_length(), _Rivals())
+    def _timings(self, size: int) -> _Timings:
+        return self._sizes.setdefault(size.bit_length(), _Timings())
 
 
-class _Rivals:
+class _Timings:
     """What steps of one size took, alone (False) and shared (True)."""
 
     def __init__(self) -> None:
-        self._times: dict[bool, deque[float]] = {way: deque(maxlen=REMEMBERED) for way in (False, True)}
+        self._times: dict[bool, deque[float]] = {way: deque(maxlen=WINDOW) for way in (False, True)}
         self._best, self._since, self._pause = True, 0, TRY_AGAIN
 
     def next_is_shared(self) -> bool:
@@ -48,7 +48,7 @@ class _Rivals:
                 return way
         return self._best if self._since < self._pause else not self._best
 
-    def note(self, time: float, *, shared: bool) -> None:
+    def record(self, time: float, *, shared: bool) -> None:
         self._times[shared].append(time)
         if any(len(times) < FIRST_TRIES for times in self._times.values()):
             return

@@ -62,9 +62,9 @@ def compile_kernels(checkpoint: Path, on_progress: Progress = lambda done, total
 def _workers(checkpoint: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
     """A process for each part, which see the modules that this one sees; none outlives the block."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    no_output = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     command = [sys.executable, "-m", __spec__.name]
-    workers = [subprocess.Popen([*command, part, str(checkpoint)], env=environment, **quiet) for part in _PARTS]  # type: ignore[call-overload]
+    workers = [subprocess.Popen([*command, part, str(checkpoint)], env=environment, **no_output) for part in _PARTS]  # type: ignore[call-overload]
     try:
         yield workers
     finally:

@@ -1,6 +1,6 @@
-"""A checkpoint as a `Network`, read without PyTorch: a second and hundreds of megabytes that completion need not pay."""
+"""Loading weights: a checkpoint as a `Network` for the kernels, read without PyTorch, which takes a second and much RAM."""
 
-# Shape suffixes as in `network`.
+# Shape suffixes as in `kernels.network`.
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, deserialize
 
-from multiscale_transformer.engine.compiled_model import Maps, Network, Shape, Tables
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.kernels.attention_simd import LANES
 from multiscale_transformer.kernels.gemm_int8 import ROWS
 from multiscale_transformer.kernels.memory_fusion import FusionTables
+from multiscale_transformer.kernels.network import BLOCK, CROSS, SCALE, Layers, Network, Shape, Tables
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import WEIGHTS_FILE
+from multiscale_transformer.model.memory_spec import SOURCES, STATES, VALUES
 from multiscale_transformer.quantization.quantize import MAX_INPUTS, Packer
 
 Floats = npt.NDArray[np.float32]
@@ -56,40 +57,38 @@ def linear_names(config: ModelConfig) -> list[str]:
     names = [f"down.{index}.weight" for index in range(len(config.downsample_factors) - 1)]
     for scale, layers in enumerate(config.layers):
         for layer in range(layers):
-            names += [f"stacks.{scale}.{layer}.{part}.weight" for part in _STACK_PARTS]
-    cross = _CROSS_PARTS if config.cross_ff else _CROSS_PARTS[:3]
+            names += [f"stacks.{scale}.{layer}.{path}.weight" for path in _BLOCK_LINEARS.values()]
+    cross = [path for path in _CROSS_LINEARS.values() if config.cross_ff or not path.startswith("feed_forward")]
     for depth in range(config.n_cross_attn_layers):
         for pair in range(len(config.pairs)):
-            names += [f"cross.{depth}.{pair}.{part}.weight" for part in cross]
+            names += [f"cross.{depth}.{pair}.{path}.weight" for path in cross]
     names += [f"up.{index}.weight" for index in range(len(config.downsample_factors) - 1)]
     return [*names, HEAD]
 
 
 _RESIDUAL = (".out.weight", ".w2.weight")  # what these maps give is added to the state
-_STACK_PARTS = ("attention.qkv", "attention.out", "feed_forward.w13", "feed_forward.w2")
-_CROSS_PARTS = ("query", "key_value", "out", "feed_forward.w13", "feed_forward.w2")
+_FEED_FORWARD = {"w13": "feed_forward.w13", "w2": "feed_forward.w2"}
+_BLOCK_LINEARS = {"qkv": "attention.qkv", "out": "attention.out", **_FEED_FORWARD}  # field of BLOCK, name in a checkpoint
+_CROSS_LINEARS = {"query": "query", "key_value": "key_value", "out": "out", **_FEED_FORWARD}
 
 
 def build_network(config: ModelConfig, weights: Weights, bits: Mapping[str, int] | int = 8) -> Network:
     """Pack `weights` (by their names in a checkpoint) into a `Network`.
 
-    Raises AxlError when one is missing, UnfitError for a shape that the kernels do not take.
+    Raises AxlError when one is missing or of another size, UnfitError for a shape that the kernels do not take.
     """
     if config.d_model % ROWS or config.d_ff % 2 or config.cross_ff % 2:
         raise UnfitError(f"the compiled engine takes widths in steps of {ROWS}: d_model {config.d_model}, d_ff {config.d_ff}")
     packer, numbers = Packer(), {}
     try:
         for name in linear_names(config):
-            weight = weights[name]
+            weight, bias = weights[name], weights.get(name.replace("weight", "bias"))
             if weight.shape[1] > MAX_INPUTS:
                 raise UnfitError(f"{name} has {weight.shape[1]:,} inputs; the compiled engine takes up to {MAX_INPUTS:,}")
-            wanted = bits if isinstance(bits, int) else bits.get(name, 8)
-            numbers[name] = packer.add(
-                weight, weights.get(name.replace("weight", "bias")), wanted, adds=name.endswith(_RESIDUAL)
-            )
-        return Network(
-            _shape(config), _maps(config, numbers), packer.packed(), _tables(config, weights), _fusion(config, weights)
-        )
+            width = bits if isinstance(bits, int) else bits.get(name, 8)
+            numbers[name] = packer.add(weight, bias, width, residual=name.endswith(_RESIDUAL))
+        shape = Shape(config.d_model, config.n_heads, page_bytes(config))
+        return Network(shape, _layers(config, numbers), packer.packed(), _tables(config, weights), _fusion(config, weights))
     except KeyError as error:
         raise AxlError(f"the checkpoint lacks {error}; it is damaged or from another version: train it again") from error
 
@@ -108,44 +107,32 @@ def page_elements(config: ModelConfig) -> int:
     return (stacks + pairs + page * (len(config.downsample_factors) - 1)) * d
 
 
-def _shape(config: ModelConfig) -> Shape:
-    factors, page, d = config.downsample_factors, page_bytes(config), config.d_model
-    at = 0
-    stack_at_SL = np.zeros((len(factors), max(config.layers)), np.int64)
+def _layers(config: ModelConfig, numbers: Mapping[str, int]) -> Layers:
+    """Where each layer finds its linear maps and its place in a page: one behind another, as `page_elements` counts them."""
+    factors, page, d, at = config.downsample_factors, page_bytes(config), config.d_model, 0
+    blocks_SL = np.full((len(factors), max(config.layers)), -1, BLOCK)
     for scale, layers in enumerate(config.layers):
         for layer in range(layers):
-            stack_at_SL[scale, layer] = at
+            for field, path in _BLOCK_LINEARS.items():
+                blocks_SL[scale, layer][field] = numbers[f"stacks.{scale}.{layer}.{path}.weight"]
+            blocks_SL[scale, layer]["kv_at"] = at
             at += 2 * d * page // factors[scale]
-    cross_at_XP = np.zeros((config.n_cross_attn_layers, len(config.pairs)), np.int64)
+    cross_XP = np.full((config.n_cross_attn_layers, len(config.pairs)), -1, CROSS)
     for depth in range(config.n_cross_attn_layers):
-        for pair, (_, read) in enumerate(config.pairs):
-            cross_at_XP[depth, pair] = at
-            at += 2 * d * page // read
-    up_at_S = np.zeros(len(factors), np.int64)
+        for pair, (reader, source) in enumerate(config.pairs):
+            of_pair = cross_XP[depth, pair]
+            of_pair["reader"], of_pair["source"], of_pair["kv_at"] = factors.index(reader), factors.index(source), at
+            for field, path in _CROSS_LINEARS.items():
+                of_pair[field] = numbers.get(f"cross.{depth}.{pair}.{path}.weight", -1)
+            at += 2 * d * page // source
+    scales_S = np.full(len(factors), -1, SCALE)
+    scales_S["factor"], scales_S["layers"] = factors, config.layers
     for scale in range(1, len(factors)):
-        up_at_S[scale] = at
+        scales_S[scale]["down"] = numbers[f"down.{scale - 1}.weight"]
+        scales_S[scale]["up"] = numbers[f"up.{scale - 1}.weight"]
+        scales_S[scale]["up_at"] = at
         at += d * page
-    pairs_P2 = np.array([[factors.index(a), factors.index(b)] for a, b in config.pairs], np.int64).reshape(-1, 2)
-    return Shape(
-        d, config.n_heads, page, np.array(factors, np.int64), np.array(config.layers, np.int64), pairs_P2, stack_at_SL,
-        cross_at_XP, up_at_S,
-    )  # fmt: skip
-
-
-def _maps(config: ModelConfig, numbers: Mapping[str, int]) -> Maps:
-    scales = range(1, len(config.downsample_factors))
-    stack_SL4 = np.full((len(config.layers), max(config.layers), 4), -1, np.int64)
-    for scale, layers in enumerate(config.layers):
-        for layer in range(layers):
-            stack_SL4[scale, layer] = [numbers[f"stacks.{scale}.{layer}.{part}.weight"] for part in _STACK_PARTS]
-    cross_XP5 = np.full((config.n_cross_attn_layers, len(config.pairs), 5), -1, np.int64)
-    for depth in range(config.n_cross_attn_layers):
-        for pair in range(len(config.pairs)):
-            cross_XP5[depth, pair] = [numbers.get(f"cross.{depth}.{pair}.{part}.weight", -1) for part in _CROSS_PARTS]
-    down_S, up_S = (
-        np.array([-1, *(numbers[f"{kind}.{scale - 1}.weight"] for scale in scales)], np.int64) for kind in ("down", "up")
-    )
-    return Maps(down_S, stack_SL4, cross_XP5, up_S, numbers[HEAD])
+    return Layers(blocks_SL, numbers[HEAD], scales_S, cross_XP)
 
 
 def _tables(config: ModelConfig, weights: Weights) -> Tables:
@@ -163,18 +150,30 @@ def _tables(config: ModelConfig, weights: Weights) -> Tables:
             sinks_XP2HD[depth, pair] = weights[f"cross.{depth}.{pair}.sink_2HD"]
     start_SE = np.stack([np.zeros(d, np.float32), *(weights[f"start_E.{scale}"] for scale in range(scales - 1))])
     none = np.zeros((0, d), np.float32)
-    hints = [weights[f"hint.{name}.weight"] for name in ("symbol", "corpus_depth", "context_depth")] if config.memory else []
-    symbol, corpus, context = hints or [none] * 3
+    names = ("symbol", "corpus_depth", "context_depth")
+    symbol, corpus, context = (weights[f"hint.{name}.weight"] if config.memory else none for name in names)
     gate, gate_bias_S = (weights["gate.weight"], weights["gate.bias"]) if scales > 1 else (none, np.zeros(0, np.float32))
     frequencies = 1.0 / config.rope_theta ** (np.arange(0, width, 2) / width)
-    turned = np.arange(config.max_seq_len)[:, None] * frequencies
+    angles = np.arange(config.max_seq_len)[:, None] * frequencies
     return Tables(
-        weights[HEAD], symbol, corpus, context, start_SE, gate, gate_bias_S, stack_gain_SL, cross_gain_XP, sinks_XP2HD,
-        np.zeros((2, heads, 0), np.float32), np.cos(turned).astype(np.float32), np.sin(turned).astype(np.float32),
-    )  # fmt: skip
+        embedding_VE=weights[HEAD],
+        input_symbol=symbol,
+        input_corpus=corpus,
+        input_context=context,
+        cos=np.cos(angles).astype(np.float32),
+        sin=np.sin(angles).astype(np.float32),
+        stack_gain_SL=stack_gain_SL,
+        no_sinks_2HD=np.zeros((2, heads, 0), np.float32),
+        cross_gain_XP=cross_gain_XP,
+        sinks_XP2HD=sinks_XP2HD,
+        start_SE=start_SE,
+        gate=gate,
+        gate_bias_S=gate_bias_S,
+    )
 
 
 def _fusion(config: ModelConfig, weights: Weights) -> FusionTables:
+    """The parameters of memory fusion. Raises AxlError when they were trained for other orders or counts."""
     if not config.memory:
         square, line = np.zeros((0, 0), np.float32), np.zeros(0, np.float32)
         return FusionTables(np.zeros((0, 0, 0), np.float32), square, line, square, square, square, line, square, line, line)
@@ -182,5 +181,9 @@ def _fusion(config: ModelConfig, weights: Weights) -> FusionTables:
         "tables_JSR", "gate.weight", "gate_bias_J", "corpus_gate", "context_gate", "values.weight", "values.bias",
         "state.weight", "state.bias",
     )  # fmt: skip
-    parts = {name: weights[f"fusion.{name}"] for name in names}
-    return FusionTables(*parts.values(), weights["fusion.score.weight"][0])  # type: ignore[call-arg]
+    fusion = FusionTables(*(weights[f"fusion.{name}"] for name in names), weights["fusion.score.weight"][0])  # type: ignore[call-arg]
+    hidden = len(fusion.score_F)
+    expected = ((SOURCES, STATES, VALUES), (SOURCES, config.d_model), (hidden, SOURCES * VALUES), (2 * hidden, config.d_model))
+    if (fusion.tables_JSR.shape, fusion.gate_JE.shape, fusion.values_FX.shape, fusion.state_XE.shape) != expected:
+        raise AxlError("the checkpoint's memory fusion has other sizes; it is damaged or from another version: train it again")
+    return fusion

@@ -38,7 +38,7 @@ def engine_costs(batcher: Scheduler) -> Costs:
 
     def costs(ids: Sequence[int], memory: CorpusMemory | None, count: int) -> Bits:
         scan = ScoreRequest(list(ids), memory, top=0, since=len(ids) - count)
-        batcher.scan(scan)
+        batcher.score(scan)
         return np.array([drawn.logprob for drawn in scan.costs[-count:]]) / -math.log(2)
 
     return costs

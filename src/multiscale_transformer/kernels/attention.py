@@ -1,4 +1,4 @@
-"""Attention over pages: the keys and values of a sequence lie in pages that several sequences may share.
+"""Paged attention: the keys and values of a sequence lie in pages of the KV cache that several sequences may share.
 
 A page holds all decoding state of a fixed run of bytes: rows of every layer of every scale, in bfloat16. Keys lie transposed in
 it, so that scores and sums both run along memory and need no sums across a vector.
@@ -16,7 +16,7 @@ from multiscale_transformer.kernels.numerics import exp_nonpositive, from_bf16, 
 
 
 @jit_fastmath
-def normalise_and_turn(x_D, cos, sin, out_D):
+def norm_rotate(x_D, cos, sin, out_D):
     """RMS norm of one head, then rotary positions (half-split)."""
     width = x_D.shape[0]
     total = np.float32(0.0)
@@ -53,17 +53,18 @@ def _softmax(scores, count, most):
 
 
 @jit_fastmath
-def attend(keyed, table, at, rows, heads, head, q_D, gain, count, sink_k_D, sink_v_D, scores, out_D):
+def attend(kv, page_table, at, rows, heads, head, q_D, gain, count, sink_k_D, sink_v_D, scores, out_D):
     """Attention of one head over the first `count` rows of a sequence, and a sink (empty arrays: none).
 
-    `table` lists the pages of the sequence, `at` the place of the layer in each; `scores` is room for `count` rows and a page.
+    `page_table` lists the pages of the sequence, `at` is the place of the layer in each; `scores` has room for `count` rows and
+    a page more.
     """
     width = q_D.shape[0]
     scale = gain / np.float32(np.sqrt(np.float32(width)))
     values_at = at + heads * width * rows + head * rows * width
     pages = (count + rows - 1) // rows
     for number in range(pages):
-        score_page(keyed[table[number]], at + head * width * rows, rows, q_D, width, scores, number * rows)
+        score_page(kv[page_table[number]], at + head * width * rows, rows, q_D, width, scores, number * rows)
     most, sink = np.float32(-1e30), np.float32(0.0)
     for n in range(count):
         scores[n] *= scale
@@ -82,7 +83,7 @@ def attend(keyed, table, at, rows, heads, head, q_D, gain, count, sink_k_D, sink
         for d in range(width):
             out_D[d] = weight * sink_v_D[d]
     for number in range(pages):
-        seen, page = min(rows, count - number * rows), keyed[table[number]]
+        seen, page = min(rows, count - number * rows), kv[page_table[number]]
         sum_page(page, values_at, seen, scores, number * rows, width, out_D)
         for d in range(width // LANES * LANES, width):  # what is left of heads of an odd width
             for j in range(seen):

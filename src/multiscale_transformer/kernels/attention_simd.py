@@ -1,4 +1,4 @@
-"""The two loops of attention over a page of bfloat16 keys and values, in LLVM's vectors (see `tiles`).
+"""The two loops of attention over a page of bfloat16 keys and values, in LLVM's vectors (see `gemm_int8`).
 
 Both keep their sums in registers while they run along memory; Numba's own loops went through memory for every product.
 """

@@ -83,7 +83,7 @@ def _words(builder: Any, total: Any, a: Any, b: Any) -> Any:
 
 
 def _scaled(builder: Any, total: Any, numbers: Any, x: Any, scales: Any) -> Any:
-    """`total` (SUMS,) and the products of numbers of 4 bits (BYTES,) and int8, times the scales that `_Tile._scales` made.
+    """`total` (SUMS,) and the products of numbers of 4 bits (BYTES,) and int8, times the scales that `_TileCode._scales` made.
 
     Sums of two or four products always fit into 16 bits.
     """
@@ -104,34 +104,38 @@ def _as(builder: Any, kind: Any, *vectors: Any) -> list[Any]:
     return [builder.bitcast(one, kind) for one in vectors]
 
 
-class _Tile:
+class _TileCode:
     """Writes the code of one tile: ROWS outputs of `cols` activation rows."""
 
     def __init__(self, context: Any, builder: Any, kinds: Any, args: Any, cols: int) -> None:
         self.builder = builder
-        names = Arguments._fields
-        at = Arguments(*args)
+        packed, acts, out, _ = range(4)  # places in `args`
+        at = Tile(*cgutils.unpack_tuple(builder, args[-1]))
 
-        def pointer(name: str, place: Any) -> Any:
-            kind = kinds[names.index(name)]
-            return builder.gep(context.make_array(kind)(context, builder, getattr(at, name)).data, [place])
+        def pointers(which: int, name: str, place: Any, stride: Any, count: int) -> list[Any]:
+            """Pointers into the array `name` of an argument, `stride` apart; an argument that is an array has no name."""
+            kind, array = kinds[which], args[which]
+            if name:
+                number = kind.fields.index(name)
+                kind, array = kind.types[number], builder.extract_value(array, number)
+            data = context.make_array(kind)(context, builder, array).data
+            return [builder.gep(data, [builder.add(place, builder.mul(stride, _I64(n)))]) for n in range(count)]
 
-        def pointers(name: str, place: Any, stride: Any, count: int) -> list[Any]:
-            return [pointer(name, builder.add(place, builder.mul(stride, _I64(n)))) for n in range(count)]
-
-        self.inputs, self.bits, self.bias_at, self.adds = at.inputs, at.bits, at.bias_at, at.adds
+        one = _I64(1)
+        self.inputs, self.bits, self.bias_at, self.residual = at.inputs, at.bits, at.bias_at, at.residual
         self.groups = builder.udiv(builder.add(self.inputs, _I64(BLOCK * GROUP - 1)), _I64(BLOCK * GROUP))
         blocks = builder.mul(self.groups, _I64(GROUP))
         x_at = builder.mul(at.first, self.inputs)
-        self.weights = pointers("quants", at.w_at, at.w_stride, ROWS)
-        self.scales = pointers("scales", at.s_at, at.s_stride, ROWS)
-        self.words = pointers("words", x_at, self.inputs, cols)
-        self.small = pointers("small", x_at, self.inputs, cols)
-        self.block_sums = pointers("sums", builder.mul(at.first, blocks), blocks, cols)
-        self.row_scales = pointer("floats", at.rows_at)
-        self.bias = pointer("floats", builder.select(builder.icmp_signed("<", at.bias_at, _I64(0)), _I64(0), at.bias_at))
-        self.x_scales = pointers("x_scales", at.first, _I64(1), cols)
-        self.out = pointers("out", at.out_at, at.out_stride, cols)
+        bias_at = builder.select(builder.icmp_signed("<", at.bias_at, _I64(0)), _I64(0), at.bias_at)
+        self.weights = pointers(packed, "quants", at.w_at, at.w_stride, ROWS)
+        self.scales = pointers(packed, "scales", at.s_at, at.s_stride, ROWS)
+        (self.row_scales,) = pointers(packed, "floats", at.row_scales_at, one, 1)
+        (self.bias,) = pointers(packed, "floats", bias_at, one, 1)
+        self.words = pointers(acts, "words", x_at, self.inputs, cols)
+        self.small = pointers(acts, "small", x_at, self.inputs, cols)
+        self.block_sums = pointers(acts, "sums", builder.mul(at.first, blocks), blocks, cols)
+        self.x_scales = pointers(acts, "row_scales", at.first, one, cols)
+        self.out = pointers(out, "", at.out_at, at.out_stride, cols)
         zero, offset = (ir.Constant(vector(_I32, lanes), None) for lanes in (SUMS, GROUP // 2))
         self.totals = [[cgutils.alloca_once_value(builder, zero) for _ in range(cols)] for _ in range(ROWS)]
         self.offsets = [[cgutils.alloca_once_value(builder, offset) for _ in range(cols)] for _ in range(ROWS)]
@@ -215,7 +219,7 @@ class _Tile:
         value = cgutils.alloca_once_value(builder, builder.fmul(builder.sitofp(whole, four), scale))
         with builder.if_then(builder.icmp_signed(">=", self.bias_at, _I64(0))):
             builder.store(builder.fadd(builder.load(value), load(builder, self.bias, _F32, ROWS)), value)
-        with builder.if_then(builder.icmp_signed("!=", self.adds, _I64(0))):
+        with builder.if_then(builder.icmp_signed("!=", self.residual, _I64(0))):
             builder.store(builder.fadd(builder.load(value), load(builder, self.out[c], _F32, ROWS)), value)
         builder.store(builder.load(value), place).align = 4
 
@@ -233,56 +237,39 @@ class _Tile:
         return self.builder.add(self.builder.shuffle_vector(left, right, even), self.builder.shuffle_vector(left, right, odd))
 
 
-class Arguments(NamedTuple):
-    """What a tile is called with. Places and strides count elements.
+class Tile(NamedTuple):
+    """Where a tile lies in the arrays of `Packed`, `Activations` and the output. Places and strides count elements.
 
-    `quants` (uint8) are weights from `w_at` on, `scales` (int16) those of their blocks; `words` (int16) are activations for 8
-    bits, `small` (int8) for 4, with the `sums` (int16) of their blocks; `first` is the first row of activations. Outputs are
-    scaled by `floats` from `rows_at` on and by `x_scales`, get the bias at `bias_at` unless that is negative, and are
-    added to `out` (float32) or put there.
+    Weights begin at `w_at`, the scales of their blocks at `s_at`; `first` is the first row of activations. Outputs are scaled
+    by the row scales at `row_scales_at`, get the bias at `bias_at` unless that is negative, and are put to `out_at`, or added
+    to what is there where the map is `residual`.
     """
 
-    quants: Any
     w_at: Any
     w_stride: Any
-    scales: Any
     s_at: Any
     s_stride: Any
-    words: Any
-    small: Any
-    sums: Any
     first: Any
     inputs: Any
     bits: Any
-    floats: Any
-    rows_at: Any
+    row_scales_at: Any
     bias_at: Any
-    x_scales: Any
-    out: Any
     out_at: Any
     out_stride: Any
-    adds: Any
+    residual: Any
 
 
 def _tile(cols: int) -> Any:
-    """A kernel for ROWS weight rows and `cols` rows of activations, called with `Arguments`."""
+    """A kernel for ROWS weight rows and `cols` rows of activations: called with `Packed`, `Activations`, the output, `Tile`."""
 
-    def tile(
-        typing: Any, quants: Any, w_at: Any, w_stride: Any, scales: Any, s_at: Any, s_stride: Any, words: Any, small: Any,
-        sums: Any, first: Any, inputs: Any, bits: Any, floats: Any, rows_at: Any, bias_at: Any, x_scales: Any, out: Any,
-        out_at: Any, out_stride: Any, adds: Any,
-    ) -> Any:  # fmt: skip
-        wide = types.int64
-        signature = types.void(
-            quants, wide, wide, scales, wide, wide, words, small, sums, wide, wide, wide, floats, wide, wide, x_scales, out,
-            wide, wide, wide,
-        )  # fmt: skip
+    def tile(typing: Any, packed: Any, acts: Any, out: Any, tile: Any) -> Any:
+        places = types.NamedUniTuple(types.int64, len(Tile._fields), Tile)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _Tile(context, builder, signature.args, args, cols).write()
+            _TileCode(context, builder, signature.args, args, cols).write()
             return context.get_dummy_value()
 
-        return signature, codegen
+        return types.void(packed, acts, out, places), codegen
 
     tile.__name__ = tile.__qualname__ = "tile_of_one" if cols == 1 else "tile_of_many"
     return intrinsic(tile)

@@ -1,6 +1,9 @@
-"""What happens to the rows of a step between attention: norms, linear maps and the feed-forward part, shared by all threads."""
+"""Layers of the forward pass, as `model.layers` has them: norm, linear map and SwiGLU, shared by all threads of a step."""
 
-# Shape suffixes: E width.
+# Shape suffixes: E width, R rows.
+
+# Numba infers types; those of named tuples are written for the reader.
+# mypy: disallow-incomplete-defs=false
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ import numpy as np
 
 from multiscale_transformer.kernels.barrier import barrier_wait
 from multiscale_transformer.kernels.jit import jit_device, jit_fastmath
+from multiscale_transformer.kernels.network import Buffers, Network
 from multiscale_transformer.kernels.numerics import exp_nonpositive
-from multiscale_transformer.kernels.quantized_linear import OUTPUTS, multiply, quantize_row
+from multiscale_transformer.kernels.quantized_linear import multiply, quantize_row
 
 
 @jit_fastmath
-def normalise(x_E, out_E):
+def rms_norm(x_E, out_E):
     """A row at unit root mean square."""
     total = np.float32(0.0)
     for e in range(x_E.shape[0]):
@@ -24,17 +28,20 @@ def normalise(x_E, out_E):
 
 
 @jit_device
-def normalised(x, count, out, thread, threads):
-    """`normalise` for `count` rows."""
+def rms_norm_rows(x_RE, count, out_RE, thread, threads):
+    """`rms_norm` for `count` rows."""
     for n in range(thread, count, threads):
-        normalise(x[n], out[n, : x.shape[1]])
+        rms_norm(x_RE[n], out_RE[n, : x_RE.shape[1]])
 
 
 @jit_device
-def linear(net, index, x, count, work, y, thread, threads):
-    """Quantize rows and multiply; all threads meet before and after the product."""
+def linear(net: Network, index, x, count, work: Buffers, y, thread, threads):
+    """Apply the linear map `index` to `count` rows of `x`: into `y`, or added to it where the map is residual.
+
+    Rows are quantized first; all threads meet before and after the product.
+    """
     for n in range(thread, count, threads):
-        quantize_row(net.packed.maps_L9[index], x[n], n, work.acts)
+        quantize_row(net.packed, index, x[n], n, work.acts)
     barrier_wait(work.barrier, threads)
     multiply(net.packed, index, count, work.acts, y, thread, threads)
     barrier_wait(work.barrier, threads)
@@ -49,12 +56,3 @@ def swiglu(x, count, width, thread, threads):
             small = exp_nonpositive(-abs(gate))
             sigmoid = (np.float32(1.0) if gate >= 0 else small) / (np.float32(1.0) + small)
             x[n, f] = gate * sigmoid * x[n, width + f]
-
-
-@jit_device
-def feed_forward(net, w13, w2, x, count, work, thread, threads):
-    """Norm, SwiGLU, and its output added to the rows."""
-    normalised(x, count, work.narrow, thread, threads)
-    linear(net, w13, work.narrow, count, work, work.wide, thread, threads)
-    swiglu(work.wide, count, net.packed.maps_L9[w13, OUTPUTS] // 2, thread, threads)
-    linear(net, w2, work.wide, count, work, x, thread, threads)

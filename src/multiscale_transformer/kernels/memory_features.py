@@ -1,12 +1,11 @@
-"""What the memories say at a position: candidates for the next byte, and how each source has seen each of them.
+"""Memory features at a position (retrieval): candidates for the next byte, and the bin of each one's counts at every order.
 
-A source is one order of one memory ("after the same 8 bytes, in the corpus"). For every candidate it has a state: in how many
-of the sampled occurrences the candidate came next, and in how many another byte did, both in eight steps. How far to trust a
-state is nothing that is calculated here: the net learns a value for each (as PAQ's adaptive maps do, Mahoney 2005) and
-when to listen to which source (`model.memory_fusion`).
+An order is a length of context in one memory ("after the same 8 bytes, in the corpus"). A bin says in how many of the sampled
+occurrences the candidate came next, and in how many another byte did, both in eight steps. The kernels only count: the net
+learns a value for each bin (as PAQ's adaptive maps do, Mahoney 2005) and when to listen to which order (`model.memory_fusion`).
 """
 
-# Shape suffixes: B rows, T positions, M candidates, J sources, K orders, S shards.
+# Shape suffixes: T positions, M candidates, J orders, of which JC in the corpus come first, S shards.
 
 from __future__ import annotations
 
@@ -27,6 +26,7 @@ from multiscale_transformer.kernels.context_search import (
 )
 from multiscale_transformer.kernels.jit import jit_device, jit_entry, without_refcounts
 from multiscale_transformer.kernels.memory_search import DEPTH, REMOVED, Search, extend, forget, new_search, restart
+from multiscale_transformer.kernels.records import Records, record
 from multiscale_transformer.model.memory_spec import (
     CANDIDATE_COUNT,
     CONTEXT_ORDERS,
@@ -41,12 +41,12 @@ from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PR
 
 SAMPLES = 64  # occurrences of an order that are looked at, evenly spread over all ...
 FEW_SAMPLES, FEW_BELOW = 16, 5  # ... and of the orders below this one, which say little and miss the caches
-TRUST = 1.6  # how much more a source of the next higher order weighs when candidates are chosen
+TRUST = 1.6  # how much more the next higher order weighs when candidates are chosen
 
 _CORPUS = np.array(CORPUS_ORDERS, np.int64)
 _CONTEXT = np.array(CONTEXT_ORDERS, np.int64)
 _J, _JC, _M = len(CORPUS_ORDERS) + len(CONTEXT_ORDERS), len(CORPUS_ORDERS), CANDIDATE_COUNT
-_LENGTH_SOURCE = SOURCES - 1
+_LENGTH_ORDER = SOURCES - 1  # the last place: the newest longest match in the document
 # Steps of a count: 0, 1, 2, 3-4, 5-8, 9-16, 17-32, more.
 _STEP = np.array([0, 1, 2, 3, 3, *[4] * 4, *[5] * 8, *[6] * 16, *[7] * 32], np.uint8)
 # Steps of a match length: 0 to 15 by the table of LENGTH_STEPS.
@@ -54,11 +54,13 @@ _LENGTH_STEP = (np.searchsorted(LENGTH_STEPS, np.arange(DEPTH + 1), side="right"
 _WEIGHT = np.array([TRUST ** np.searchsorted(CORPUS_ORDERS, order) for order in (*CORPUS_ORDERS, *CONTEXT_ORDERS)], np.float32)
 
 PLAIN, PREFIX, SUFFIX, MIDDLE = 0, 1, 2, 3  # which part of a prompt is being read
-END, PART, PREFIX_BEGIN, PREFIX_END, FLOOR, OWN = range(6)  # entries of `Reader.where`
+# Where a reader stands: how long the text is, the part of a prompt that is read, where the prefix of a fill-in-the-middle
+# prompt begins and ends in the text, how far back the document goes, and its number where documents are left out (or -1).
+READER_STATE = record("end", "part", "prefix_begin", "prefix_end", "floor", "own_document")
 
 
 class Scratch(NamedTuple):
-    """Counts of the position at hand, by source and byte; only entries in `seen` are ever not zero."""
+    """Counts of the position at hand, by order and byte; only entries in `seen` are ever not zero."""
 
     counts_J256: npt.NDArray[np.int32]
     seen_J256: npt.NDArray[np.uint8]
@@ -69,10 +71,10 @@ class Scratch(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """State of reading one text: the rows of its last bytes, and where it stands (END to OWN)."""
+    """State of reading one text: the rows of its last bytes in the corpus, and where it stands (one record, READER_STATE)."""
 
     search: Search
-    where: npt.NDArray[np.int64]
+    state: Records
 
 
 def new_scratch() -> Scratch:
@@ -89,51 +91,51 @@ def new_scratch() -> Scratch:
 
 def new_reader(shards: int) -> Reader:
     """A reader that has read nothing."""
-    reader = Reader(new_search(shards), np.zeros(6, np.int64))
-    reader.where[OWN] = -1
+    reader = Reader(new_search(shards), np.zeros(1, READER_STATE))
+    reader.state["own_document"] = -1
     return reader
 
 
 @jit_device
-def _count(scratch, source, symbol):
-    if scratch.counts_J256[source, symbol] == 0:
-        scratch.seen_J256[source, scratch.distinct_J[source]] = symbol
-        scratch.distinct_J[source] += 1
-    scratch.counts_J256[source, symbol] += 1
-    scratch.totals_J[source] += 1
+def _count(scratch, order, symbol):
+    if scratch.counts_J256[order, symbol] == 0:
+        scratch.seen_J256[order, scratch.distinct_J[order]] = symbol
+        scratch.distinct_J[order] += 1
+    scratch.counts_J256[order, symbol] += 1
+    scratch.totals_J[order] += 1
 
 
 @jit_device
 def _count_corpus(rows, reader, scratch):
     """Count what came next after the same last bytes in the corpus, leaving out the document that is read."""
-    own = reader.where[OWN]
-    known = len(rows.documents_N) > 0
+    own_document = reader.state[0].own_document
+    has_documents = len(rows.documents_N) > 0
     for shard in range(len(reader.search.depths_S)):
         first = rows.first_rows[shard]
-        for source in range(_JC):
-            order = _CORPUS[source]
-            if order > reader.search.depths_S[shard]:
+        for order in range(_JC):
+            length = _CORPUS[order]
+            if length > reader.search.depths_S[shard]:
                 break
-            low, high = reader.search.ranges_SK2[shard, order]
+            low, high = reader.search.ranges_SK2[shard, length]
             size = high - low
-            most = SAMPLES if order >= FEW_BELOW else FEW_SAMPLES
+            most = SAMPLES if length >= FEW_BELOW else FEW_SAMPLES
             for sample in range(min(size, most)):
                 row = first + low + (sample if size <= most else (2 * sample + 1) * size // (2 * most))
                 symbol = rows.next_N[row]
                 if symbol == NOTHING:
                     continue
-                if known:
+                if has_documents:
                     document = rows.documents_N[row]
-                    if document == own or document == REMOVED:  # noqa: PLR1714, SIM109 (the kernel makes no tuple)
+                    if document == own_document or document == REMOVED:  # noqa: PLR1714, SIM109 (the kernel makes no tuple)
                         continue
-                _count(scratch, source, symbol)
+                _count(scratch, order, symbol)
 
 
 @jit_device
 def _count_context(chains, reader, scratch):
     """Count what came next earlier in the document; returns the longest match and the byte after its newest place."""
-    end = reader.where[END]
-    oldest = max(reader.where[FLOOR], end - HISTORY)
+    end = reader.state[0].end
+    oldest = max(reader.state[0].floor, end - HISTORY)
     longest, newest = 0, 0
     for chain in range(2):
         width = SHORT if chain == 0 else LONG
@@ -148,12 +150,11 @@ def _count_context(chains, reader, scratch):
                 symbol = chains.text_T[place]
                 if length > longest:
                     longest, newest = length, symbol
-                for index in range(len(_CONTEXT)):
-                    order = _CONTEXT[index]
-                    if order > length or (chain == 0 and order >= LONG):
+                for order in range(len(_CONTEXT)):
+                    if _CONTEXT[order] > length or (chain == 0 and _CONTEXT[order] >= LONG):
                         break
-                    if chain == 0 or order >= LONG:
-                        _count(scratch, _JC + index, symbol)
+                    if chain == 0 or _CONTEXT[order] >= LONG:
+                        _count(scratch, _JC + order, symbol)
             place = chains.short_before_T[place] if chain == 0 else chains.long_before_T[place]
     return longest, newest
 
@@ -162,16 +163,16 @@ def _count_context(chains, reader, scratch):
 def _choose(scratch, symbols_M):
     """The candidates: bytes that high orders say, and say often, first."""
     touched = 0
-    for source in range(_J):
-        if scratch.totals_J[source] == 0:
+    for order in range(_J):
+        if scratch.totals_J[order] == 0:
             continue
-        worth = _WEIGHT[source] / np.float32(scratch.totals_J[source])
-        for index in range(scratch.distinct_J[source]):
-            symbol = scratch.seen_J256[source, index]
+        worth = _WEIGHT[order] / np.float32(scratch.totals_J[order])
+        for index in range(scratch.distinct_J[order]):
+            symbol = scratch.seen_J256[order, index]
             if scratch.scores_256[symbol] == 0.0:
                 scratch.touched_256[touched] = symbol
                 touched += 1
-            scratch.scores_256[symbol] += worth * np.float32(scratch.counts_J256[source, symbol])
+            scratch.scores_256[symbol] += worth * np.float32(scratch.counts_J256[order, symbol])
     chosen = 0
     for index in range(touched):
         symbol = np.int64(scratch.touched_256[index])
@@ -192,40 +193,40 @@ def _choose(scratch, symbols_M):
 
 
 @jit_device
-def look_up(rows, chains, reader, scratch, symbols_M, states_MJ, depths_2):
-    """Write candidates and their states for the byte after the text that `reader` has read."""
+def look_up(rows, chains, reader, scratch, symbols_M, bins_MJ, lengths_2):
+    """Write candidates and the bins of their counts for the byte after the text that `reader` has read."""
     _count_corpus(rows, reader, scratch)
     longest, newest = _count_context(chains, reader, scratch)
     _choose(scratch, symbols_M)
-    depths_2[0] = 0
-    for source in range(_JC):
-        if scratch.totals_J[source] > 0:
-            depths_2[0] = source + 1
-    depths_2[1] = _LENGTH_STEP[longest]
+    lengths_2[0] = 0
+    for order in range(_JC):
+        if scratch.totals_J[order] > 0:
+            lengths_2[0] = order + 1
+    lengths_2[1] = _LENGTH_STEP[longest]
     for candidate in range(_M):
         symbol = symbols_M[candidate]
         if symbol == NO_CANDIDATE:
             break
-        for source in range(_J):
-            count = scratch.counts_J256[source, symbol]
-            other = scratch.totals_J[source] - count
-            states_MJ[candidate, source] = 8 * _STEP[min(count, SAMPLES)] + _STEP[min(other, SAMPLES)]
-        states_MJ[candidate, _LENGTH_SOURCE] = depths_2[1] + (16 if longest > 0 and symbol == newest else 0)
+        for order in range(_J):
+            count = scratch.counts_J256[order, symbol]
+            other = scratch.totals_J[order] - count
+            bins_MJ[candidate, order] = 8 * _STEP[min(count, SAMPLES)] + _STEP[min(other, SAMPLES)]
+        bins_MJ[candidate, _LENGTH_ORDER] = lengths_2[1] + (16 if longest > 0 and symbol == newest else 0)
         if symbol == SEPARATOR:
             symbols_M[candidate] = EOS
-    for source in range(_J):
-        for index in range(scratch.distinct_J[source]):
-            scratch.counts_J256[source, scratch.seen_J256[source, index]] = 0
-        scratch.distinct_J[source] = 0
-        scratch.totals_J[source] = 0
+    for order in range(_J):
+        for index in range(scratch.distinct_J[order]):
+            scratch.counts_J256[order, scratch.seen_J256[order, index]] = 0
+        scratch.distinct_J[order] = 0
+        scratch.totals_J[order] = 0
 
 
 @jit_device
 def _write(rows, chains, reader, symbol, search):
     """Append a byte to the text; `search` also follows it in the corpus."""
-    end = reader.where[END]
+    end = reader.state[0].end
     chains.text_T[end] = symbol
-    reader.where[END] = end + 1
+    reader.state[0].end = end + 1
     remember(chains, end + 1, roll(chains.text_T, end + 1))
     if search and symbol == SEPARATOR:
         restart(rows, reader.search)
@@ -243,18 +244,18 @@ def read_history(rows, chains, reader, history_T, from_start):
         without_refcounts(history_T),
     )
     _write(rows, chains, reader, SEPARATOR, True)
-    reader.where[FLOOR] = reader.where[END]
+    reader.state[0].floor = reader.state[0].end
     if not from_start:
         forget(rows, reader.search)
     searched = max(0, len(history_T) - DEPTH - 1)
-    end = reader.where[END]
+    end = reader.state[0].end
     recent = np.uint64(0)
     for at in range(searched):
         chains.text_T[end] = history_T[at]
         end += 1
         recent = (recent << np.uint64(8)) | np.uint64(history_T[at])
         remember(chains, end, recent)
-    reader.where[END] = end
+    reader.state[0].end = end
     for at in range(searched, len(history_T)):
         _write(rows, chains, reader, history_T[at], True)
     # The search began in the middle of the history when that is long: the same rows, for they depend on DEPTH bytes only.
@@ -262,20 +263,20 @@ def read_history(rows, chains, reader, history_T, from_start):
 
 @jit_device
 def _copy_prefix(rows, chains, reader):
-    """The hole is reached: write the prefix once more behind the suffix, so that the text goes on where the hole is."""
-    begin, end = reader.where[PREFIX_BEGIN], reader.where[PREFIX_END]
+    """The middle is reached: write the prefix once more behind the suffix, so that the text goes on where the gap is."""
+    begin, end = reader.state[0].prefix_begin, reader.state[0].prefix_end
     _write(rows, chains, reader, SEPARATOR, True)
     for at in range(begin, end):
         _write(rows, chains, reader, chains.text_T[at], at >= end - DEPTH - 1)
-    reader.where[FLOOR] = end + 1
+    reader.state[0].floor = end + 1
 
 
 @jit_entry
-def read(rows, chains, reader, scratch, ids_T, quiet, documents, symbols_TM, states_TMJ, depths_T2):
-    """Read ids and write, for each after the first `quiet` ones, what the memories say of the byte after it.
+def read(rows, chains, reader, scratch, ids_T, n_skip, documents, symbols_TM, bins_TMJ, lengths_T2):
+    """Read ids and write, for each after the first `n_skip` ones, what the memories say of the byte after it.
 
     The outputs must be NO_CANDIDATE and zero before. `documents` is the number of documents that BOS counts through while
-    leaving out each in turn, or 0 when none is left out. Nothing is said of the suffix of a prompt with a hole.
+    leaving out each in turn, or 0 when none is left out. Nothing is said of the suffix of a fill-in-the-middle prompt.
     """
     rows, chains, reader, scratch, ids_T = (
         without_refcounts(rows),
@@ -284,44 +285,44 @@ def read(rows, chains, reader, scratch, ids_T, quiet, documents, symbols_TM, sta
         without_refcounts(scratch),
         without_refcounts(ids_T),
     )
-    symbols_TM, states_TMJ, depths_T2 = (
+    symbols_TM, bins_TMJ, lengths_T2 = (
         without_refcounts(symbols_TM),
-        without_refcounts(states_TMJ),
-        without_refcounts(depths_T2),
+        without_refcounts(bins_TMJ),
+        without_refcounts(lengths_T2),
     )
-    where = reader.where
-    unsearched = quiet - DEPTH - 1  # what was read longer ago no look-up depends on
+    state = reader.state[0]
+    unsearched = n_skip - DEPTH - 1  # what was read longer ago no look-up depends on
     if unsearched > 0:
         forget(rows, reader.search)
     for t in range(len(ids_T)):
         symbol = ids_T[t]
         if symbol == EOS:
-            where[PART] = PLAIN
+            state.part = PLAIN
             continue
         if symbol == BOS:
             if documents > 0 and t > 0:
-                where[OWN] = (where[OWN] + 1) % documents
+                state.own_document = (state.own_document + 1) % documents
             _write(rows, chains, reader, SEPARATOR, True)
-            where[FLOOR] = where[END]
-            where[PART] = PLAIN
-        elif symbol == FIM_PREFIX and where[PART] == PLAIN and chains.text_T[where[END] - 1] == SEPARATOR:
-            where[PART], where[PREFIX_BEGIN] = PREFIX, where[END]
-        elif symbol == FIM_SUFFIX and where[PART] == PREFIX:
-            where[PART], where[PREFIX_END] = SUFFIX, where[END]
+            state.floor = state.end
+            state.part = PLAIN
+        elif symbol == FIM_PREFIX and state.part == PLAIN and chains.text_T[state.end - 1] == SEPARATOR:
+            state.part, state.prefix_begin = PREFIX, state.end
+        elif symbol == FIM_SUFFIX and state.part == PREFIX:
+            state.part, state.prefix_end = SUFFIX, state.end
             _write(rows, chains, reader, SEPARATOR, False)
-        elif symbol == FIM_MIDDLE and where[PART] == SUFFIX:
-            where[PART] = MIDDLE
+        elif symbol == FIM_MIDDLE and state.part == SUFFIX:
+            state.part = MIDDLE
             _copy_prefix(rows, chains, reader)
         else:
-            _write(rows, chains, reader, symbol, where[PART] != SUFFIX and t >= unsearched)
-        if where[PART] != SUFFIX and t >= quiet:
-            at = t - quiet
-            look_up(rows, chains, reader, scratch, symbols_TM[at], states_TMJ[at], depths_T2[at])
+            _write(rows, chains, reader, symbol, state.part != SUFFIX and t >= unsearched)
+        if state.part != SUFFIX and t >= n_skip:
+            at = t - n_skip
+            look_up(rows, chains, reader, scratch, symbols_TM[at], bins_TMJ[at], lengths_T2[at])
 
 
 @jit_entry
 def unwrite(chains, reader, end):
     """Forget the text after `end` in the chains; the search must be set back by its owner (`restore`)."""
-    for place in range(reader.where[END], end, -1):
+    for place in range(reader.state[0].end, end, -1):
         forget_place(chains, place)
-    reader.where[END] = end
+    reader.state[0].end = end

@@ -1,4 +1,4 @@
-"""Linear maps over packed weights: quantize the activations of a row, multiply in integers, scale back.
+"""Quantized linear maps (GEMM over packed weights): quantize the activations of a row, multiply in integers, scale back.
 
 A row of activations gets one scale and so does a row of weights, so nothing but one product in floating point happens for
 each output; 4-bit weights have whole-number scales for every BLOCK of them besides (as the K-quants of llama.cpp do).
@@ -13,27 +13,33 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from multiscale_transformer.kernels.gemm_int8 import BLOCK, COLUMNS, GROUP, ROWS, groups, tile_of_many, tile_of_one
+from multiscale_transformer.kernels.gemm_int8 import BLOCK, COLUMNS, GROUP, ROWS, Tile, groups, tile_of_many, tile_of_one
 from multiscale_transformer.kernels.jit import kernel
+from multiscale_transformer.kernels.records import Records, record
 
-QUANTS_AT, SCALES_AT, ROWS_AT, BIAS_AT, OUTPUTS, INPUTS, USED, BITS, ADDS = range(9)  # columns of `Packed.maps_L9`
-LARGEST_WORD, LARGEST_SMALL = 2047, 127  # of an activation that meets weights of 8 bits, and of 4 (see `packing.MAX_INPUTS`)
+LARGEST_WORD, LARGEST_SMALL = 2047, 127  # of an activation that meets weights of 8 bits, and of 4 (see `quantize.MAX_INPUTS`)
 
 Floats = npt.NDArray[np.float32]
 
+# A linear map: where its weights, the scales of blocks and of rows, and its bias (-1: none) begin in the arrays of `Packed`;
+# its outputs and inputs, padded with zeros, of which `used_inputs` count; the bits of a weight; and whether its result is added
+# to what is there.
+LINEAR = record(
+    "quants_at", "scales_at", "row_scales_at", "bias_at", "outputs", "inputs", "used_inputs", "bits", "residual"
+)  # fmt: skip
+
 
 class Packed(NamedTuple):
-    """All linear maps of a model in four arrays, and where each begins in them (`maps_L9`).
+    """All linear maps of a model in three arrays, and where each lies in them (`linears_L`, of LINEAR).
 
     `quants` are weights of 8 bits (int8) or two of 4 bits a byte, `scales` one number a BLOCK of the latter, `floats` the scale
-    of every weight row and the biases. A bias place of -1 is none. INPUTS are padded with zeros, USED of
-    them count.
+    of every weight row and the biases.
     """
 
     quants: npt.NDArray[np.uint8]
     scales: npt.NDArray[np.int16]
     floats: Floats
-    maps_L9: npt.NDArray[np.int64]
+    linears_L: Records
 
 
 class Activations(NamedTuple):
@@ -42,28 +48,29 @@ class Activations(NamedTuple):
     words: npt.NDArray[np.int16]
     small: npt.NDArray[np.int8]
     sums: npt.NDArray[np.int16]
-    scales_M: Floats
+    row_scales: Floats
 
 
-def new_activations(rows: int, most_inputs: int) -> Activations:
-    """Room for `rows` rows of up to `most_inputs`."""
-    count, sums = rows * most_inputs, rows * groups(most_inputs) * GROUP
+def new_activations(rows: int, max_inputs: int) -> Activations:
+    """Room for `rows` rows of up to `max_inputs`."""
+    count, sums = rows * max_inputs, rows * groups(max_inputs) * GROUP
     return Activations(
         np.zeros(count, np.int16), np.zeros(count, np.int8), np.zeros(sums, np.int16), np.zeros(rows, np.float32)
     )
 
 
 @kernel(error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
-def quantize_row(where, x_K, m, acts):
-    """Round a row of activations to whole numbers for the linear map at `where`: a row of `maps_L9`."""
-    stride, used = where[INPUTS], where[USED]
-    most = np.float32(0.0)
+def quantize_row(packed, index, x_K, m, acts):
+    """Round a row of activations to whole numbers, as row `m` of `acts`, for the linear map `index`."""
+    linear = packed.linears_L[index]
+    stride, used, bits = linear.inputs, linear.used_inputs, linear.bits
+    largest_input = np.float32(0.0)
     for k in range(used):
-        most = max(most, abs(x_K[k]))
-    largest = np.float32(LARGEST_WORD if where[BITS] == 8 else LARGEST_SMALL)
-    acts.scales_M[m] = most / largest
-    inverse = np.float32(0.0) if most == 0.0 else largest / most
-    if where[BITS] == 8:
+        largest_input = max(largest_input, abs(x_K[k]))
+    largest = np.float32(LARGEST_WORD if bits == 8 else LARGEST_SMALL)
+    acts.row_scales[m] = largest_input / largest
+    inverse = np.float32(0.0) if largest_input == 0.0 else largest / largest_input
+    if bits == 8:
         words = acts.words[m * stride : (m + 1) * stride]
         for k in range(used):
             words[k] = np.int16(np.rint(x_K[k] * inverse))
@@ -87,27 +94,27 @@ def quantize_row(where, x_K, m, acts):
 
 @kernel()
 def multiply(packed, index, rows, acts, y_MN, thread, threads):
-    """y = W x (+ bias), or y += W x for maps that ADD, for the first `rows` rows; `threads` share the outputs.
+    """y = W x (+ bias), or y += W x for residual maps, for the first `rows` rows; `threads` share the outputs.
 
     The activations must have been quantized into `acts` before. Outputs come in fours: rows of `y_MN` must have room for that.
     """
-    where, quants, scales, floats = packed.maps_L9[index], packed.quants, packed.scales, packed.floats
-    words, small, block_sums, scales_M = acts.words, acts.small, acts.sums, acts.scales_M
-    outputs, inputs, bits, adds = where[OUTPUTS], where[INPUTS], where[BITS], where[ADDS]
+    linear = packed.linears_L[index]
+    quants_at, scales_at, row_scales_at, bias_at = linear.quants_at, linear.scales_at, linear.row_scales_at, linear.bias_at
+    outputs, inputs, bits, residual = linear.outputs, linear.inputs, linear.bits, linear.residual
     w_stride, s_stride = inputs * bits // 8, (inputs + BLOCK * GROUP - 1) // (BLOCK * GROUP) * GROUP
     share = (outputs // ROWS + threads - 1) // threads * ROWS
-    y_stride = y_MN.shape[1]
+    y_stride, together = y_MN.shape[1], rows // COLUMNS * COLUMNS
     for n in range(thread * share, min(outputs, (thread + 1) * share), ROWS):
-        w_at, s_at = where[QUANTS_AT] + n * w_stride, where[SCALES_AT] + n * s_stride
-        rows_at, bias_at = where[ROWS_AT] + n, where[BIAS_AT] + (n if where[BIAS_AT] >= 0 else 0)
-        together = rows // COLUMNS * COLUMNS
-        for m in range(0, together, COLUMNS):
-            tile_of_many(
-                quants, w_at, w_stride, scales, s_at, s_stride, words, small, block_sums, m, inputs, bits, floats, rows_at,
-                bias_at, scales_M, y_MN, m * y_stride + n, y_stride, adds,
+        m = 0
+        while m < rows:
+            tile = Tile(
+                w_at=quants_at + n * w_stride, w_stride=w_stride, s_at=scales_at + n * s_stride, s_stride=s_stride,
+                first=m, inputs=inputs, bits=bits, row_scales_at=row_scales_at + n,
+                bias_at=bias_at + (n if bias_at >= 0 else 0), out_at=m * y_stride + n, out_stride=y_stride, residual=residual,
             )  # fmt: skip
-        for m in range(together, rows):
-            tile_of_one(
-                quants, w_at, w_stride, scales, s_at, s_stride, words, small, block_sums, m, inputs, bits, floats, rows_at,
-                bias_at, scales_M, y_MN, m * y_stride + n, y_stride, adds,
-            )  # fmt: skip
+            if m < together:
+                tile_of_many(packed, acts, y_MN, tile)
+                m += COLUMNS
+            else:
+                tile_of_one(packed, acts, y_MN, tile)
+                m += 1

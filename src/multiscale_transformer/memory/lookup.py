@@ -1,4 +1,4 @@
-"""Looking up for whole windows at once, on all cores: what training and scoring need."""
+"""Batched retrieval: memory features for whole windows at once, on all cores: what training and scoring need."""
 
 # Shape suffixes: B rows, T positions.
 
@@ -17,10 +17,6 @@ import numpy.typing as npt
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.kernels.context_search import HISTORY, Chains, clear, new_chains
 from multiscale_transformer.kernels.memory_features import (
-    END,
-    FLOOR,
-    OWN,
-    PART,
     Reader,
     Scratch,
     new_reader,
@@ -46,15 +42,15 @@ class Window:
     """Ids to read, and what stands before them in their document.
 
     `history` are bytes, of which the last HISTORY count; `from_start` says that the document begins with it. `document` is the
-    number of the document that the window begins in, when the memory leaves documents out, or -1. For a `silent` window nothing
-    is looked up.
+    number of the document that the window begins in, when the memory leaves documents out, or -1. A `no_lookup` window gets no
+    features.
     """
 
     ids: Ids
     history: npt.NDArray[np.uint8] = field(default_factory=lambda: NO_HISTORY)
     from_start: bool = True
     document: int = -1
-    silent: bool = False
+    no_lookup: bool = False
 
 
 class CorpusMemory:
@@ -117,11 +113,11 @@ class CorpusMemory:
         tools = chains, reader, scratch = self._tools(HISTORY + 2 * recall.symbols_BTM.shape[1] + 8)
         for row in rows:
             window = windows[row]
-            if window.silent:
+            if window.no_lookup:
                 continue
             clear(chains)
-            reader.where[END] = reader.where[PART] = reader.where[FLOOR] = 0
-            reader.where[OWN] = window.document
+            reader.state[0] = 0
+            reader.state["own_document"] = window.document
             history = window.history[-HISTORY:]
             read_history(self.rows, chains, reader, history, window.from_start and len(history) == len(window.history))
             length = len(window.ids)

@@ -1,6 +1,6 @@
-"""Looking up along one text as it grows, and taking back what was only tried: what decoding needs."""
+"""Incremental retrieval: looking up along one text as it grows, and rolling back rejected drafts: what decoding needs."""
 
-# Shape suffixes: T positions, M candidates, J sources.
+# Shape suffixes: T positions, M candidates, J orders.
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 from multiscale_transformer.kernels.context_search import new_chains
 from multiscale_transformer.kernels.memory_features import (
-    END,
-    PART,
     PREFIX,
     SUFFIX,
     new_reader,
@@ -36,13 +34,18 @@ NOTHING_READ = np.frombuffer(b"", np.uint8)
 class MemoryFeatures(NamedTuple):
     """What the memories say after T ids: `model.memory_tensors.MemoryTensors` without its batch dimension, as arrays."""
 
-    symbols_TM: npt.NDArray[np.int16]
-    states_TMJ: npt.NDArray[np.uint8]
-    depths_T2: npt.NDArray[np.uint8]
+    symbols_TM: npt.NDArray[np.int16]  # candidates for the next byte, NO_CANDIDATE where there are fewer
+    bins_TMJ: npt.NDArray[np.uint8]  # of each candidate, the bin of its counts at every order
+    lengths_T2: npt.NDArray[np.uint8]  # how many orders match in the corpus, and the step of the match length in the document
 
-    def part(self, where: slice) -> MemoryFeatures:
+    def part(self, where: slice | npt.NDArray[np.bool_]) -> MemoryFeatures:
         """What they say after some of the ids."""
-        return MemoryFeatures(self.symbols_TM[where], self.states_TMJ[where], self.depths_T2[where])
+        return MemoryFeatures(self.symbols_TM[where], self.bins_TMJ[where], self.lengths_T2[where])
+
+
+def joined(features: Sequence[MemoryFeatures]) -> MemoryFeatures:
+    """Features after neighbouring runs of ids as one."""
+    return features[0] if len(features) == 1 else MemoryFeatures(*map(np.concatenate, zip(*features, strict=True)))
 
 
 def no_features(count: int) -> MemoryFeatures:
@@ -61,54 +64,56 @@ class TextReader:
         self._rows = rows
         self._chains, self._scratch = new_chains(ROOM), new_scratch()
         self._reader = new_reader(shards)
-        self._kept: list[npt.NDArray[Any]] = []
+        self._saved: list[npt.NDArray[Any]] = []
         read_history(self._rows, self._chains, self._reader, NOTHING_READ, True)
 
-    def read(self, ids: Sequence[int], quiet: int = 0) -> MemoryFeatures:
-        """What the memories say after each further id but the first `quiet`, which are only followed, many times faster."""
-        found = no_features(len(ids) - quiet)
-        where = self._reader.where
-        prefix = int(where[END]) if where[PART] in (PREFIX, SUFFIX) else 0  # it is written once more when the hole is reached
+    def read(self, ids: Sequence[int], n_skip: int = 0) -> MemoryFeatures:
+        """What the memories say after each further id but the first `n_skip`, which are only followed, many times faster."""
+        features = no_features(len(ids) - n_skip)
+        state = self._reader.state[0]
+        prefix = int(state["end"]) if state["part"] in (PREFIX, SUFFIX) else 0  # it is written once more before the middle
         self._make_room(2 * len(ids) + prefix + 4)
-        read(self._rows, self._chains, self._reader, self._scratch, np.asarray(ids, np.int64), quiet, 0, *found)
-        return found
+        read(self._rows, self._chains, self._reader, self._scratch, np.asarray(ids, np.int64), n_skip, 0, *features)
+        return features
 
     def keep(self) -> None:
         """Remember where the text ends, for `restore`."""
-        search = self._reader.search
-        self._kept = [part.copy() for part in (search.ranges_SK2, search.depths_S, search.recent, self._reader.where)]
+        self._saved = [array.copy() for array in self._position()]
 
     def restore(self) -> None:
         """Go back to where `keep` was called; only plain text may have been read since."""
-        search, where = self._reader.search, self._kept[3]
-        unwrite(self._chains, self._reader, int(where[END]))
-        parts: tuple[npt.NDArray[Any], ...] = (search.ranges_SK2, search.depths_S, search.recent, self._reader.where)
-        for part, kept in zip(parts, self._kept, strict=True):
-            part[...] = kept
+        *_, state = self._saved
+        unwrite(self._chains, self._reader, int(state["end"][0]))
+        for array, saved in zip(self._position(), self._saved, strict=True):
+            array[...] = saved
+
+    def _position(self) -> tuple[npt.NDArray[Any], ...]:
+        """All that says where the text ends, but the chains."""
+        search = self._reader.search
+        return search.ranges_SK2, search.depths_S, search.recent, self._reader.state
 
     def _make_room(self, more: int) -> None:
-        end, old = int(self._reader.where[END]), self._chains
+        end, old = int(self._reader.state["end"][0]), self._chains
         if end + more <= len(old.text_T):
             return
         grown = new_chains(2 * (end + more) + ROOM)
         grown.text_T[:end] = old.text_T[:end]
-        for to, part in ((grown.short_heads_H, old.short_heads_H), (grown.long_heads_H, old.long_heads_H)):
-            to[:] = part
-        for to, part in ((grown.short_before_T, old.short_before_T), (grown.long_before_T, old.long_before_T)):
-            to[: len(part)] = part
+        for name in ("short_heads_H", "long_heads_H", "short_before_T", "long_before_T"):
+            array = getattr(old, name)
+            getattr(grown, name)[: len(array)] = array
         self._chains = grown
 
 
 class MemoryReader:
-    """A `TextReader` for the reference path: what it finds as tensors."""
+    """A `TextReader` for the reference path: memory features as tensors."""
 
     def __init__(self, memory: CorpusMemory) -> None:
         self._reader = TextReader(memory.rows, len(memory.shards))
 
     def read(self, ids: Sequence[int]) -> MemoryTensors:
-        """The recall (1, T) after each of T further ids."""
+        """The features (1, T) after each of T further ids."""
         import torch
 
         from multiscale_transformer.model.memory_tensors import MemoryTensors
 
-        return MemoryTensors(*(torch.from_numpy(part)[None] for part in self._reader.read(ids)))
+        return MemoryTensors(*(torch.from_numpy(array)[None] for array in self._reader.read(ids)))

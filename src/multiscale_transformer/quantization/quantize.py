@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiscale_transformer.kernels.gemm_int8 import BLOCK, CHUNK, GROUP, ROWS, groups
-from multiscale_transformer.kernels.quantized_linear import Packed
+from multiscale_transformer.kernels.quantized_linear import LINEAR, Packed
 
 Floats = npt.NDArray[np.float32]
 
@@ -28,10 +28,10 @@ class Packer:
     quants: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     scales: list[npt.NDArray[np.int16]] = field(default_factory=list)
     floats: list[Floats] = field(default_factory=list)
-    maps: list[tuple[int, ...]] = field(default_factory=list)
+    linears: list[tuple[int, ...]] = field(default_factory=list)  # rows of LINEAR
 
-    def add(self, weight_NK: Floats, bias_N: Floats | None, bits: int, *, adds: bool = False) -> int:
-        """Pack a map in 8 or 4 bits a weight; returns its number. With `adds` its result is added to what is there."""
+    def add(self, weight_NK: Floats, bias_N: Floats | None, bits: int, *, residual: bool = False) -> int:
+        """Pack a map in 8 or 4 bits a weight; returns its number. The result of a `residual` one is added to what is there."""
         used = weight_NK.shape[1]
         weight_NK = np.pad(weight_NK, ((0, -len(weight_NK) % ROWS), (0, -used % CHUNK)))
         scales_NG = np.zeros((0, 0), np.int16)
@@ -48,8 +48,8 @@ class Packer:
         if bias_N is not None:
             bias_at = _length(self.floats)
             self.floats.append(np.pad(bias_N.astype(np.float32), (0, len(weight_NK) - len(bias_N))))
-        self.maps.append((*places, bias_at, *weight_NK.shape, used, bits, adds))
-        return len(self.maps) - 1
+        self.linears.append((*places, bias_at, *weight_NK.shape, used, bits, residual))
+        return len(self.linears) - 1
 
     def packed(self) -> Packed:
         """All maps in one."""
@@ -57,7 +57,7 @@ class Packer:
             np.concatenate([*self.quants, np.zeros(64, np.uint8)]),
             np.concatenate([*self.scales, np.zeros(64, np.int16)]),
             np.concatenate([*self.floats, np.zeros(1, np.float32)]),
-            np.array(self.maps, np.int64),
+            np.array(self.linears, LINEAR),
         )
 
 
@@ -95,9 +95,11 @@ def pack_4(weight_NK: Floats) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
 
 def unpacked(packed: Packed, index: int) -> Floats:
     """The weights of a map as they are used, (N, USED), N a multiple of ROWS: for tests and to measure rounding."""
-    quants_at, scales_at, rows_at, _, outputs, inputs, used, bits, _ = map(int, packed.maps_L9[index])
+    linear = packed.linears_L[index]
+    quants_at, scales_at, rows_at = (int(linear[name]) for name in ("quants_at", "scales_at", "row_scales_at"))
+    outputs, inputs, used = (int(linear[name]) for name in ("outputs", "inputs", "used_inputs"))
     rows_N = packed.floats[rows_at : rows_at + outputs]
-    if bits == 8:
+    if linear["bits"] == 8:
         whole = packed.quants[quants_at : quants_at + outputs * inputs].view(np.int8).reshape(outputs, inputs)
         return whole[:, :used] * rows_N[:, None]
     two = packed.quants[quants_at : quants_at + outputs * inputs // 2].reshape(outputs, -1, BLOCK)

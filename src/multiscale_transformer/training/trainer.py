@@ -224,7 +224,7 @@ class Trainer:
         for ids, (document, offset), alone in zip(ids_BT[:, :-1].numpy(), origins, alone_B.tolist(), strict=True):
             begin = int(self._documents.offsets[document])
             history = self._documents.data[max(begin, begin + offset - HISTORY) : begin + offset]
-            windows.append(Window(ids, history, offset <= HISTORY, document, silent=alone))
+            windows.append(Window(ids, history, offset <= HISTORY, document, no_lookup=alone))
         return windows
 
     def _backward(self, ids_BT: Tensor, plan: MicroBatchPlan, recall: _Lookups | None = None) -> float:

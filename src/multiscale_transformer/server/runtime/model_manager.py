@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from multiscale_transformer.engine.engine import Engine, load_engine
+from multiscale_transformer.engine.engine import load_engine
 from multiscale_transformer.engine.self_test import check
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.index import MEMORY_FOLDER
@@ -132,19 +132,11 @@ class ModelManager:
 
     def _load(self, entry: ModelEntry) -> LoadedModel:
         engine = load_engine(entry.folder, threads=self.limits.threads, cache_bytes=self.limits.kv_cache_bytes)
-        self._self_test(engine, entry.folder)
+        if not_compared := check(engine, entry.folder):
+            self._note(entry.folder, not_compared)
         memory = self._default_memory(entry.folder, entry.config)
         worker = Worker(engine, entry.name, self.metrics, self.limits.max_queue)
         return LoadedModel(entry.folder, entry.config, worker, memory, self._needed(entry))
-
-    def _self_test(self, engine: Engine, folder: Path) -> None:
-        """Compare the engine with the reference, whose logits take PyTorch to compute when they are not in the user's cache."""
-        try:
-            check(engine, folder)
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            self._note(folder, "the engine was not compared with the reference, which needs PyTorch (pip install torch)")
 
     def _register(self, entry: ModelEntry, model: LoadedModel) -> LoadedModel:
         self.loaded[entry.folder] = model

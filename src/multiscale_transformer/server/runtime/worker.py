@@ -105,10 +105,7 @@ class Worker:
                 raise StoppedError("the model is being unloaded; try again")
             self._handles[request] = handle
 
-        def enter(scheduler: Scheduler) -> None:
-            scheduler.submit_scan(request) if isinstance(request, ScoreRequest) else scheduler.submit(request)
-
-        self._call(enter)
+        self._call(lambda scheduler: scheduler.submit(request))
         return handle
 
     @property

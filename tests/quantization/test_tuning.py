@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from benchmarks import engine_tables
-from multiscale_transformer.engine.engine import load_engine
-from multiscale_transformer.engine.tuning import engine_bits_per_byte, group_maps, tune
-from multiscale_transformer.engine.weights import linear_names
+from multiscale_transformer.engine.engine import Engine, load_engine
+from multiscale_transformer.engine.prompt_scoring import engine_bits_per_byte
+from multiscale_transformer.engine.weights import build_network, linear_names, read_weights
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.quantization.engine_file import read_bits
+from multiscale_transformer.quantization.tuning import Bits, group_maps, save_tuned, tune
 from tiny import SHAPES, checkpoint
 
 TEXTS = [b"def area(radius):\n    return radius * radius\n", b"import os\n" * 12]
@@ -27,21 +28,33 @@ def test_the_engine_scores_as_the_reference_does(tmp_path: Path) -> None:
 
 
 def test_no_more_is_spent_than_is_allowed_and_the_choice_is_kept(tmp_path: Path) -> None:
-    checkpoint(SHAPES["three scales"], tmp_path)
-    generous = tune(tmp_path, TEXTS, allowed=100.0)
-    assert set(generous.bits) == set(linear_names(SHAPES["three scales"]))
-    assert generous.chosen == generous.of_4
-    tight = tune(tmp_path, TEXTS, allowed=0.001)
+    config = SHAPES["three scales"]
+    checkpoint(config, tmp_path)
+    weights = read_weights(tmp_path)
+
+    def cost(bits: Bits | int) -> float:
+        return engine_bits_per_byte(Engine(config, build_network(config, weights, bits)), TEXTS)
+
+    sizes = {name: weights[name].size for name in linear_names(config)}
+    generous = tune(sizes, cost, allowed=100.0)
+    assert set(generous.bits) == set(linear_names(config))
+    assert generous.cost == generous.cost_of_4
+    tight = tune(sizes, cost, allowed=0.001)
     assert len(tight.bits) < len(generous.bits)
-    assert tight.chosen <= tight.of_8 + 0.001
+    assert tight.cost <= tight.cost_of_8 + 0.001
+    save_tuned(tmp_path, tight)
     assert read_bits(tmp_path) == tight.bits
+    measured = engine_bits_per_byte(load_engine(tmp_path), TEXTS)
+    assert measured == tight.cost
 
 
 def test_groups_hold_every_map_once() -> None:
     config = SHAPES["biases, two cross layers, no feed-forward across"]
-    grouped = [name for names in group_maps(config).values() for name in names]
+    grouped = [name for names in group_maps(linear_names(config)).values() for name in names]
     assert sorted(grouped) == sorted(linear_names(config))
-    assert group_maps(config)["stacks.0.attention.qkv"] == [f"stacks.0.{layer}.attention.qkv.weight" for layer in (0, 1)]
+    assert group_maps(linear_names(config))["stacks.0.attention.qkv"] == [
+        f"stacks.0.{layer}.attention.qkv.weight" for layer in (0, 1)
+    ]
 
 
 def test_the_table_compares_best_with_best() -> None:
