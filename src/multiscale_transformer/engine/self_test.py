@@ -27,11 +27,11 @@ from multiscale_transformer.memory.reader import MemoryFeatures
 from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.memory_spec import (
     CANDIDATE_COUNT,
-    CONTEXT_DEPTHS,
-    CORPUS_DEPTHS,
+    COUNT_BINS,
     NO_CANDIDATE,
-    SOURCES,
-    STATES,
+    NUM_CONTEXT_LENGTHS,
+    NUM_CORPUS_LENGTHS,
+    NUM_ORDERS,
 )
 from multiscale_transformer.model.vocabulary import BOS
 
@@ -60,9 +60,9 @@ def made_up(count: int) -> MemoryFeatures:
     for position in range(0, count, 2):  # every other time there are fewer
         symbols_TM[position, position // 2 % (CANDIDATE_COUNT + 1) :] = NO_CANDIDATE
     told_TM = symbols_TM != NO_CANDIDATE
-    states_TMJ = np.zeros((count, CANDIDATE_COUNT, SOURCES), np.uint8)
-    states_TMJ[told_TM] = (np.arange(told_TM.sum())[:, None] + rng.permutation(SOURCES)) % STATES
-    depths_T2 = np.stack([(np.arange(count) + 1) % CORPUS_DEPTHS, (np.arange(count) + 2) % CONTEXT_DEPTHS], -1)
+    states_TMJ = np.zeros((count, CANDIDATE_COUNT, NUM_ORDERS), np.uint8)
+    states_TMJ[told_TM] = (np.arange(told_TM.sum())[:, None] + rng.permutation(NUM_ORDERS)) % COUNT_BINS
+    depths_T2 = np.stack([(np.arange(count) + 1) % NUM_CORPUS_LENGTHS, (np.arange(count) + 2) % NUM_CONTEXT_LENGTHS], -1)
     return MemoryFeatures(symbols_TM, states_TMJ, depths_T2.astype(np.uint8))
 
 
@@ -108,7 +108,7 @@ def _compute(folder: Path) -> Logits:
     model = load_model(folder)
     recall = MemoryTensors(*(torch.from_numpy(part)[None] for part in made_up(len(ids)))) if model.config.memory else None
     with torch.inference_mode():
-        logits: Logits = model(torch.tensor([ids]), recall=recall)[0].numpy()
+        logits: Logits = model(torch.tensor([ids]), features=recall)[0].numpy()
     return logits
 
 
