@@ -16,7 +16,7 @@ bytes). `model.model.MultiScaleTransformer` adds coarser scales to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -111,10 +111,18 @@ class ByteTransformer(nn.Module):
         """Logits (B, T, V) with the memories' candidates raised or lowered; unchanged in a model without fusion."""
         return logits_BTV if self.fusion is None else self.fusion(h_BTE, logits_BTV, features)
 
-    def generate(self, ids: Sequence[int] | Tensor, **sampling: Any) -> list[int]:
+    @overload
+    def generate(self, ids: Tensor, **sampling: Any) -> Tensor: ...
+
+    @overload
+    def generate(self, ids: Sequence[int], **sampling: Any) -> list[int]: ...
+
+    def generate(self, ids: Sequence[int] | Tensor, **sampling: Any) -> list[int] | Tensor:
         """The prompt followed by new ids; keyword arguments are the fields of `generate.Sampling` (the published call).
 
-        `ids` is a sequence of ids or a tensor (T,) or (1, T). Raises pydantic.ValidationError for a bad argument.
+        `ids` is a sequence of ids, or a tensor (T,) or (1, T): what comes out is of the same kind. Raises
+        pydantic.ValidationError for a bad argument.
         """
         prompt = ids.flatten().tolist() if isinstance(ids, Tensor) else list(ids)
-        return [*prompt, *stream_ids(self, prompt, Sampling(**sampling))]
+        text = [*prompt, *stream_ids(self, prompt, Sampling(**sampling))]
+        return ids.new_tensor(text).view(*ids.shape[:-1], -1) if isinstance(ids, Tensor) else text
