@@ -33,12 +33,12 @@ class Package:
 
 def permissive_packages(*, most_bytes: int = MAX_BYTES, without: Iterable[str] = (*UNSEEN, "axl")) -> list[Package]:
     """The permissively licensed ones up to `most_bytes` of Python source, by name."""
-    left_out = {name.lower() for name in without}
+    unwanted = {name.lower() for name in without}
     found = {}
     for distribution in distributions():
         metadata = distribution.metadata
         name, licence = metadata["Name"], _licence(metadata)
-        if name.lower() in left_out or not PERMISSIVE.search(licence) or COPYLEFT.search(licence):
+        if name.lower() in unwanted or not PERMISSIVE.search(licence) or COPYLEFT.search(licence):
             continue
         folders, size = _python_folders(distribution)
         if folders and size <= most_bytes:

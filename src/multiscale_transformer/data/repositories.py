@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
+from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.git_config import excludes_file, settings_in
 from multiscale_transformer.data.git_index import UnreadableIndexError, tracked_names
 from multiscale_transformer.data.ignoring import Rules, rules_in_file
-from multiscale_transformer.data.left_out import LeftOut
 from multiscale_transformer.data.names import carried, native, shown
 from multiscale_transformer.data.reading import read_whole
 
@@ -50,7 +50,7 @@ class Repository:
         return frozenset(found)
 
 
-def open_repository(folder: str, left_out: LeftOut) -> Repository | None:
+def open_repository(folder: str, dropped: Dropped) -> Repository | None:
     """The repository whose top is the absolute carried path `folder`, or None when none is there.
 
     An index that cannot be read is noted: no file then counts as tracked, and the rules still hold.
@@ -64,7 +64,7 @@ def open_repository(folder: str, left_out: LeftOut) -> Repository | None:
     try:
         names = tracked_names(git, hash_bytes)
     except UnreadableIndexError as error:
-        left_out.note(f"the index of the git repository {shown(folder)} cannot be read ({error}); nothing counts as tracked")
+        dropped.note(f"the index of the git repository {shown(folder)} cannot be read ({error}); nothing counts as tracked")
         names = set()
     tracked = frozenset(name.rstrip(b"/").decode("utf-8", "surrogateescape") for name in names)
     files = [(excludes_file(settings, native(folder)), True), (f"{common}/info/exclude", False)]
@@ -73,11 +73,11 @@ def open_repository(folder: str, left_out: LeftOut) -> Repository | None:
     return Repository(folder, os.path.realpath(common), linked, tracked, tuple(filter(None, rules)), _changed(git))
 
 
-def enclosing_repository(folder: str, left_out: LeftOut) -> Repository | None:
+def enclosing_repository(folder: str, dropped: Dropped) -> Repository | None:
     """The repository that the absolute carried path `folder` stands in, the innermost one."""
     place = PurePosixPath(folder) if os.sep == "/" else PurePosixPath(folder.replace(os.sep, "/"))
     for parent in (place, *place.parents):
-        repository = open_repository(str(parent).rstrip("/"), left_out)
+        repository = open_repository(str(parent).rstrip("/"), dropped)
         if repository is not None:
             return repository
     return None

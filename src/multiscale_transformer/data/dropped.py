@@ -1,6 +1,6 @@
 """What was not read, and why: counted always, listed when asked.
 
-Every step of reading (listing, opening, filtering, comparing) tells one `LeftOut` what it leaves out, so that the counts in
+Every step of reading (listing, opening, filtering, comparing) tells one `Dropped` what it leaves out, so that the counts in
 `training.json` and the list of `axl data --left-out` are the same facts.
 """
 
@@ -17,7 +17,7 @@ EXCLUDED = "excluded"
 IGNORED = "ignored by git"
 AXLIGNORED = "ignored by .axlignore"
 LINK = "link"
-NEAR_COPY = "near-copy"
+NEAR_DUPLICATE = "near-duplicate"
 NO_FILE = "not a file"
 SKIPPED_FOLDER = "skipped folder"
 UNKNOWN_SUFFIX = "unknown suffix"
@@ -25,7 +25,7 @@ UNREADABLE = "unreadable"
 WORKTREE = "linked worktree"
 
 
-class LeftOut:
+class Dropped:
     """A count by reason, notes on what is unusual about the whole, and with `listed` each place with its reason.
 
     A folder that is not entered counts as one, whatever it holds. Places and details are carried names (`data.names`).
