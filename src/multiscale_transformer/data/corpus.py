@@ -60,7 +60,7 @@ def load_corpus(
 
     One document in `hold_out_every` is held out, by hash of its name; of few documents at least one, and of a single one its
     end. Of near-duplicates the one that git tracks stays, else the shallowest, else the newest. `without` are folders that are
-    not read (the output of the command), `dropped` is told what is not read and why. `on_progress` is called with what is
+    not read (the output of the command), `dropped` counts what is not read and why. `on_progress` is called with what is
     being done and the share of the whole that is done.
 
     Raises AxlError when a path is wrong or nothing usable is left.
@@ -224,6 +224,6 @@ def _split_one(documents: Documents) -> tuple[Documents, Documents, str]:
     cut = content.rfind(b"\n", 0, len(content) * 19 // 20) + 1
     if not cut:
         raise AxlError(f"{shown(name)} is one document of a line or two, too little to hold any of it out; add files")
-    parts = Document(name, content[:cut], source), Document(f"{name} (end)", content[cut:], source)
-    train, held_out = (Documents.from_items([part]) for part in parts)
+    halves = Document(name, content[:cut], source), Document(f"{name} (end)", content[cut:], source)
+    train, held_out = (Documents.from_items([half]) for half in halves)
     return train, held_out, "only one document: its last 5 % are held out"

@@ -112,12 +112,12 @@ class _Walk:
                 self._drop(place.name, reasons.UNREADABLE, f"({error.strerror})")
                 continue
             place = self._entered(place, entries)
-            ours = written_by_axl(self._native(place.name), {entry.name for entry in entries})
+            written = written_by_axl(self._native(place.name), {entry.name for entry in entries})
             for entry in entries:
                 name = f"{place.name}/{carried(entry.name)}".lstrip("/") if place.name else carried(entry.name)
                 if entry.name == ".git":
                     continue
-                if entry.name in ours or self._absolute(name) in self._without:
+                if entry.name in written or self._absolute(name) in self._without:
                     self._drop(name, reasons.AXL)
                 elif entry.is_symlink():
                     self._drop(name, reasons.LINK)

@@ -34,7 +34,7 @@ from multiscale_transformer.memory.document import Document
 
 STDLIB = "stdlib"
 INSTALLED = "installed"
-_MOST_NAMED = (1 << 31) - 2  # bytes of one file that is named: what a shard of an index holds
+_MAX_NAMED = (1 << 31) - 2  # bytes of one file that is named: what a shard of an index holds
 
 
 def list_sources(
@@ -82,7 +82,7 @@ def source_of(path: str) -> str:
 
 
 def read_source(file: SourceFile, dropped: Dropped) -> Iterator[Document]:
-    """The documents in one file: none where it cannot be read, which `dropped` is told, several where it holds records.
+    """The documents in one file: none where it cannot be read, which `dropped` counts, several where it holds records.
 
     Raises AxlError for a named file that cannot be read, and for JSON lines that are none.
     """
@@ -92,7 +92,7 @@ def read_source(file: SourceFile, dropped: Dropped) -> Iterator[Document]:
             yield Document(name, text.encode("utf-8", "surrogatepass"), file.source)
         return
     notebook = file.name.endswith(SUFFIX)
-    limit = _MOST_NAMED if file.named else MAX_NOTEBOOK if notebook else MAX_BYTES
+    limit = _MAX_NAMED if file.named else MAX_NOTEBOOK if notebook else MAX_BYTES
     try:
         content = read_plain(file.path, limit, follow=file.named)
         if notebook and len(content) <= limit:
@@ -197,15 +197,15 @@ def _of_word(word: str, name: str, path: str) -> SourceFile:
 
 def _once(files: list[SourceFile]) -> list[SourceFile]:
     """Each place once, under the outermost of the sources that reach it; named where one of them named it."""
-    kept: dict[str, SourceFile] = {}
+    by_place: dict[str, SourceFile] = {}
     for file in files:
-        other = kept.get(file.real)
+        other = by_place.get(file.real)
         if other is None:
-            kept[file.real] = file
+            by_place[file.real] = file
         else:
-            outer = min(other, file, key=lambda one: (len(one.source), one.source))
-            kept[file.real] = replace(outer, named=other.named or file.named, tracked=other.tracked or file.tracked)
-    return list(kept.values())
+            outer = min(other, file, key=lambda candidate: (len(candidate.source), candidate.source))
+            by_place[file.real] = replace(outer, named=other.named or file.named, tracked=other.tracked or file.tracked)
+    return list(by_place.values())
 
 
 def _without_linked_trees(files: list[SourceFile], dropped: Dropped) -> list[SourceFile]:
