@@ -137,7 +137,7 @@ def _show(made: Index, seconds: float) -> None:
         f"{made.folder}: {counted(len(made), 'document')}, {size(made.nbytes)} in {counted(len(made.shards), 'shard')}, "
         f"{size(disk)} on disk, {seconds:.1f} s",
     )
-    if made.worth_merging:
+    if made.needs_merge:
         fact("", f"many shards make looking up slower; {command('index', '--merge', '--out', made.folder)} makes few of them")
     out.print()
     console.copyable(command("complete", "def main(", "--model", "CHECKPOINT", "--memory", made.folder))

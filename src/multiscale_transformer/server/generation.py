@@ -18,8 +18,8 @@ from fastapi import Request as HttpRequest
 from multiscale_transformer.engine.scheduler import OutputChunk, Request
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.memory.explain import sources
 from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.memory.provenance import provenance
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.prompts import MARKER_STOPS, Prompt
@@ -130,7 +130,7 @@ async def found_sources(asked: GenerationRequest, memory: CorpusMemory | None, t
     if memory is None or not asked.sources or not text:
         return []
     try:
-        found = await asyncio.to_thread(sources, memory, asked.prompt.before, text.encode())
+        found = await asyncio.to_thread(provenance, memory, asked.prompt.before, text.encode())
     except (AxlError, OSError, ValueError, IndexError) as error:
         log.warning("sources", note=f"they could not be found: {error}")
         return []
