@@ -139,12 +139,12 @@ class Scripted:
         self.reached: list[int] = []  # how many ids the cache then held
         self._script, self._prompt_length = script, prompt_length
 
-    def states(self, ids_BT: Tensor, cache: Cache, recall: None) -> tuple[Tensor, None]:
+    def states(self, ids_BT: Tensor, cache: Cache, features: None) -> tuple[Tensor, None]:
         cache.length += ids_BT.shape[1]
         self.calls.append(ids_BT.shape[1])
         self.reached.append(cache.length)
         return torch.zeros(1, ids_BT.shape[1], 1), None
 
-    def head(self, h_BTE: Tensor, recall: None) -> Tensor:
+    def head(self, h_BTE: Tensor, features: None) -> Tensor:
         wanted = self._script[(len(self.calls) - 1) % len(self._script)]
         return torch.nn.functional.one_hot(torch.tensor(wanted), VOCAB_SIZE).float().expand(1, h_BTE.shape[1], -1) * 99.0

@@ -42,13 +42,13 @@ def test_what_is_left_out_is_listed_when_asked(here: Path) -> None:
     assert answer.status == 0, answer
     lines = dict(line.split("\t") for line in answer.out.splitlines())
     near = lines.pop(f"{here}/twin.py", None) or lines.pop(f"{here}/f40.py")
-    assert near.startswith(f"near-copy of {here}/")
+    assert near.startswith(f"near-duplicate of {here}/")
     assert lines == {
         f"{here}/a b\\n.bin": "unknown suffix",
         f"{here}/node_modules": "skipped folder",
         f"{here}/zero.py": "binary",
     }
-    assert "left out: binary 1, near-copy 1, skipped folder 1, unknown suffix 1" in call("data", ".").out
+    assert "left out: binary 1, near-duplicate 1, skipped folder 1, unknown suffix 1" in call("data", ".").out
     for path in here.glob("f*.py"):
         path.unlink()
     (here / "twin.py").unlink()
@@ -124,7 +124,7 @@ def test_what_cannot_be_read_is_not_pruned(here: Path, refused: Callable[..., st
     assert "5 unchanged" in call("index", ".", "--out", "made", "--update").out
 
 
-def test_an_index_keeps_near_copies_and_drops_exact_ones(here: Path) -> None:
+def test_an_index_keeps_near_duplicates_and_drops_exact_ones(here: Path) -> None:
     (here / "near.py").write_text("# a copy\n" + code(40))
     (here / "same.py").write_text(code(41))
     answer = call("index", ".")

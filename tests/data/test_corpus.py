@@ -9,7 +9,7 @@ from multiscale_transformer.errors import AxlError
 
 
 def function(number: int, comment: str = "") -> str:
-    """Some code that is unlike that of any other number; `comment` makes a near-copy of it."""
+    """Some code that is unlike that of any other number; `comment` makes a near-duplicate of it."""
     stem = hashlib.sha256(str(number).encode()).hexdigest()
     words = [f"v{stem[at : at + 3]}" for at in range(0, 60, 3)]
     return f"# {comment}\n" * bool(comment) + "\n".join(f"{one} = {two} + 1" for one in words[:6] for two in words[6:])
@@ -36,7 +36,7 @@ def test_every_twentieth_by_hash_of_its_name_is_held_out(tmp_path: Path) -> None
     assert dict([*corpus.train, *corpus.held_out]) == {name: str(text).encode() for name, text in files.items()}
     assert corpus.sources == (str(tmp_path),)
     assert corpus.note == ""
-    assert corpus.left_out == {}
+    assert corpus.dropped == {}
 
 
 def test_twins_never_straddle_the_split(tmp_path: Path) -> None:
@@ -46,12 +46,12 @@ def test_twins_never_straddle_the_split(tmp_path: Path) -> None:
         files[f"b/g{number}.py"] = function(number, comment=f"copy of {number}")
     assert any(held_out(f"a/f{number}.py") != held_out(f"b/g{number}.py") for number in range(100))
     corpus = load_corpus([write(tmp_path, files)])
-    assert corpus.left_out == {"near-copy": 100}
+    assert corpus.dropped == {"near-duplicate": 100}
     numbers = [name[3:] for name in corpus.train.names + corpus.held_out.names]
     assert len(set(numbers)) == len(numbers) == 100
 
 
-def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
+def test_what_is_dropped_is_counted_by_reason(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {f"f{number}.py": function(number) for number in range(30)}
     files |= {
         "empty.py": "",
@@ -64,14 +64,14 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
         "twin.py": function(3),
     }
     corpus = load_corpus([write(tmp_path, files)])
-    assert corpus.left_out == {
+    assert corpus.dropped == {
         "empty": 1,
         "binary": 2,
         "undecodable": 1,
         "control bytes": 1,
         "generated": 1,
         "oversized": 1,
-        "near-copy": 1,
+        "near-duplicate": 1,
     }
     assert len(corpus.train) + len(corpus.held_out) == 30
 
@@ -144,12 +144,12 @@ def test_progress_goes_from_nothing_to_all(tmp_path: Path) -> None:
     shares = [done for _, done in seen]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)
-    assert "removing near-copies" in dict(seen)
+    assert "removing near-duplicates" in dict(seen)
 
 
 def test_nothing_usable_says_why(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": b"\0", "b.py": b"\0\0", "c.py": ""})
-    message = rf"^no usable source text in {tmp_path}: 3 files left out \(2 binary, 1 empty\)"
+    message = rf"^no usable source text in {tmp_path}: 3 files dropped \(2 binary, 1 empty\)"
     with pytest.raises(AxlError, match=message) as caught:
         load_corpus([tmp_path])
     assert "\n" not in str(caught.value)

@@ -6,10 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from trees import git, listed, reasons, repository, write
+from trees import git, listed, read_sources, reasons, repository, write
 
 from multiscale_transformer.data.selection import Selection
-from multiscale_transformer.data.sources import read_sources
 from multiscale_transformer.errors import AxlError
 
 
@@ -66,17 +65,17 @@ def test_the_index_is_read_in_all_its_forms(version: object, tmp_path: Path) -> 
     if version == "damaged":
         index = root / ".git" / "index"
         index.write_bytes(index.read_bytes()[:90])
-        from multiscale_transformer.data.left_out import LeftOut
+        from multiscale_transformer.data.dropped import Dropped
 
-        left_out = LeftOut()
-        assert listed(root, left_out=left_out) == ["é.py"]
+        dropped = Dropped()
+        assert listed(root, dropped=dropped) == ["é.py"]
         note = f"the index of the git repository {root} cannot be read (it is damaged); nothing counts as tracked"
-        assert left_out.notes == [note]
+        assert dropped.notes == [note]
     else:
         assert listed(root) == ["dist/a.py", "dist/" + "long" * 40 + ".py", "é.py"]
 
 
-def test_all_that_git_excludes_is_left_out_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_git_excludes_is_dropped_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, {"gitconfig": "[include]\n\tpath = more # mine\n", "more": f'[core]\n\tExcludesFile = "{tmp_path}/mine"\n'})
     write(tmp_path, {"mine": "globalx.py\n", "xdg/git/ignore": "nowhere.py\n"})
     root = repository(tmp_path / "r", {"tracked.py": "1", ".gitignore": "tracked.py\nignored.py\n"})
@@ -141,7 +140,7 @@ def test_include_and_exclude(tmp_path: Path) -> None:
             Selection.of([], [pattern])
 
 
-def test_what_is_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_what_is_dropped_is_told_with_its_reason(tmp_path: Path) -> None:
     root = write(tmp_path / "r", {"a.py": "1", "picture.png": b"\x89PNG", "build/out.py": "no", "htmlcov/index.html": "no"})
     (root / "link.py").symlink_to("a.py")
     (root / "folder").symlink_to(".")
@@ -155,7 +154,7 @@ def test_what_is_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
         "pipe.py": "not a file",
     }
     only = write(tmp_path / "only", {"a.zzz": "1", "b.zzz": "2"})
-    with pytest.raises(AxlError, match=r"only holds no source text \(left out: 2 unknown suffix\); name a folder"):
+    with pytest.raises(AxlError, match=r"only holds no source text \(dropped: 2 unknown suffix\); name a folder"):
         listed(only)
 
 

@@ -10,18 +10,17 @@ import stat
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trees import QUIET, git, listed, reasons, repository, write
+from trees import QUIET, git, listed, read_sources, reasons, repository, write
 
-from multiscale_transformer.data import records
+from multiscale_transformer.data import git_index, records
+from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.git_index import UnreadableIndexError, tracked_names
-from multiscale_transformer.data.left_out import LeftOut
-from multiscale_transformer.data.sources import list_sources, read_source, read_sources
+from multiscale_transformer.data.sources import list_sources, read_source
 from multiscale_transformer.errors import AxlError
 
 LISTING = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -113,14 +112,20 @@ def test_a_git_file_that_points_anywhere_is_no_repository(pointer: str, tmp_path
 
 
 @pytest.mark.parametrize("name", ["index", "HEAD", "config", "commondir", "info/exclude"])
-def test_what_lies_in_git_may_be_a_pipe_or_a_link_to_a_device(name: str, hostile: Path) -> None:
+def test_what_lies_in_git_may_be_a_pipe_or_a_link_to_a_device(
+    name: str, hostile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them is opened, so nothing waits for them."""
+    opened: list[str] = []
+    system_open = os.open
+    monkeypatch.setattr(os, "open", lambda path, *rest, **more: opened.append(str(path)) or system_open(path, *rest, **more))
     for make in (os.mkfifo, lambda path: os.symlink("/dev/zero", path), lambda path: os.symlink(path, path)):
         path = hostile / ".git" / name
         path.unlink(missing_ok=True)
         make(path)
-        begin = time.monotonic()
         assert listed(hostile) == ["a.py", "b.py"]
-        assert time.monotonic() - begin < 2
+        assert str(path) not in opened
+    assert name == "HEAD" or any(path.endswith((".git/index", ".git/config")) for path in opened), "files are opened here"
 
 
 @pytest.mark.parametrize("name", [".gitignore", ".axlignore", "a.py", "tool", "manifest.json", "config.json", "nb.ipynb"])
@@ -168,16 +173,16 @@ def test_devices_and_sockets_are_not_opened(tmp_path: Path) -> None:
 
 def test_a_file_that_becomes_a_pipe_or_vanishes_after_listing_is_counted(tmp_path: Path) -> None:
     root = write(tmp_path / "r", {"a.py": "1", "b.py": "2", "c.py": "3", "d.py": "4"})
-    left_out = LeftOut(listed=True)
-    files = list_sources([root], left_out=left_out)
+    dropped = Dropped(listed=True)
+    files = list_sources([root], dropped=dropped)
     (root / "a.py").unlink()
     (root / "b.py").unlink()
     os.mkfifo(root / "b.py")
     (root / "c.py").unlink()
     (root / "c.py").symlink_to("d.py")
-    assert [document.name for file in files for document in read_source(file, left_out)] == ["d.py"]
-    assert left_out.counts == {"unreadable": 3}
-    assert left_out.entries[0] == (f"{root}/a.py", "unreadable (No such file or directory)")
+    assert [document.name for file in files for document in read_source(file, dropped)] == ["d.py"]
+    assert dropped.counts == {"unreadable": 3}
+    assert dropped.entries[0] == (f"{root}/a.py", "unreadable (No such file or directory)")
 
 
 def test_loops_depth_and_giants(tmp_path: Path) -> None:
@@ -193,11 +198,11 @@ def test_loops_depth_and_giants(tmp_path: Path) -> None:
     with (root / "giant.py").open("wb") as file:
         file.truncate(1 << 40)
     try:
-        left_out = LeftOut()
-        files = list_sources([root], left_out=left_out)
-        sizes = {document.name: len(document.content) for file in files for document in read_source(file, left_out)}
+        dropped = Dropped()
+        files = list_sources([root], dropped=dropped)
+        sizes = {document.name: len(document.content) for file in files for document in read_source(file, dropped)}
         assert sizes == {"a.py": 1, "giant.py": 1_000_001}, "read up to the limit, so that it is seen to be longer"
-        assert left_out.counts == {"link": 1, "unreadable": 1}
+        assert dropped.counts == {"link": 1, "unreadable": 1}
     finally:
         subprocess.run(["rm", "-rf", str(root / "deep")], check=True)
 
@@ -207,9 +212,7 @@ def test_patterns_that_take_for_ever_elsewhere(tmp_path: Path) -> None:
     lines = [slow, "(", "[", "[z-a]\n", "*" * 50_000 + "\n", "x{1,1000}" * 100 + "\n", "\\\n", "!\n", "keep*.py\n", "\0\n"]
     root = write(tmp_path / "r", {".gitignore": "".join(lines) * 20, "a" * 200 + ".py": "1", "keep.py": "no", "b.py": "2"})
     write(root, {f"{number}/.gitignore": slow for number in range(50)})
-    begin = time.monotonic()
-    assert listed(root) == ["a" * 200 + ".py", "b.py"]
-    assert time.monotonic() - begin < 5
+    assert listed(root) == ["a" * 200 + ".py", "b.py"]  # this test would never end elsewhere
 
 
 def test_thousands_of_patterns_hold(tmp_path: Path) -> None:
@@ -221,11 +224,11 @@ def test_thousands_of_patterns_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["line\nbreak.py", "\x1b[31mred.py", "tab\t.py", "caf\udce9.py", "\u202egnp.py", "a\\b.py"])
 def test_names_that_cannot_be_shown_as_they_are(name: str, tmp_path: Path) -> None:
     root = write(tmp_path / "r", {name: "1"})
-    left_out = LeftOut(listed=True)
-    files = list_sources([root], left_out=left_out)
-    assert [document.name for file in files for document in read_source(file, left_out)] == [name]
-    left_out.add(f"{root}/{name}", "binary")
-    (line,) = left_out.lines()
+    dropped = Dropped(listed=True)
+    files = list_sources([root], dropped=dropped)
+    assert [document.name for file in files for document in read_source(file, dropped)] == [name]
+    dropped.add(f"{root}/{name}", "binary")
+    (line,) = dropped.lines()
     assert line.split("\t")[1:] == ["binary"]
     assert line.replace("\t", "").isprintable()
 
@@ -265,24 +268,27 @@ def test_a_damaged_index_is_said_or_read_never_more(data: st.DataObject, hostile
     index.write_bytes(original.read_bytes())
 
 
-def test_an_index_that_would_fill_the_memory(hostile: Path) -> None:
+def test_an_index_that_would_fill_the_memory(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Version 4 says of each name how much of the last one it keeps: a few bytes more each time, and names grow for ever."""
     entry = bytes(62) + b"\0" + b"x" * 50 + b"\0"
     index = hostile / ".git" / "index"
     index.write_bytes(b"DIRC" + struct.pack(">LL", 4, 1 << 31) + entry * 500_000)
-    begin = time.monotonic()
+    entries: list[int] = []
+    read_entry = git_index._entry
+    monkeypatch.setattr(git_index, "_entry", lambda index, at, *rest: entries.append(at) or read_entry(index, at, *rest))
     with pytest.raises(UnreadableIndexError):
         tracked_names(str(hostile / ".git"))
+    assert 10 < len(entries) < 100, "it is given up where a name has become too long, not at the end"
     index.write_bytes(b"DIRC" + struct.pack(">LL", 4, 1) + bytes(62) + b"\0" + b"x" * 50_000_000)
     with pytest.raises(UnreadableIndexError):
         tracked_names(str(hostile / ".git"))
-    assert time.monotonic() - begin < 2
 
 
 def test_reading_takes_no_shell_words(tmp_path: Path) -> None:
     root = repository(tmp_path / "--upload-pack=touch PWNED; $(touch PWNED)", {"-rf.py": "1", "$(touch PWNED).py": "2"})
     code = (
-        "import sys; from multiscale_transformer.data.sources import read_sources; print(len(list(read_sources(sys.argv[1:]))))"
+        "import sys; from multiscale_transformer.data.corpus import stream_documents; "
+        "print(len(list(stream_documents(sys.argv[1:]))))"
     )
     answer = subprocess.run([sys.executable, "-c", code, root], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert answer.stdout == "2\n"

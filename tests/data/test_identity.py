@@ -1,4 +1,4 @@
-"""A document is known by its place; copies, near-copies and trees of one repository are read once, and the right one stays."""
+"""A document is known by its place; duplicates and trees of one repository are read once, and the right one stays."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from trees import function, git, listed, reasons, repository, write
 
 from multiscale_transformer.data.corpus import load_corpus, load_documents, split, stream_documents
 from multiscale_transformer.data.documents import Documents
-from multiscale_transformer.data.left_out import LeftOut
+from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.names import carried, native, shown
 from multiscale_transformer.data.sources import STDLIB, source_of
 from multiscale_transformer.errors import AxlError
@@ -88,21 +88,21 @@ def test_sources_of_documents(tmp_path: Path) -> None:
 # Copies
 
 
-def test_an_index_gets_near_copies_and_one_of_exact_copies(tmp_path: Path) -> None:
+def test_an_index_gets_near_duplicates_and_one_of_exact_copies(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {
         "deep/er/a.py": function(1),
         "b.py": function(1),
         "c.py": function(1, "near"),
         "d.py": "\0",
     }
-    left_out = LeftOut(listed=True)
-    found = stream_documents([write(tmp_path, files)], left_out=left_out)
+    dropped = Dropped(listed=True)
+    found = stream_documents([write(tmp_path, files)], dropped=dropped)
     assert [document.name for document in found] == ["b.py", "c.py"]
-    assert left_out.counts == {"exact copy": 1, "binary": 1}
-    assert f"{tmp_path}/deep/er/a.py\texact copy of {tmp_path}/b.py" in left_out.lines()
+    assert dropped.counts == {"exact copy": 1, "binary": 1}
+    assert f"{tmp_path}/deep/er/a.py\texact copy of {tmp_path}/b.py" in dropped.lines()
 
 
-def test_of_near_copies_the_tracked_the_shallowest_the_newest_stays(tmp_path: Path) -> None:
+def test_of_near_duplicates_the_tracked_the_shallowest_the_newest_stays(tmp_path: Path) -> None:
     def kept(root: Path) -> list[str]:
         corpus = load_corpus([root])
         return sorted(name for name in corpus.train.names + corpus.held_out.names if "other" not in name)
@@ -117,9 +117,9 @@ def test_of_near_copies_the_tracked_the_shallowest_the_newest_stays(tmp_path: Pa
     assert kept(flat) == ["b_new.py"]
     os.utime(flat / "b_new.py", (10, 10))
     assert kept(flat) == ["a_old.py"]
-    left_out = LeftOut(listed=True)
-    load_corpus([flat], left_out=left_out)
-    assert left_out.lines() == [f"{flat}/b_new.py\tnear-copy of {flat}/a_old.py"]
+    dropped = Dropped(listed=True)
+    load_corpus([flat], dropped=dropped)
+    assert dropped.lines() == [f"{flat}/b_new.py\tnear-duplicate of {flat}/a_old.py"]
 
 
 # Trees of one repository
@@ -177,7 +177,7 @@ def test_a_folder_is_not_held_in_memory(tmp_path: Path) -> None:
 
 
 def test_nothing_to_index_is_said(tmp_path: Path) -> None:
-    with pytest.raises(AxlError, match=r"no usable source text in .*: 1 files left out \(1 binary\); name other paths"):
+    with pytest.raises(AxlError, match=r"no usable source text in .*: 1 files dropped \(1 binary\); name other paths"):
         list(stream_documents([write(tmp_path, {"a.py": b"\0"})]))
 
 
@@ -200,14 +200,14 @@ def test_one_unreadable_file_or_folder_is_counted(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "scandir", refuse_folder)
     monkeypatch.setattr(os, "open", refuse_file)
-    left_out = LeftOut(listed=True)
-    assert [document.name for document in stream_documents([root], left_out=left_out)] == ["a.py", "b.py"]
-    assert load_corpus([root]).left_out == {"unreadable": 2}
-    assert left_out.lines() == [f"{root}/{name}\tunreadable (Permission denied)" for name in ("priv", "secret.py")]
+    dropped = Dropped(listed=True)
+    assert [document.name for document in stream_documents([root], dropped=dropped)] == ["a.py", "b.py"]
+    assert load_corpus([root]).dropped == {"unreadable": 2}
+    assert dropped.lines() == [f"{root}/{name}\tunreadable (Permission denied)" for name in ("priv", "secret.py")]
     with pytest.raises(AxlError, match=r"cannot read .*secret\.py: Permission denied; make it readable or leave it out"):
         list(stream_documents([root / "secret.py"]))
     only = write(tmp_path / "only", {"secret.py": "no"})
-    with pytest.raises(AxlError, match=r"1 files left out \(1 unreadable\); make it readable or leave it out"):
+    with pytest.raises(AxlError, match=r"1 files dropped \(1 unreadable\); make it readable or leave it out"):
         load_corpus([only])
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from trees import function, listed, reasons, write
 
-from multiscale_transformer.data.left_out import LeftOut
+from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.sources import list_sources
 from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.model.checkpoint import save_model
 from tiny import model_of
 
 
-def test_indexes_are_left_out(tmp_path: Path) -> None:
+def test_indexes_are_dropped(tmp_path: Path) -> None:
     root = write(tmp_path, {"a.py": function(1), "app/manifest.json": '{"name": "app", "format": 1}'})
     build_index(root / "axl-index", [("x.py", b"x = 1\n")])
     assert listed(root) == ["a.py", "app/manifest.json"]
@@ -25,7 +25,7 @@ def test_indexes_are_left_out(tmp_path: Path) -> None:
     assert listed(f"{root}/**/*.json", f"{root}/**/*.py") == ["a.py", "app/manifest.json"]
 
 
-def test_checkpoints_and_interrupted_runs_are_left_out(tmp_path: Path) -> None:
+def test_checkpoints_and_interrupted_runs_are_dropped(tmp_path: Path) -> None:
     root = write(tmp_path, {"a.py": function(1), "config.json": '{"model_type": "llama"}', "training.json": "{}"})
     write(root, {"resume/000000001/cv.md": "mine", "resume/letter.md": "mine"})
     save_model(model_of(), root / "checkpoints" / "x")
@@ -36,7 +36,7 @@ def test_checkpoints_and_interrupted_runs_are_left_out(tmp_path: Path) -> None:
     assert listed(root / "checkpoints" / "x") == ["notes.md"]
 
 
-def test_exports_and_reports_are_left_out(tmp_path: Path) -> None:
+def test_exports_and_reports_are_dropped(tmp_path: Path) -> None:
     from multiscale_transformer.export.hf import export_hf
 
     root = write(tmp_path, {"a.py": "1", "page.html": "<title>mine</title>"})
@@ -46,18 +46,18 @@ def test_exports_and_reports_are_left_out(tmp_path: Path) -> None:
     assert listed(root) == ["a.py", "page.html"]
 
 
-def test_a_report_is_left_out(tmp_path: Path) -> None:
+def test_a_report_is_dropped(tmp_path: Path) -> None:
     from multiscale_transformer.training.report.page import _head
 
     write(tmp_path, {"a.py": "1", "report/report.html": _head("one run"), "mine/report.html": "<title>AXL</title>"})
     assert listed(tmp_path) == ["a.py", "mine/report.html"]
 
 
-def test_the_output_of_the_command_is_left_out(tmp_path: Path) -> None:
+def test_the_output_of_the_command_is_dropped(tmp_path: Path) -> None:
     root = write(tmp_path, {"a.py": "1", "out/new.json": "{}", "out2/b.py": "2"})
 
     def names(path: Path | str, *without: Path) -> list[str]:
-        return [file.name for file in list_sources([path], left_out=LeftOut(), without=without)]
+        return [file.name for file in list_sources([path], dropped=Dropped(), without=without)]
 
     assert names(root, root / "out") == ["a.py", "out2/b.py"]
     assert names(f"{root}/**", root / "out") == ["a.py", "out2/b.py"]

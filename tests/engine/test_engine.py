@@ -62,7 +62,7 @@ def test_logits_are_those_of_the_reference(pair: tuple[MultiScaleTransformer, Pa
     found = features_of(engine, TEXT)
     recall = MemoryTensors(*(torch.from_numpy(part)[None] for part in found)) if engine.config.memory else None
     with torch.inference_mode():
-        reference = model(torch.tensor([TEXT]), recall=recall)[0].numpy()
+        reference = model(torch.tensor([TEXT]), features=recall)[0].numpy()
     assert np.abs(ours - reference).max() <= 0.02 * np.abs(reference).max()
 
 

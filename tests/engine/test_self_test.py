@@ -17,11 +17,11 @@ from multiscale_transformer.memory.reader import no_features
 from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.memory_spec import (
     CANDIDATE_COUNT,
-    CONTEXT_DEPTHS,
-    CORPUS_DEPTHS,
+    COUNT_BINS,
     NO_CANDIDATE,
-    SOURCES,
-    STATES,
+    NUM_CONTEXT_LENGTHS,
+    NUM_CORPUS_LENGTHS,
+    NUM_ORDERS,
 )
 from multiscale_transformer.quantization.engine_file import ENGINE_FILE, read_bits, write_bits
 from tiny import SHAPES, checkpoint
@@ -96,12 +96,12 @@ def test_an_error_in_any_array_of_the_engine_is_seen(folder: Path) -> None:
 
 def test_what_is_made_up_covers_all_that_a_memory_can_say() -> None:
     found = selftest.made_up(len(selftest.PROBE) + 1)
-    assert set(found.lengths_T2[:, 0]) == set(range(CORPUS_DEPTHS))
-    assert set(found.lengths_T2[:, 1]) == set(range(CONTEXT_DEPTHS))
+    assert set(found.lengths_T2[:, 0]) == set(range(NUM_CORPUS_LENGTHS))
+    assert set(found.lengths_T2[:, 1]) == set(range(NUM_CONTEXT_LENGTHS))
     candidates_T = (found.symbols_TM != NO_CANDIDATE).sum(-1)
     assert set(candidates_T) == set(range(CANDIDATE_COUNT + 1))
     told_T = candidates_T > 0
-    assert all(set(found.bins_TMJ[told_T, :, source].flatten()) == set(range(STATES)) for source in range(SOURCES))
+    assert all(set(found.bins_TMJ[told_T, :, source].flatten()) == set(range(COUNT_BINS)) for source in range(NUM_ORDERS))
     assert all(len(set(symbols[:count])) == count for symbols, count in zip(found.symbols_TM, candidates_T, strict=True))
     for one, other in zip(found, selftest.made_up(len(found.lengths_T2)), strict=True):
         np.testing.assert_array_equal(one, other)

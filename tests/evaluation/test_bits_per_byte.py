@@ -28,12 +28,12 @@ class Fake:
         self.largest = 0
         self._logits = logits
 
-    def states(self, ids_BT: Tensor, *, recall: None) -> tuple[Tensor, Tensor]:
+    def states(self, ids_BT: Tensor, *, features: None) -> tuple[Tensor, Tensor]:
         self.largest = max(self.largest, ids_BT.numel())
         logits = self._logits(ids_BT)
         return logits, logits
 
-    def head(self, logits: Tensor, recall: None) -> Tensor:
+    def head(self, logits: Tensor, features: None) -> Tensor:
         return logits
 
 

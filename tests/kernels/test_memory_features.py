@@ -47,7 +47,7 @@ def assert_says(recall: MemoryTensors, position: int, counts: list[Counter[int]]
     assert set(symbols) <= seen
     assert len(symbols) == min(len(seen), recall.symbols_BTM.shape[2])
     for rank, symbol in enumerate(symbols):
-        states = recall.states_BTMJ[0, position, rank, :-1].tolist()
+        states = recall.bins_BTMJ[0, position, rank, :-1].tolist()
         assert states == [8 * step(count[symbol]) + step(count.total() - count[symbol]) for count in counts]
 
 
@@ -74,7 +74,7 @@ def test_leaving_a_document_out_is_the_same_as_never_having_indexed_it(corpus: l
     for end in range(len(ids) - 1):
         counts = all_counts(corpus, corpus[left_out][: begin + end + 1])
         if never is None:
-            assert seen.depths_BT2[0, end, 0] == 0
+            assert seen.lengths_BT2[0, end, 0] == 0
         elif max(count.total() for count in counts) <= FEW_SAMPLES:  # else the document's own rows take a share of the samples
             assert_same(seen[:, end : end + 1], never[:, end : end + 1])
 
@@ -105,9 +105,9 @@ def test_history_and_ids_may_be_cut_anywhere(cut: int) -> None:
 def test_shards_add_up() -> None:
     corpus, text = [words(4, seed) for seed in range(4)], words(6, 9)
     together, apart = memory_of(corpus).recall([window(text)]), memory_of(corpus[:1], corpus[1:]).recall([window(text)])
-    small = together.states_BTMJ.amax(-1) < 8 * 4  # where no count reaches the number of samples of a shard
+    small = together.bins_BTMJ.amax(-1) < 8 * 4  # where no count reaches the number of samples of a shard
     assert small.any()
-    assert torch.equal(together.states_BTMJ[small], apart.states_BTMJ[small])
+    assert torch.equal(together.bins_BTMJ[small], apart.bins_BTMJ[small])
 
 
 def test_threads_and_neighbours_change_nothing() -> None:
@@ -144,10 +144,10 @@ def test_only_what_came_before_is_used() -> None:
     text[at] = ord("#")
     after = memory.recall([window(bytes(text))])
     assert_same(before[:, : at + 1], after[:, : at + 1])
-    assert not torch.equal(before.states_BTMJ[:, at + 1 :], after.states_BTMJ[:, at + 1 :])
+    assert not torch.equal(before.bins_BTMJ[:, at + 1 :], after.bins_BTMJ[:, at + 1 :])
 
 
 def assert_same(left: MemoryTensors, right: MemoryTensors) -> None:
     assert torch.equal(left.symbols_BTM, right.symbols_BTM)
-    assert torch.equal(left.states_BTMJ, right.states_BTMJ)
-    assert torch.equal(left.depths_BT2, right.depths_BT2)
+    assert torch.equal(left.bins_BTMJ, right.bins_BTMJ)
+    assert torch.equal(left.lengths_BT2, right.lengths_BT2)

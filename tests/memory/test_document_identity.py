@@ -12,7 +12,6 @@ import pytest
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import Document, path_of, shown_sources
-from multiscale_transformer.memory.explain import sources
 from multiscale_transformer.memory.index import (
     MANIFEST_FILE,
     build_index,
@@ -23,6 +22,7 @@ from multiscale_transformer.memory.index import (
     update_index,
 )
 from multiscale_transformer.memory.lookup import open_memory
+from multiscale_transformer.memory.provenance import provenance
 from multiscale_transformer.memory.shard import DOCUMENTS_FILE
 from multiscale_transformer.memory.update import Changes
 from tiny import names_in, words
@@ -157,19 +157,19 @@ def test_a_completion_says_which_project_it_stands_in(tmp_path: Path) -> None:
     ]
     memory = open_memory([build_index(tmp_path / "index", licensed).folder])
     for document, name in zip(licensed, ("P1/a.py", "P2/a.py"), strict=True):
-        found = sources(memory, b"", document.content[20:200])
+        found = provenance(memory, b"", document.content[20:200])
         assert [source.name for source in found] == [name]
         assert found[0].licence == document.content.split(b"\n")[0].decode().strip("# ")
     alone = open_memory([build_index(tmp_path / "file", [Document("one.py", words(40, 3), "/x/one.py")]).folder])
-    assert sources(alone, b"", words(40, 3)[:150])[0].name == "one.py"
+    assert provenance(alone, b"", words(40, 3)[:150])[0].name == "one.py"
 
 
 def test_runs_of_spaces_come_from_nowhere(tmp_path: Path) -> None:
     text = b"if here:" + b" " * 60 + b"\n" + b"def something(argument):\n    return argument\n"
     memory = open_memory([build_index(tmp_path / "index", [("a.py", text)]).folder])
-    assert sources(memory, b"x", b"y" + b" " * 40) == []
-    assert sources(memory, text[:30], text[30:60]) == []
-    (source,) = sources(memory, b"x", b"def something(argument):\n" + b" " * 20)
+    assert provenance(memory, b"x", b"y" + b" " * 40) == []
+    assert provenance(memory, text[:30], text[30:60]) == []
+    (source,) = provenance(memory, b"x", b"def something(argument):\n" + b" " * 20)
     assert source.line == 2
 
 
@@ -227,7 +227,7 @@ def test_an_open_index_is_read_on_when_its_files_are_gone(tmp_path: Path) -> Non
     memory = open_memory([index.folder])
     merge_index(index)
     assert not (index.folder / "shard-0001").exists()
-    assert sources(memory, b"", words(30, 70)[:150])[0].name == "P1/more.py"
+    assert provenance(memory, b"", words(30, 70)[:150])[0].name == "P1/more.py"
     assert list(index)[-1].content == words(30, 70)
 
 
@@ -259,11 +259,11 @@ def test_what_killed_commands_left_is_removed_by_the_next(tmp_path: Path) -> Non
     assert list(index) == BOTH
 
 
-def test_many_small_updates_are_worth_merging(tmp_path: Path) -> None:
+def test_many_small_updates_need_a_merge(tmp_path: Path) -> None:
     index = build_index(tmp_path / "index", BOTH[:1])
-    assert not index.worth_merging
+    assert not index.needs_merge
     for document in BOTH[1:3]:
-        assert not index.worth_merging
+        assert not index.needs_merge
         index, _ = update_index(index, [document])
-    assert index.worth_merging
-    assert not merge_index(index).worth_merging
+    assert index.needs_merge
+    assert not merge_index(index).needs_merge

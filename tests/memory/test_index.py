@@ -42,7 +42,7 @@ def fresh(documents: list[tuple[str, bytes]]) -> MemoryTensors:
 
 
 def same(left: MemoryTensors, right: MemoryTensors) -> bool:
-    parts = ("symbols_BTM", "states_BTMJ", "depths_BT2")
+    parts = ("symbols_BTM", "bins_BTMJ", "lengths_BT2")
     return all(torch.equal(getattr(left, part), getattr(right, part)) for part in parts)
 
 
@@ -103,7 +103,7 @@ def test_a_removed_document_says_nothing_more(tmp_path: Path) -> None:
     documents = [(name, content[:60]) for name, content in DOCUMENTS]
     index = remove_documents(build_index(tmp_path / "index", documents), ["1.py", "3.py"])
     kept = [document for document in documents if document[0] not in ("1.py", "3.py")]
-    assert torch.equal(says(index).states_BTMJ[..., HIGH].amax(2), fresh(kept).states_BTMJ[..., HIGH].amax(2))
+    assert torch.equal(says(index).bins_BTMJ[..., HIGH].amax(2), fresh(kept).bins_BTMJ[..., HIGH].amax(2))
     assert len(index) == 3
 
 
@@ -223,4 +223,4 @@ def test_an_existing_folder_is_not_written_over(tmp_path: Path) -> None:
 def test_several_indexes_are_one_memory(tmp_path: Path) -> None:
     first, second = build_index(tmp_path / "a", DOCUMENTS[:2]), build_index(tmp_path / "b", DOCUMENTS[2:])
     together = open_memory([first.folder, second.folder]).recall(QUESTION)
-    assert torch.equal(together.states_BTMJ[..., HIGH].amax(2), fresh(DOCUMENTS).states_BTMJ[..., HIGH].amax(2))
+    assert torch.equal(together.bins_BTMJ[..., HIGH].amax(2), fresh(DOCUMENTS).bins_BTMJ[..., HIGH].amax(2))

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from multiscale_transformer.model import autograd as kernels
 from multiscale_transformer.model.cache import Cache
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.model.memory_tensors import nothing
+from multiscale_transformer.model.memory_tensors import no_features
 from multiscale_transformer.model.model import MultiScaleTransformer
 
 FACTORS = [(1,), (1, 2), (1, 3), (1, 2, 4), (1, 4, 8), (1, 2, 4, 8)]
@@ -120,8 +120,8 @@ def _counted(config, counter, training):
     ids = torch.randint(0, 256, (1, config.max_seq_len))
 
     with torch.set_grad_enabled(training), counter:
-        recall = nothing(*ids.shape) if config.memory else None
-        fused, exit_state = model.states(ids, recall=recall)
+        recall = no_features(*ids.shape) if config.memory else None
+        fused, exit_state = model.states(ids, features=recall)
         loss = model.head(fused, recall).sum()
         if training:
             (loss + model.head(exit_state).sum()).backward()

@@ -137,8 +137,8 @@ def test_generate_takes_lists_and_tensors_and_gives_prompt_and_continuation() ->
     assert wanted[:8] == prompt
     assert 8 < len(wanted) <= 17
     assert wanted[8:] == list(stream_ids(model, prompt, Sampling(max_new_tokens=9, seed=0)))
-    assert model.generate(torch.tensor(prompt), max_new_tokens=9, seed=0) == wanted
-    assert model.generate(torch.tensor([prompt]), max_new_tokens=9, seed=0) == wanted
+    assert model.generate(torch.tensor(prompt), max_new_tokens=9, seed=0).tolist() == wanted
+    assert model.generate(torch.tensor([prompt]), max_new_tokens=9, seed=0).tolist() == [wanted]
     assert model.generate(tuple(prompt), max_new_tokens=9, seed=0) == wanted
 
 

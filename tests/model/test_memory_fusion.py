@@ -13,13 +13,13 @@ from multiscale_transformer.model.cache import Cache
 from multiscale_transformer.model.generate import Sampling, stream_ids
 from multiscale_transformer.model.memory_spec import (
     CANDIDATE_COUNT,
-    CONTEXT_DEPTHS,
-    CORPUS_DEPTHS,
+    COUNT_BINS,
     NO_CANDIDATE,
-    SOURCES,
-    STATES,
+    NUM_CONTEXT_LENGTHS,
+    NUM_CORPUS_LENGTHS,
+    NUM_ORDERS,
 )
-from multiscale_transformer.model.memory_tensors import MemoryTensors, joined, nothing
+from multiscale_transformer.model.memory_tensors import MemoryTensors, joined, no_features
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
 from multiscale_transformer.model.window import window_start
@@ -36,8 +36,8 @@ def random_recall(positions: int = T, rows: int = 1, seed: int = 0) -> MemoryTen
     order = torch.rand(rows, positions, VOCAB_SIZE, generator=random).argsort(-1)[..., :CANDIDATE_COUNT].short()
     count = torch.randint(0, CANDIDATE_COUNT + 1, (rows, positions, 1), generator=random)
     order[torch.arange(CANDIDATE_COUNT) >= count] = NO_CANDIDATE
-    states = torch.randint(0, STATES, (rows, positions, CANDIDATE_COUNT, SOURCES), generator=random, dtype=torch.uint8)
-    depths = [torch.randint(0, most, (rows, positions), generator=random) for most in (CORPUS_DEPTHS, CONTEXT_DEPTHS)]
+    states = torch.randint(0, COUNT_BINS, (rows, positions, CANDIDATE_COUNT, NUM_ORDERS), generator=random, dtype=torch.uint8)
+    depths = [torch.randint(0, most, (rows, positions), generator=random) for most in (NUM_CORPUS_LENGTHS, NUM_CONTEXT_LENGTHS)]
     return MemoryTensors(order, states, torch.stack(depths, -1).to(torch.uint8))
 
 
@@ -49,7 +49,7 @@ def ids_of(seed: int = 0) -> Tensor:
 def test_a_memory_that_knows_nothing_is_no_memory(shape: str) -> None:
     model = with_memory(shape)
     with torch.inference_mode():
-        assert torch.equal(model(ids_of()), model(ids_of(), recall=nothing(1, T)))
+        assert torch.equal(model(ids_of()), model(ids_of(), features=no_features(1, T)))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -59,7 +59,7 @@ def test_what_is_recalled_later_changes_nothing_before(shape: str, dtype: torch.
     early, late = random_recall(), random_recall(seed=1)
     changed = joined([early[:, :at], late[:, at:]])
     with torch.inference_mode():
-        before, after = model(ids_of(), recall=early), model(ids_of(), recall=changed)
+        before, after = model(ids_of(), features=early), model(ids_of(), features=changed)
     assert torch.equal(before[:, :at], after[:, :at])
     assert not torch.equal(before[:, at], after[:, at])
 
@@ -70,7 +70,7 @@ def test_any_chunks_and_any_rollback_give_the_same(chunks: list[int], seed: int)
     model, ids_BT, recall = with_memory("published", torch.float64), ids_of(seed), random_recall(seed=seed)
     cache, at, parts = Cache(model.config), 0, []
     with torch.inference_mode():
-        whole = model(ids_BT, recall=recall)
+        whole = model(ids_BT, features=recall)
         for wanted in [*chunks, T]:
             size = min(wanted, T - at)
             if size == 0:
@@ -89,7 +89,7 @@ def test_only_logits_of_candidates_are_raised() -> None:
     for table in model.hint.parameters():
         torch.nn.init.zeros_(table)
     with torch.inference_mode():
-        alone, told = model(ids_of()), model(ids_of(), recall=recall)
+        alone, told = model(ids_of()), model(ids_of(), features=recall)
     named = torch.zeros(1, T, VOCAB_SIZE + 1, dtype=torch.bool)
     named.scatter_(2, recall.symbols_BTM.long() % (VOCAB_SIZE + 1), True)
     assert torch.equal(alone == told, ~named[..., :VOCAB_SIZE])
@@ -98,18 +98,18 @@ def test_only_logits_of_candidates_are_raised() -> None:
 def test_a_fresh_model_believes_what_was_often_seen() -> None:
     torch.manual_seed(0)
     model = MultiScaleTransformer(SHAPES["published"].model_copy(update={"memory": True}))
-    recall = nothing(1, 1)
+    recall = no_features(1, 1)
     recall.symbols_BTM[0, 0, :2] = torch.tensor([65, 66])
-    recall.states_BTMJ[0, 0, 0] = 8 * 5  # came next nine times or more, nothing else ever did
-    recall.states_BTMJ[0, 0, 1] = 5  # never came next, something else did
+    recall.bins_BTMJ[0, 0, 0] = 8 * 5  # came next nine times or more, nothing else ever did
+    recall.bins_BTMJ[0, 0, 1] = 5  # never came next, something else did
     with torch.inference_mode():
-        chances = model(torch.tensor([[1]]), recall=recall)[0, 0].softmax(-1)
+        chances = model(torch.tensor([[1]]), features=recall)[0, 0].softmax(-1)
     assert chances[65] > 3 * chances[67] > 3 * chances[66]
 
 
 def test_every_weight_of_the_memory_learns() -> None:
     model = with_memory("published", torch.float32)
-    torch.autograd.backward(model(ids_of(), recall=random_recall()).logsumexp(-1).sum())
+    torch.autograd.backward(model(ids_of(), features=random_recall()).logsumexp(-1).sum())
     assert model.fusion is not None
     assert model.hint is not None
     for name, weight in [*model.fusion.named_parameters(), *model.hint.named_parameters()]:
@@ -144,6 +144,6 @@ def test_generation_reads_the_memory_at_every_step_and_through_a_full_context() 
         if at - begin > longest:
             begin = window_start(at, longest, full=True)
         with torch.no_grad():
-            logits = model(torch.tensor([all_ids[begin:at]]), recall=recall[:, begin:at])[0, -1]
+            logits = model(torch.tensor([all_ids[begin:at]]), features=recall[:, begin:at])[0, -1]
         logits[[256, 0x11, 0x12, 0x13]] = -torch.inf
         assert int(logits.argmax()) == drawn

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multiscale_transformer.model import blocks
+from multiscale_transformer.model import cross_attention
 from multiscale_transformer.model import model as model_module
 from multiscale_transformer.model.cache import Cache
 from multiscale_transformer.model.config import ModelConfig
@@ -131,7 +131,7 @@ def test_logits_see_every_byte_so_far_and_none_that_follows() -> None:
 
 def test_visible_counts_the_keys_whose_stamp_has_come() -> None:
     queries, keys = torch.arange(9), torch.arange(2) * 4 + 3
-    assert blocks.visible(queries, keys).tolist() == [0, 0, 0, 1, 1, 1, 1, 2, 2]
+    assert cross_attention.visible(queries, keys).tolist() == [0, 0, 0, 1, 1, 1, 1, 2, 2]
 
 
 def test_the_exit_is_the_fine_stack_alone() -> None:

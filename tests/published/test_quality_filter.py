@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.published.quality_filter import DataFilter, FilterReport
+from multiscale_transformer.published.data.quality_filter import DataFilter, FilterReport
 
 GOOD = "def f(x):\n    return x"
 OTHER = "class A:\n\n    b = 1"

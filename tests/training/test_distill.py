@@ -38,7 +38,7 @@ def test_the_student_comes_nearer_to_a_teacher_with_a_memory(tmp_path: Path) -> 
     shard, _ = build_shard((name, data) for name, data in corpus().train)
     recall = CorpusMemory([shard]).recall([Window(IDS[0].numpy())])
     with torch.inference_mode():
-        theirs = teacher(IDS, recall=recall).log_softmax(-1)
+        theirs = teacher(IDS, features=recall).log_softmax(-1)
         far, near = (
             torch.nn.functional.kl_div(student(IDS).log_softmax(-1), theirs, reduction="batchmean", log_target=True).item()
             for student in (before, after)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.published import viz
+from multiscale_transformer.published.training import viz
 from multiscale_transformer.training.logger import TrainLogger, read_metrics
 
 values = st.dictionaries(

@@ -18,10 +18,16 @@ from torch.nn import functional as F
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.machine import available_cores, available_ram, installed_ram
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.published.model_builder import ModelBuilder, suggest_models, training_ram
+from multiscale_transformer.published.training.model_builder import ModelBuilder, suggest_models
 from multiscale_transformer.training import machine, suggest
 from multiscale_transformer.training.machine import compute_dtype, describe_machine, matmul_rate
-from multiscale_transformer.training.micro_batching import FASTEST_BYTES, MicroBatchPlan, activation_bytes, plan_memory
+from multiscale_transformer.training.micro_batching import (
+    FASTEST_BYTES,
+    MicroBatchPlan,
+    activation_bytes,
+    plan_memory,
+    training_ram,
+)
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.zoo.recipes import load_recipe, recipe_names
 from tiny import TINY, Clock, model_of

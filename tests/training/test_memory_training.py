@@ -18,7 +18,7 @@ from multiscale_transformer.memory.index import MEMORY_FOLDER, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.checkpoint import load_model
-from multiscale_transformer.model.memory_tensors import MemoryTensors, nothing
+from multiscale_transformer.model.memory_tensors import MemoryTensors, no_features
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.training import run
 from multiscale_transformer.training.model_card import write_card
@@ -37,9 +37,9 @@ class Noting:
 
     def recall(self, windows: Sequence[Window]) -> MemoryTensors:
         self.asked += windows
-        recall = nothing(len(windows), len(windows[0].ids))
+        recall = no_features(len(windows), len(windows[0].ids))
         for row, window in enumerate(windows):
-            recall.depths_BT2[row] = int(not window.no_lookup)
+            recall.lengths_BT2[row] = int(not window.no_lookup)
         return recall
 
 
@@ -71,10 +71,10 @@ def test_some_windows_are_trained_without_a_memory(monkeypatch: pytest.MonkeyPat
     told: list[bool] = []
     forward = type(trainer_with(Noting()).model).states
 
-    def noting(model: Any, ids: Any, cache: Any = None, recall: MemoryTensors | None = None) -> Any:
-        assert recall is not None
-        told.extend((recall.depths_BT2 > 0).flatten(1).any(1).tolist())
-        return forward(model, ids, cache, recall)
+    def noting(model: Any, ids: Any, cache: Any = None, features: MemoryTensors | None = None) -> Any:
+        assert features is not None
+        told.extend((features.lengths_BT2 > 0).flatten(1).any(1).tolist())
+        return forward(model, ids, cache, features)
 
     trainer = trainer_with(Noting(), memory_dropout=0.25)
     monkeypatch.setattr(type(trainer.model), "states", noting)

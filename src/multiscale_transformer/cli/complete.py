@@ -198,10 +198,10 @@ def stream(at_work: Writer, ids: list[int], before: bytes, after: bytes | None, 
 
 def _explain(memory: CorpusMemory, before: bytes, written: bytes, saved: Bits | None) -> None:
     """Name the files that the text stands in: with the bits that the memory `saved` (N,) all, else only what is a copy."""
-    from multiscale_transformer.memory.explain import sources
+    from multiscale_transformer.memory.provenance import provenance
 
     try:
-        found = [source for source in sources(memory, before, written) if saved is not None or source.copied]
+        found = [source for source in provenance(memory, before, written) if saved is not None or source.copied]
     except (AxlError, OSError, ValueError, IndexError) as error:
         note(f"where the text comes from cannot be found: {error}")
         return

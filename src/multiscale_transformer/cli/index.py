@@ -11,7 +11,7 @@ import typer
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import command, counted, fact, out, size
 from multiscale_transformer.cli.options import Exclude, Include, folder, paths
-from multiscale_transformer.data.left_out import UNREADABLE, LeftOut
+from multiscale_transformer.data.dropped import UNREADABLE, Dropped
 from multiscale_transformer.data.sources import INSTALLED, STDLIB, source_of
 from multiscale_transformer.errors import AxlError
 
@@ -55,7 +55,7 @@ def index(
     """Index code, so that a model completes from it at once: no training.
 
     Filters are those of axl train: binary, generated and undecodable files are left out, and what .gitignore names. Of exact
-    copies one is indexed; near-copies are wanted.
+    copies one is indexed; near-duplicates are wanted.
 
         axl index my_repo/ --out my_index
         axl complete "def main(" --model checkpoints/mine --memory my_index
@@ -82,7 +82,7 @@ def index(
         _check_prunable(sources or [])
     made: Index | None = load_index(place) if update or not sources else None
     if sources:
-        left_out, changes = LeftOut(), None
+        left_out, changes = Dropped(), None
         with console.bar() as bar:
             found = stream(sources, Selection.of(include, exclude), without=[place], left_out=left_out, bar=bar)
             if prune:
@@ -111,7 +111,7 @@ def _check_prunable(sources: list[str]) -> None:
             raise AxlError(f"--prune goes with folders, and {path} is none: what is gone from it cannot be told")
 
 
-def _all_readable(documents: Iterator[Document], left_out: LeftOut) -> Iterator[Document]:
+def _all_readable(documents: Iterator[Document], left_out: Dropped) -> Iterator[Document]:
     """The same documents. Raises AxlError at the end where some could not be read: they are not gone from PATH."""
     yield from documents
     unread = left_out.counts[UNREADABLE]
@@ -137,7 +137,7 @@ def _show(made: Index, seconds: float) -> None:
         f"{made.folder}: {counted(len(made), 'document')}, {size(made.nbytes)} in {counted(len(made.shards), 'shard')}, "
         f"{size(disk)} on disk, {seconds:.1f} s",
     )
-    if made.worth_merging:
+    if made.needs_merge:
         fact("", f"many shards make looking up slower; {command('index', '--merge', '--out', made.folder)} makes few of them")
     out.print()
     console.copyable(command("complete", "def main(", "--model", "CHECKPOINT", "--memory", made.folder))

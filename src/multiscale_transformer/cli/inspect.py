@@ -80,12 +80,12 @@ def data(
         axl data . --include "*.tpl" --exclude third_party/
     """
     from multiscale_transformer.cli.reading import read_corpus
-    from multiscale_transformer.data.left_out import LeftOut
+    from multiscale_transformer.data.dropped import Dropped
     from multiscale_transformer.data.names import shown
     from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.data.sources import STDLIB
 
-    told = LeftOut(listed=left_out)
+    told = Dropped(listed=left_out)
     try:
         corpus = read_corpus(sources or [STDLIB], Selection.of(include, exclude), left_out=told, quiet=left_out)
     finally:

@@ -10,7 +10,7 @@ from rich.progress import Progress
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.console import counted, fact, size
 from multiscale_transformer.data.corpus import Corpus, load_corpus, stream_documents
-from multiscale_transformer.data.left_out import LeftOut
+from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.selection import EVERYTHING, Selection
 from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.memory.document import Document
@@ -26,7 +26,7 @@ def read_corpus(
     selection: Selection = EVERYTHING,
     *,
     without: Sequence[Path] = (),
-    left_out: LeftOut | None = None,
+    left_out: Dropped | None = None,
     quiet: bool = False,
 ) -> Corpus:
     """Load the data with a bar, and say (unless `quiet`) what was kept and what was left out.
@@ -39,7 +39,7 @@ def read_corpus(
             absolute(sources),
             selection=selection,
             without=without,
-            left_out=left_out,
+            dropped=left_out,
             on_progress=lambda what, done: bar.update(task, description=what, completed=done),
         )
     if quiet:
@@ -49,15 +49,15 @@ def read_corpus(
         f"{counted(len(corpus.train), 'file')} ({size(corpus.train.nbytes)}) to train on, "
         f"{counted(len(corpus.held_out), 'file')} ({size(corpus.held_out.nbytes)}) held out",
     )
-    if corpus.left_out:
-        fact("", f"left out: {console.left_out(corpus.left_out)}")
+    if corpus.dropped:
+        fact("", f"left out: {console.left_out(corpus.dropped)}")
     if corpus.note:
         fact("", f"note: {corpus.note}")
     return corpus
 
 
 def stream(
-    sources: Sequence[str], selection: Selection, *, without: Sequence[Path], left_out: LeftOut, bar: Progress
+    sources: Sequence[str], selection: Selection, *, without: Sequence[Path], left_out: Dropped, bar: Progress
 ) -> Iterator[Document]:
     """The documents to index, one by one; `bar` is of the caller, who sorts them on the way and when all have come."""
     task = bar.add_task("reading and sorting", total=1.0)
@@ -65,13 +65,13 @@ def stream(
         absolute(sources),
         selection=selection,
         without=without,
-        left_out=left_out,
+        dropped=left_out,
         on_progress=lambda _, done: bar.update(task, completed=done),
     )
     bar.update(task, description="sorting the last part")
 
 
-def say_left_out(left_out: LeftOut) -> None:
+def say_left_out(left_out: Dropped) -> None:
     """What was not indexed, by reason, and what is to be known about the reading."""
     if left_out.counts:
         fact("Left out", console.left_out(dict(left_out.counts)))

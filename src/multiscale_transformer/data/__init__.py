@@ -1,1 +1,1 @@
-"""From files to training windows: sources, filters, near-copies, split, streaming."""
+"""From files to training windows: sources, filters, near-duplicates, split, streaming."""

@@ -1,6 +1,6 @@
 """From paths to a corpus that is fit to learn from and to be measured on.
 
-The order of the steps is the point: filter, remove near-copies, then split, so that no held-out file has a twin among the
+The order of the steps is the point: filter, remove near-duplicates, then split, so that no held-out file has a twin among the
 files learned from. The split goes by the hash of each document's name, so it does not move when files are added.
 """
 
@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from multiscale_transformer.data.dedup import copies_of
+from multiscale_transformer.data.dedup import near_duplicates
 from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.data.dropped import EXACT_COPY, NEAR_DUPLICATE, UNREADABLE, Dropped
 from multiscale_transformer.data.filters import MAX_BYTES, reason_to_drop
-from multiscale_transformer.data.left_out import EXACT_COPY, NEAR_COPY, UNREADABLE, LeftOut
+from multiscale_transformer.data.folders import SourceFile
 from multiscale_transformer.data.names import carried, shown
 from multiscale_transformer.data.selection import EVERYTHING, Selection
-from multiscale_transformer.data.sources import INSTALLED, STDLIB, SourceFile, list_sources, read_source
+from multiscale_transformer.data.sources import INSTALLED, STDLIB, list_sources, read_source
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import Document
 
@@ -32,14 +33,14 @@ HOLD_OUT_EVERY = 20
 class Corpus:
     """Documents to learn from and documents to measure on, and what became of the rest.
 
-    `left_out` counts what was not read by reason (those of `data.left_out` and `data.filters`), `sources` are the paths as
+    `dropped` counts what was not read by reason (those of `data.dropped` and `data.filters`), `sources` are the paths as
     given, `sha256` is over the names and contents of both parts, `note` says, where it is not empty, what is unusual about
     the reading or the split, and `selection` is what the user included and excluded.
     """
 
     train: Documents
     held_out: Documents
-    left_out: dict[str, int]
+    dropped: dict[str, int]
     sources: tuple[str, ...]
     sha256: str
     note: str = ""
@@ -52,14 +53,14 @@ def load_corpus(
     hold_out_every: int = HOLD_OUT_EVERY,
     selection: Selection = EVERYTHING,
     without: Sequence[str | Path] = (),
-    left_out: LeftOut | None = None,
+    dropped: Dropped | None = None,
     on_progress: OnProgress | None = None,
 ) -> Corpus:
-    """Read `paths` (see `data.sources`), drop what is not worth learning from, remove near-copies and split.
+    """Read `paths` (see `data.sources`), drop what is not worth learning from, remove near-duplicates and split.
 
     One document in `hold_out_every` is held out, by hash of its name; of few documents at least one, and of a single one its
-    end. Of near-copies the one that git tracks stays, else the shallowest, else the newest. `without` are folders that are
-    not read (the output of the command), `left_out` is told what is not read and why. `on_progress` is called with what is
+    end. Of near-duplicates the one that git tracks stays, else the shallowest, else the newest. `without` are folders that are
+    not read (the output of the command), `dropped` counts what is not read and why. `on_progress` is called with what is
     being done and the share of the whole that is done.
 
     Raises AxlError when a path is wrong or nothing usable is left.
@@ -69,25 +70,27 @@ def load_corpus(
     if not paths:
         raise AxlError(f"no path to read; name a folder, a file, or {STDLIB}")
     report = on_progress or (lambda doing, done: None)
-    left_out = left_out or LeftOut()
-    files, items = _read(paths, selection, without, left_out, report)
+    dropped = dropped or Dropped()
+    files, items = _read(paths, selection, without, dropped, report)
     documents = Documents.from_items(items)
-    report("removing near-copies", 0.3)
-    documents = _without_copies(documents, sorted(range(len(files)), key=lambda index: _preference(files[index])), left_out)
+    report("removing near-duplicates", 0.3)
+    documents = _without_near_duplicates(
+        documents, sorted(range(len(files)), key=lambda index: _preference(files[index])), dropped
+    )
     report("splitting", 0.9)
     train, held_out, note = _split(documents, hold_out_every)
     report("ready", 1.0)
-    notes = "; ".join(filter(None, (note, *left_out.notes)))
+    notes = "; ".join(filter(None, (note, *dropped.notes)))
     sources = tuple(carried(str(path)) for path in paths)
-    return Corpus(train, held_out, dict(left_out.counts), sources, _hash(train, held_out), notes, selection)
+    return Corpus(train, held_out, dict(dropped.counts), sources, _hash(train, held_out), notes, selection)
 
 
 def split(documents: Documents, hold_out_every: int = HOLD_OUT_EVERY) -> Corpus:
-    """Documents that are already read as a corpus, near-copies removed."""
-    left_out = LeftOut()
-    documents = _without_copies(documents, range(len(documents)), left_out)
+    """Documents that are already read as a corpus, near-duplicates removed."""
+    dropped = Dropped()
+    documents = _without_near_duplicates(documents, range(len(documents)), dropped)
     train, held_out, note = _split(documents, hold_out_every)
-    return Corpus(train, held_out, {NEAR_COPY: left_out.counts[NEAR_COPY]}, (), _hash(train, held_out), note)
+    return Corpus(train, held_out, {NEAR_DUPLICATE: dropped.counts[NEAR_DUPLICATE]}, (), _hash(train, held_out), note)
 
 
 def stream_documents(
@@ -95,43 +98,43 @@ def stream_documents(
     *,
     selection: Selection = EVERYTHING,
     without: Sequence[str | Path] = (),
-    left_out: LeftOut | None = None,
+    dropped: Dropped | None = None,
     on_progress: OnProgress | None = None,
 ) -> Iterator[Document]:
     """The usable documents behind `paths` one by one, without exact copies of earlier ones: text to index.
 
-    A near-copy is wanted in a memory. No more than one document is held at a time. What git tracks comes first and the
+    A near-duplicate is wanted in a memory. No more than one document is held at a time. What git tracks comes first and the
     shallowest before the deeper, so that of exact copies the one in its proper place stays. The arguments are those of
     `load_corpus`.
 
     Raises AxlError when a path is wrong, and at the end when nothing usable was found.
     """
     report = on_progress or (lambda doing, done: None)
-    left_out = left_out or LeftOut()
-    files = list_sources(paths, selection, left_out=left_out, without=without)
+    dropped = dropped or Dropped()
+    files = list_sources(paths, selection, dropped=dropped, without=without)
     files.sort(key=lambda file: (not file.tracked, _depth(file)))
     first: dict[bytes, str] = {}
     for number, file in enumerate(files):
         report("reading", number / len(files))
-        for document in _usable(file, left_out):
+        for document in _usable(file, dropped):
             digest, place = hashlib.sha256(document.content).digest(), _place(document)
             if digest in first:
-                left_out.add(place, EXACT_COPY, f"of {first[digest]}")
+                dropped.add(place, EXACT_COPY, f"of {first[digest]}")
                 continue
             first[digest] = place
             yield document
     if not first:
-        raise _nothing_usable(paths, left_out)
+        raise _nothing_usable(paths, dropped)
 
 
 def load_documents(
     paths: Sequence[str | Path], *, selection: Selection = EVERYTHING, without: Sequence[str | Path] = ()
 ) -> Documents:
-    """All usable documents behind `paths`, without a split and with near-copies: text to score.
+    """All usable documents behind `paths`, without a split and with near-duplicates: text to score.
 
     Raises AxlError when a path is wrong or nothing usable is left.
     """
-    _, items = _read(paths, selection, without, LeftOut(), lambda doing, done: None)
+    _, items = _read(paths, selection, without, Dropped(), lambda doing, done: None)
     return Documents.from_items(items)
 
 
@@ -139,34 +142,34 @@ def _read(
     paths: Sequence[str | Path],
     selection: Selection,
     without: Sequence[str | Path],
-    left_out: LeftOut,
+    dropped: Dropped,
     report: OnProgress,
 ) -> tuple[list[SourceFile], list[Document]]:
     """The usable documents behind `paths`, sorted, and the file that each is from."""
     report("reading", 0.0)
-    files = list_sources(paths, selection, left_out=left_out, without=without)
+    files = list_sources(paths, selection, dropped=dropped, without=without)
     pairs: list[tuple[Document, SourceFile]] = []
     for number, file in enumerate(files):
         report("reading", 0.3 * number / len(files))
-        pairs.extend((document, file) for document in _usable(file, left_out))
+        pairs.extend((document, file) for document in _usable(file, dropped))
     if not pairs:
-        raise _nothing_usable(paths, left_out)
+        raise _nothing_usable(paths, dropped)
     pairs.sort(key=lambda pair: pair[0])
     return [file for _, file in pairs], [document for document, _ in pairs]
 
 
-def _usable(file: SourceFile, left_out: LeftOut) -> Iterator[Document]:
+def _usable(file: SourceFile, dropped: Dropped) -> Iterator[Document]:
     """The documents of a file that pass the filters."""
-    for document in read_source(file, left_out):
+    for document in read_source(file, dropped):
         reason = reason_to_drop(document.name, document.content, max_bytes=None if file.named else MAX_BYTES)
         if reason is None:
             yield document
         else:
-            left_out.add(_place(document), reason)
+            dropped.add(_place(document), reason)
 
 
 def _preference(file: SourceFile) -> tuple[bool, int, int]:
-    """Least for the file that is to stay of several near-copies; in libraries all are equal."""
+    """Least for the file that is to stay of several near-duplicates; in libraries all are equal."""
     if file.source in (STDLIB, INSTALLED):
         return True, 0, 0
     return not file.tracked, _depth(file), -int(file.changed)
@@ -180,20 +183,20 @@ def _place(document: Document) -> str:
     return f"{document.source}/{document.name}" if document.source else document.name
 
 
-def _nothing_usable(paths: Sequence[str | Path], left_out: LeftOut) -> AxlError:
+def _nothing_usable(paths: Sequence[str | Path], dropped: Dropped) -> AxlError:
     names = ", ".join(shown(carried(str(path))) for path in paths)
-    todo = "make it readable or leave it out" if set(left_out.counts) == {UNREADABLE} else "name other paths"
-    total = left_out.counts.total()
-    return AxlError(f"no usable source text in {names}: {total:,} files left out ({left_out.reasons()}); {todo}")
+    todo = "make it readable or leave it out" if set(dropped.counts) == {UNREADABLE} else "name other paths"
+    total = dropped.counts.total()
+    return AxlError(f"no usable source text in {names}: {total:,} files dropped ({dropped.reasons()}); {todo}")
 
 
-def _without_copies(documents: Documents, order: Sequence[int], left_out: LeftOut) -> Documents:
-    """What stays when near-copies are removed; of several the first one in `order`."""
-    copies = copies_of(documents, order)
+def _without_near_duplicates(documents: Documents, order: Sequence[int], dropped: Dropped) -> Documents:
+    """What stays when near-duplicates are removed; of several the first one in `order`."""
+    duplicates = near_duplicates(documents, order)
     places = [_place(Document(name, b"", source)) for name, source in zip(documents.names, documents.sources, strict=True)]
-    for copy, kept in copies.items():
-        left_out.add(places[copy], NEAR_COPY, f"of {places[kept]}")
-    return documents.subset([index for index in range(len(documents)) if index not in copies]) if copies else documents
+    for duplicate, original in duplicates.items():
+        dropped.add(places[duplicate], NEAR_DUPLICATE, f"of {places[original]}")
+    return documents.subset([index for index in range(len(documents)) if index not in duplicates]) if duplicates else documents
 
 
 def _hash(train: Documents, held_out: Documents) -> str:
@@ -221,6 +224,6 @@ def _split_one(documents: Documents) -> tuple[Documents, Documents, str]:
     cut = content.rfind(b"\n", 0, len(content) * 19 // 20) + 1
     if not cut:
         raise AxlError(f"{shown(name)} is one document of a line or two, too little to hold any of it out; add files")
-    parts = Document(name, content[:cut], source), Document(f"{name} (end)", content[cut:], source)
-    train, held_out = (Documents.from_items([part]) for part in parts)
+    halves = Document(name, content[:cut], source), Document(f"{name} (end)", content[cut:], source)
+    train, held_out = (Documents.from_items([half]) for half in halves)
     return train, held_out, "only one document: its last 5 % are held out"

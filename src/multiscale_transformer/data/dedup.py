@@ -1,4 +1,4 @@
-"""Near-copies: files that say what another file says, save for a name or a comment.
+"""Near-duplicates are found: files that say what another file says, save for a name or a comment.
 
 A held-out file with a twin in the training files measures memory, not learning. Files are compared as BigCode did for The
 Stack (Kocetkov et al. 2022, arXiv 2211.15533): the Jaccard similarity of their sets of five successive tokens, estimated by
@@ -22,7 +22,7 @@ BAND_ROWS = 4  # 32 bands of 4: a pair that is 0.7 alike shares a band with prob
 SHINGLE = 5
 
 _GROUP_BYTES = 1 << 20
-_MOST_BYTES = 1 << 22  # of one document; the rest of a longer one does not count
+_MAX_BYTES = 1 << 22  # of one document; the rest of a longer one does not count
 _SEED = 20_240_711
 
 _Hashes = npt.NDArray[np.uint64]
@@ -31,35 +31,28 @@ _MARK, _WORD = 1, 2
 _BASE = 0x9E3779B97F4A7C15
 
 
-def near_copies(documents: Documents, threshold: float = 0.7) -> list[int]:
-    """Indices, ascending, of the documents that are near-copies of an earlier document that stays.
+def near_duplicates(documents: Documents, order: Sequence[int], threshold: float = 0.7) -> dict[int, int]:
+    """For each document to be dropped the one that stays in its place; both by their indices in `documents`.
 
-    Two documents are near-copies when their estimated Jaccard similarity is `threshold` or more (standard error 0.04 at
-    0.7); white space does not count. Among what stays no two are, so no split of the rest can part a pair of twins.
-    """
-    return sorted(copies_of(documents, range(len(documents)), threshold))
-
-
-def copies_of(documents: Documents, order: Sequence[int], threshold: float = 0.7) -> dict[int, int]:
-    """For each near-copy the document that stays in its place; both by their indices in `documents`.
-
-    `order` are all indices, those that are to stay first: of two near-copies the earlier one in it does.
+    Two documents are near-duplicates when their estimated Jaccard similarity is `threshold` or more (standard error 0.04 at
+    0.7); white space does not count. Among what stays no two are, so no split of the rest can part a pair of twins. `order` are
+    all indices, those that are to stay first: of two near-duplicates the earlier one in it does.
     """
     signatures = _signatures(documents)
     buckets: dict[tuple[int, bytes], list[int]] = {}
-    copies: dict[int, int] = {}
+    duplicates: dict[int, int] = {}
     for index in order:
         signature = signatures[index]
         keys = [(band, signature[band : band + BAND_ROWS].tobytes()) for band in range(0, PERMUTATIONS, BAND_ROWS)]
-        rivals = sorted({rival for key in keys for rival in buckets.get(key, ())})
-        if rivals:
-            alike = (signatures[rivals] == signature).mean(axis=1)
-            if alike.max() >= threshold:
-                copies[index] = rivals[int(alike.argmax())]
+        candidates = sorted({candidate for key in keys for candidate in buckets.get(key, ())})
+        if candidates:
+            similarity = (signatures[candidates] == signature).mean(axis=1)
+            if similarity.max() >= threshold:
+                duplicates[index] = candidates[int(similarity.argmax())]
                 continue
         for key in keys:
             buckets.setdefault(key, []).append(index)
-    return copies
+    return duplicates
 
 
 def _signatures(documents: Documents) -> npt.NDArray[np.uint32]:
@@ -81,7 +74,7 @@ def _groups(documents: Documents) -> Iterator[tuple[npt.NDArray[np.uint8], npt.N
         limit = documents.offsets[begin] + _GROUP_BYTES
         end = max(begin + 1, int(np.searchsorted(documents.offsets, limit, "right")) - 1)
         offsets = documents.offsets[begin : end + 1]
-        yield documents.data[offsets[0] : min(offsets[-1], offsets[0] + _MOST_BYTES)], offsets[:-1] - offsets[0]
+        yield documents.data[offsets[0] : min(offsets[-1], offsets[0] + _MAX_BYTES)], offsets[:-1] - offsets[0]
         begin = end
 
 
@@ -114,7 +107,7 @@ def _tokens(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> tuple
         return np.zeros(0, np.uint64), positions
     # Each byte weighs a power of an odd base by its place in the text; dividing by the power at the start of its token
     # leaves a hash that depends on the token alone. White space weighs nothing.
-    size = _GROUP_BYTES if len(text) <= _GROUP_BYTES else _MOST_BYTES
+    size = _GROUP_BYTES if len(text) <= _GROUP_BYTES else _MAX_BYTES
     values = _VALUE[text] * _powers(_BASE, size)[: len(text)]
     return _mixed(np.add.reduceat(values, positions) * _powers(pow(_BASE, -1, 1 << 64), size)[positions]), positions
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from multiscale_transformer.data import left_out as reasons
+from multiscale_transformer.data import dropped as reasons
+from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.ignoring import Rules, ruled_out, rules_in_file
-from multiscale_transformer.data.left_out import LeftOut
 from multiscale_transformer.data.names import carried, native
 from multiscale_transformer.data.reading import read_plain
 from multiscale_transformer.data.repositories import Repository, enclosing_repository, open_repository
@@ -48,25 +48,30 @@ AXLIGNORE_FILE = ".axlignore"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A file of a folder: its carried name relative to it, when it last changed (seconds), and what git says of it.
+class SourceFile:
+    """A file to read: its carried `name` in `source` (see `memory.document`) and the native `path` that opens it.
 
-    `tree` is the working tree that it belongs to, where its top lies in the folder that is read.
+    `real` is the absolute path without links. A file that is `named`, rather than listed, is meant, however long. `changed` is
+    when it last did (seconds), `tree` the working tree that it belongs to, where its top lies in the folder that is read.
     """
 
     name: str
-    changed: float
-    tracked: bool
-    tree: Repository | None
+    source: str
+    path: str
+    real: str
+    named: bool = False
+    tracked: bool = False
+    changed: float = 0.0
+    tree: Repository | None = None
 
 
-def list_folder(root: str, selection: Selection, left_out: LeftOut, without: Sequence[str] = ()) -> list[Found]:
+def list_folder(root: str, selection: Selection, dropped: Dropped, without: Sequence[str] = ()) -> list[SourceFile]:
     """The source files below the (native) absolute path `root`, sorted by name.
 
-    `without` are absolute native paths that are left out, as what AXL wrote: the output of the command that reads.
-    Raises AxlError when `root` cannot be read; what cannot be read below it is told to `left_out`.
+    `without` are absolute native paths that are dropped, as what AXL wrote: the output of the command that reads.
+    Raises AxlError when `root` cannot be read; what cannot be read below it is added to `dropped`.
     """
-    return sorted(_Walk(root, selection, left_out, without).files(), key=lambda found: found.name)
+    return sorted(_Walk(root, selection, dropped, without).files(), key=lambda file: file.name)
 
 
 def is_source(path: PurePosixPath) -> bool:
@@ -87,14 +92,14 @@ class _Place:
 
 
 class _Walk:
-    def __init__(self, root: str, selection: Selection, left_out: LeftOut, without: Sequence[str]) -> None:
-        self._root, self._selection, self._left_out = root, selection, left_out
+    def __init__(self, root: str, selection: Selection, dropped: Dropped, without: Sequence[str]) -> None:
+        self._root, self._selection, self._dropped = root, selection, dropped
         self._base = carried(os.path.realpath(root)).rstrip("/")  # what rules and repositories are relative to
         real = {carried(os.path.realpath(path)) for path in without}
         # A root that is itself the output, or lies in it, was named on purpose.
         self._without = {path for path in real if path.startswith(f"{self._base}/")}
 
-    def files(self) -> Iterator[Found]:
+    def files(self) -> Iterator[SourceFile]:
         places = [self._first()]
         while places:
             place = places.pop()
@@ -104,18 +109,18 @@ class _Walk:
                 if not place.name:
                     why = error.strerror or error
                     raise AxlError(f"cannot read {self._root}: {why}; make it readable or leave it out") from error
-                self._leave(place.name, reasons.UNREADABLE, f"({error.strerror})")
+                self._drop(place.name, reasons.UNREADABLE, f"({error.strerror})")
                 continue
             place = self._entered(place, entries)
-            ours = written_by_axl(self._native(place.name), {entry.name for entry in entries})
+            written = written_by_axl(self._native(place.name), {entry.name for entry in entries})
             for entry in entries:
                 name = f"{place.name}/{carried(entry.name)}".lstrip("/") if place.name else carried(entry.name)
                 if entry.name == ".git":
                     continue
-                if entry.name in ours or self._absolute(name) in self._without:
-                    self._leave(name, reasons.AXL)
+                if entry.name in written or self._absolute(name) in self._without:
+                    self._drop(name, reasons.AXL)
                 elif entry.is_symlink():
-                    self._leave(name, reasons.LINK)
+                    self._drop(name, reasons.LINK)
                 elif entry.is_dir(follow_symlinks=False):
                     places.extend(self._folder(place, name))
                 else:
@@ -123,7 +128,7 @@ class _Walk:
 
     def _first(self) -> _Place:
         """The root, with the rules of the folders above it that its repository has."""
-        repository = enclosing_repository(self._base, self._left_out)
+        repository = enclosing_repository(self._base, self._dropped)
         if repository is None or repository.top == self._base:
             return _Place("")
         chain, axlignoring, folder = list(repository.rules), list[Rules](), repository.top
@@ -141,7 +146,7 @@ class _Walk:
         names = {entry.name for entry in entries}
         folder = self._absolute(place.name)
         if ".git" in names:
-            repository = open_repository(folder, self._left_out)
+            repository = open_repository(folder, self._dropped)
             if repository is not None:
                 submodule = place.skipped and self._tracked_folder(place, place.name)
                 skipped = "" if submodule else place.skipped
@@ -157,10 +162,10 @@ class _Walk:
         own, path = name.rpartition("/")[2], self._absolute(name)
         named = self._selection.names_folder(name)
         if self._selection.excludes(name, is_folder=True):
-            self._leave(name, reasons.EXCLUDED)
+            self._drop(name, reasons.EXCLUDED)
             return
         if not named and ruled_out(place.axlignoring, path, is_folder=True):
-            self._leave(name, reasons.AXLIGNORED)
+            self._drop(name, reasons.AXLIGNORED)
             return
         skipped = place.skipped
         foreign = own.startswith(".") or own in DEPENDENCIES or (own in BUILD_OUTPUT and place.repository is None)
@@ -171,33 +176,35 @@ class _Walk:
         included = self._selection.includes(name, is_folder=True)
         onward = named or (place.skipped and not foreign and self._selection.include)
         if skipped and not (included or onward or self._tracked_folder(place, name)):
-            self._leave(name, skipped)
+            self._drop(name, skipped)
             return
         yield replace(place, name=name, skipped=skipped)
 
-    def _file(self, place: _Place, name: str, entry: os.DirEntry[str]) -> Iterator[Found]:
+    def _file(self, place: _Place, name: str, entry: os.DirEntry[str]) -> Iterator[SourceFile]:
         """The file `name`, if it is to be read."""
         included = self._selection.includes(name, is_folder=False)
         tracked = self._tracked(place, name)
         reason = None
         try:
-            facts = entry.stat(follow_symlinks=False)
-            if not stat.S_ISREG(facts.st_mode):
+            status = entry.stat(follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
                 reason = reasons.NO_FILE
             elif self._selection.excludes(name, is_folder=False):
                 reason = reasons.EXCLUDED
             elif not included:
-                reason = self._speaks_against(place, name, tracked)
+                reason = self._reason_to_drop(place, name, tracked)
         except OSError as error:
-            self._leave(name, reasons.UNREADABLE, f"({error.strerror})")
+            self._drop(name, reasons.UNREADABLE, f"({error.strerror})")
             return
         if reason is None:
-            yield Found(name, facts.st_mtime, tracked, place.repository if place.inside else None)
+            tree = place.repository if place.inside else None
+            path, real = self._native(name), self._absolute(name)
+            yield SourceFile(name, carried(self._root), path, real, tracked=tracked, changed=status.st_mtime, tree=tree)
         else:
-            self._leave(name, reason)
+            self._drop(name, reason)
 
-    def _speaks_against(self, place: _Place, name: str, tracked: bool) -> str | None:
-        """The reason to leave out a file that nobody included by name."""
+    def _reason_to_drop(self, place: _Place, name: str, tracked: bool) -> str | None:
+        """The reason to drop a file that nobody included by name."""
         path = self._absolute(name)
         if ruled_out(place.axlignoring, path, is_folder=False):
             return reasons.AXLIGNORED
@@ -228,5 +235,5 @@ class _Walk:
     def _native(self, name: str) -> str:
         return os.path.join(self._root, native(name)) if name else self._root
 
-    def _leave(self, name: str, reason: str, detail: str = "") -> None:
-        self._left_out.add(f"{carried(self._root)}/{name}", reason, detail)
+    def _drop(self, name: str, reason: str, detail: str = "") -> None:
+        self._dropped.add(f"{carried(self._root)}/{name}", reason, detail)

@@ -11,15 +11,15 @@ import re
 
 from multiscale_transformer.data.reading import read_whole
 
-_MOST_BYTES = 1 << 20
-_DEEPEST = 5  # files that include files
+_MAX_BYTES = 1 << 20
+_MAX_DEPTH = 5  # files that include files
 _SECTION = re.compile(r"\[\s*([A-Za-z0-9.-]+)(?:\s+\"([^\"]*)\")?\s*\]")
 
 
 def settings_in(path: str, *, includes: bool = False, depth: int = 0) -> dict[str, str]:
     """Values by `section.key` in lower case, the last one of each; of a file that cannot be read none."""
-    content = read_whole(path, _MOST_BYTES, follow=includes)
-    found: dict[str, str] = {}
+    content = read_whole(path, _MAX_BYTES, follow=includes)
+    settings: dict[str, str] = {}
     section = ""
     for line in (content or b"").decode("utf-8", "surrogateescape").splitlines():
         text = line.strip()
@@ -31,22 +31,22 @@ def settings_in(path: str, *, includes: bool = False, depth: int = 0) -> dict[st
         if not equals or not section or key.startswith(("#", ";")):
             continue
         name = f"{section}.{key.strip()}".lower()
-        found[name] = _unquoted(value.strip())
-        if includes and name == "include.path" and depth < _DEEPEST:
-            inner = os.path.join(os.path.dirname(path), os.path.expanduser(found[name]))
-            found |= settings_in(inner, includes=True, depth=depth + 1)
-    return found
+        settings[name] = _unquoted(value.strip())
+        if includes and name == "include.path" and depth < _MAX_DEPTH:
+            inner = os.path.join(os.path.dirname(path), os.path.expanduser(settings[name]))
+            settings |= settings_in(inner, includes=True, depth=depth + 1)
+    return settings
 
 
 def user_settings() -> dict[str, str]:
     """The settings of this machine and this user, as git finds them (git-config(1), FILES)."""
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     if not os.environ.get("GIT_CONFIG_NOSYSTEM"):
-        found |= settings_in(os.environ.get("GIT_CONFIG_SYSTEM", "/etc/gitconfig"), includes=True)
+        settings |= settings_in(os.environ.get("GIT_CONFIG_SYSTEM", "/etc/gitconfig"), includes=True)
     named = os.environ.get("GIT_CONFIG_GLOBAL")
     for path in [named] if named is not None else [_in_xdg("config"), os.path.expanduser("~/.gitconfig")]:
-        found |= settings_in(path, includes=True)
-    return found
+        settings |= settings_in(path, includes=True)
+    return settings
 
 
 def excludes_file(repository: dict[str, str], top: str) -> str:

@@ -13,8 +13,8 @@ import struct
 
 from multiscale_transformer.data.reading import read_whole
 
-_MOST_BYTES = 1 << 28  # of an index: two million files
-_LONGEST_NAME = 4096
+_MAX_BYTES = 1 << 28  # of an index: two million files
+_MAX_NAME = 4096
 _FIXED = 40  # bytes of an entry before the object's hash: times, device, inode, mode, owner, size
 
 
@@ -34,7 +34,7 @@ def tracked_names(git_folder: str, hash_bytes: int = 20) -> set[bytes]:
 
 
 def _content(path: str, missing: bytes | None = None) -> bytes:
-    content = read_whole(path, _MOST_BYTES)
+    content = read_whole(path, _MAX_BYTES)
     if content is None:
         content = missing
     if content is None:
@@ -64,17 +64,17 @@ def _entry(index: bytes, begin: int, previous: bytes, version: int, hash_bytes: 
     at = begin + _FIXED + hash_bytes
     flags = int.from_bytes(index[at : at + 2])
     at += 4 if flags & 0x4000 and version >= 3 else 2
-    kept = b""
+    prefix = b""
     if version == 4:
-        dropped, at = _varint(index, at)
-        if dropped > len(previous):
+        shortened, at = _varint(index, at)
+        if shortened > len(previous):
             raise UnreadableIndexError("it is damaged")
-        kept = previous[: len(previous) - dropped]
-    end = index.find(b"\0", at, at + _LONGEST_NAME + 1)
-    if end < 0 or len(kept) + end - at > _LONGEST_NAME:
+        prefix = previous[: len(previous) - shortened]
+    end = index.find(b"\0", at, at + _MAX_NAME + 1)
+    if end < 0 or len(prefix) + end - at > _MAX_NAME:
         raise UnreadableIndexError("it is damaged")
     after = end + 1 if version == 4 else begin + ((end - begin + 8) & ~7)
-    return kept + index[at:end], after
+    return prefix + index[at:end], after
 
 
 def _varint(index: bytes, at: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from pathspec import GitIgnoreSpec
 from multiscale_transformer.data.names import native
 from multiscale_transformer.data.reading import read_whole
 
-_MOST_BYTES = 1 << 20  # of a file of rules
+_MAX_BYTES = 1 << 20  # of a file of rules
 _LONGEST = 1_000  # bytes of a pattern; no path that it could name is much longer
 _TOGETHER = 64  # patterns in one automaton: RE2 bounds its memory, thousands do not fit
 
@@ -40,7 +40,7 @@ class Rules:
 
 
 def rules_from_lines(base: str, lines: Iterable[str]) -> Rules | None:
-    """Rules of carried `lines`; patterns that cannot be understood are left out, as git does. None when no pattern is left."""
+    """Rules of carried `lines`; patterns that cannot be understood are dropped, as git does. None when no pattern is left."""
     patterns = [_bytewise(line) for line in lines]
     patterns = [line for line in patterns if line.strip() and not line.startswith("#") and len(line) <= _LONGEST]
     specs = [spec for at in range(0, len(patterns), _TOGETHER) for spec in _compiled(patterns[at : at + _TOGETHER])]
@@ -49,7 +49,7 @@ def rules_from_lines(base: str, lines: Iterable[str]) -> Rules | None:
 
 def rules_in_file(base: str, path: str, *, follow: bool = False) -> Rules | None:
     """Rules of the file at the carried `path`, None where there is none. A link is not followed, as git does not."""
-    content = read_whole(native(path), _MOST_BYTES, follow=follow)
+    content = read_whole(native(path), _MAX_BYTES, follow=follow)
     if content is None:
         return None
     text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")

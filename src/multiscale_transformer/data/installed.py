@@ -31,19 +31,19 @@ class Package:
                     yield path.relative_to(folder.parent).as_posix(), path
 
 
-def permissive_packages(*, most_bytes: int = MAX_BYTES, without: Iterable[str] = (*UNSEEN, "axl")) -> list[Package]:
-    """The permissively licensed ones up to `most_bytes` of Python source, by name."""
-    left_out = {name.lower() for name in without}
-    found = {}
+def permissive_packages(*, max_bytes: int = MAX_BYTES, without: Iterable[str] = (*UNSEEN, "axl")) -> list[Package]:
+    """The permissively licensed ones up to `max_bytes` of Python source, by name."""
+    unwanted = {name.lower() for name in without}
+    packages = {}
     for distribution in distributions():
         metadata = distribution.metadata
         name, licence = metadata["Name"], _licence(metadata)
-        if name.lower() in left_out or not PERMISSIVE.search(licence) or COPYLEFT.search(licence):
+        if name.lower() in unwanted or not PERMISSIVE.search(licence) or COPYLEFT.search(licence):
             continue
         folders, size = _python_folders(distribution)
-        if folders and size <= most_bytes:
-            found[name.lower()] = Package(name, metadata["Version"], licence, folders)
-    return [found[name] for name in sorted(found)]
+        if folders and size <= max_bytes:
+            packages[name.lower()] = Package(name, metadata["Version"], licence, folders)
+    return [packages[name] for name in sorted(packages)]
 
 
 def licences(packages: Iterable[Package]) -> dict[str, str]:

@@ -25,17 +25,17 @@ def read_plain(path: str, limit: int, *, follow: bool = False) -> bytes:
     descriptor = os.open(path, _FLAGS | (0 if follow else _NO_FOLLOW))
     try:
         _check_plain(os.fstat(descriptor), path)
-        pieces, left = [], limit + 1
-        while left and (piece := os.read(descriptor, min(_PIECE, left))):
+        pieces, remaining = [], limit + 1
+        while remaining and (piece := os.read(descriptor, min(_PIECE, remaining))):
             pieces.append(piece)
-            left -= len(piece)
+            remaining -= len(piece)
         return b"".join(pieces)
     finally:
         os.close(descriptor)
 
 
-def _check_plain(facts: os.stat_result, path: str) -> None:
-    if not stat.S_ISREG(facts.st_mode):
+def _check_plain(status: os.stat_result, path: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a plain file", path)
 
 

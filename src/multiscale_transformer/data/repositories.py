@@ -2,7 +2,7 @@
 
 All of it is read from files; git is never run (see `data.git_index`). A `.git` that is a file points to the folder with the
 index, as in linked worktrees and submodules. It may point anywhere: what is read there are names and patterns, which can only
-say which files of the folder itself are left out.
+say which files of the folder itself are dropped.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
+from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.git_config import excludes_file, settings_in
 from multiscale_transformer.data.git_index import UnreadableIndexError, tracked_names
 from multiscale_transformer.data.ignoring import Rules, rules_in_file
-from multiscale_transformer.data.left_out import LeftOut
 from multiscale_transformer.data.names import carried, native, shown
 from multiscale_transformer.data.reading import read_whole
 
 _HASH_BYTES = {"sha1": 20, "sha256": 32}
-_MOST_POINTER = 4096  # bytes of a file that only names a folder
+_MAX_POINTER = 4096  # bytes of a file that only names a folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +41,16 @@ class Repository:
     @cached_property
     def folders(self) -> frozenset[str]:
         """Folders that hold something tracked, relative to `top`, submodules included."""
-        found = set(self.tracked)  # what is tracked as a file cannot be met as a folder, unless it is a submodule
+        folders = set(self.tracked)  # what is tracked as a file cannot be met as a folder, unless it is a submodule
         for name in self.tracked:
             parent = os.path.dirname(name)
-            while parent and parent not in found:
-                found.add(parent)
+            while parent and parent not in folders:
+                folders.add(parent)
                 parent = os.path.dirname(parent)
-        return frozenset(found)
+        return frozenset(folders)
 
 
-def open_repository(folder: str, left_out: LeftOut) -> Repository | None:
+def open_repository(folder: str, dropped: Dropped) -> Repository | None:
     """The repository whose top is the absolute carried path `folder`, or None when none is there.
 
     An index that cannot be read is noted: no file then counts as tracked, and the rules still hold.
@@ -64,7 +64,7 @@ def open_repository(folder: str, left_out: LeftOut) -> Repository | None:
     try:
         names = tracked_names(git, hash_bytes)
     except UnreadableIndexError as error:
-        left_out.note(f"the index of the git repository {shown(folder)} cannot be read ({error}); nothing counts as tracked")
+        dropped.note(f"the index of the git repository {shown(folder)} cannot be read ({error}); nothing counts as tracked")
         names = set()
     tracked = frozenset(name.rstrip(b"/").decode("utf-8", "surrogateescape") for name in names)
     files = [(excludes_file(settings, native(folder)), True), (f"{common}/info/exclude", False)]
@@ -73,11 +73,11 @@ def open_repository(folder: str, left_out: LeftOut) -> Repository | None:
     return Repository(folder, os.path.realpath(common), linked, tracked, tuple(filter(None, rules)), _changed(git))
 
 
-def enclosing_repository(folder: str, left_out: LeftOut) -> Repository | None:
+def enclosing_repository(folder: str, dropped: Dropped) -> Repository | None:
     """The repository that the absolute carried path `folder` stands in, the innermost one."""
     place = PurePosixPath(folder) if os.sep == "/" else PurePosixPath(folder.replace(os.sep, "/"))
     for parent in (place, *place.parents):
-        repository = open_repository(str(parent).rstrip("/"), left_out)
+        repository = open_repository(str(parent).rstrip("/"), dropped)
         if repository is not None:
             return repository
     return None
@@ -87,7 +87,7 @@ def _git_folder(folder: str) -> str | None:
     """The (native) folder with `HEAD` and `index` of a tree at `folder`."""
     git = native(f"{folder}/.git")
     if not os.path.isdir(git):
-        pointer = read_whole(git, _MOST_POINTER)
+        pointer = read_whole(git, _MAX_POINTER)
         if pointer is None or not pointer.startswith(b"gitdir: "):
             return None
         target = os.fsdecode(pointer.removeprefix(b"gitdir: ").rstrip(b"\r\n"))
@@ -98,7 +98,7 @@ def _git_folder(folder: str) -> str | None:
 
 
 def _common_folder(git: str) -> str:
-    pointer = read_whole(f"{git}/commondir", _MOST_POINTER)
+    pointer = read_whole(f"{git}/commondir", _MAX_POINTER)
     named = os.fsdecode((pointer or b"").rstrip(b"\r\n"))
     return os.path.join(git, named) if named and "\0" not in named else git
 

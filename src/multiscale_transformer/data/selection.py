@@ -21,8 +21,8 @@ _KINDS = ("include", "exclude")
 class Selection:
     """Patterns in the syntax of .gitignore, relative to each path that is read.
 
-    `include` adds what would be left out for its suffix, its folder or a .gitignore: `*.dat`, or `target/` for a whole folder.
-    A folder that is skipped is entered only for a pattern that names it. `exclude` leaves out, whatever else is said.
+    `include` adds what would be dropped for its suffix, its folder or a .gitignore: `*.dat`, or `target/` for a whole folder.
+    A folder that is skipped is entered only for a pattern that names it. `exclude` drops, whatever else holds.
 
     Raises AxlError for a pattern that cannot be understood.
     """

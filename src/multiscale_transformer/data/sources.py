@@ -13,97 +13,57 @@ import os
 import stat
 import sysconfig
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from multiscale_transformer.data import left_out as reasons
+from multiscale_transformer.data import dropped as reasons
+from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.filters import MAX_BYTES
-from multiscale_transformer.data.folders import DEPENDENCIES, list_folder
+from multiscale_transformer.data.folders import DEPENDENCIES, SourceFile, list_folder
 from multiscale_transformer.data.installed import permissive_packages
-from multiscale_transformer.data.left_out import LeftOut
-from multiscale_transformer.data.names import carried, native, shown
+from multiscale_transformer.data.names import carried, shown
 from multiscale_transformer.data.notebooks import MAX_BYTES as MAX_NOTEBOOK
 from multiscale_transformer.data.notebooks import SUFFIX, DamagedNotebookError, notebook_text
 from multiscale_transformer.data.reading import read_plain
-from multiscale_transformer.data.records import ENDINGS, read_records, record_text
+from multiscale_transformer.data.records import ENDINGS, read_records
 from multiscale_transformer.data.repositories import Repository
 from multiscale_transformer.data.selection import EVERYTHING, Selection
 from multiscale_transformer.data.written import written_by_axl
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import Document
 
-__all__ = [
-    "INSTALLED",
-    "STDLIB",
-    "SourceFile",
-    "list_sources",
-    "read_records",
-    "read_source",
-    "read_sources",
-    "record_text",
-    "source_of",
-]
-
 STDLIB = "stdlib"
 INSTALLED = "installed"
-_MOST_NAMED = (1 << 31) - 2  # bytes of one file that is named: what a shard of an index holds
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file to read: its carried `name` in `source` (see `memory.document`) and the native `path` that opens it.
-
-    `real` is the absolute path without links. A file that is `named`, rather than found, is meant, however long.
-    """
-
-    name: str
-    source: str
-    path: str
-    real: str
-    named: bool = False
-    tracked: bool = False
-    changed: float = 0.0
-    tree: Repository | None = None
-
-
-def read_sources(paths: Sequence[str | Path]) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) for every document behind `paths`, in a fixed order.
-
-    A path is a folder or git repository (its source files, as `data.folders` picks them; JSON-lines files in it are not
-    taken), one file (one document), a `.jsonl` or `.jsonl.gz` file (one document a record, see `record_text`), a glob (the
-    files it matches, `**` spans folders, .gitignore does not count), the word `stdlib` (the Python files of the library
-    of the interpreter that runs), or `installed` (those of smaller packages beside it with permissive licences).
-
-    Raises AxlError for a path that is missing or yields nothing, and for a named file that cannot be read.
-    """
-    left_out = LeftOut()
-    for file in list_sources(paths, left_out=left_out):
-        yield from ((document.name, document.content) for document in read_source(file, left_out))
+_MAX_NAMED = (1 << 31) - 2  # bytes of one file that is named: what a shard of an index holds
 
 
 def list_sources(
     paths: Sequence[str | Path],
     selection: Selection = EVERYTHING,
     *,
-    left_out: LeftOut,
+    dropped: Dropped,
     without: Sequence[str | Path] = (),
 ) -> list[SourceFile]:
     """All files behind `paths`, path after path and by name; each place once, under its outermost source.
 
-    `without` are folders that are left out in any case: the output of the command that reads. Raises AxlError for a path that
-    is missing or holds no source text.
+    A path is a folder or git repository (its source files, as `data.folders` picks them; JSON-lines files in it are not
+    taken), one file (one document), a `.jsonl` or `.jsonl.gz` file (one document a record, see `record_text`), a glob (the
+    files it matches, `**` spans folders, .gitignore does not count), the word `stdlib` (the Python files of the library of the
+    interpreter that runs), or `installed` (those of smaller packages beside it with permissive licences). `without` are folders
+    that are dropped in any case: the output of the command that reads.
+
+    Raises AxlError for a path that is missing or holds no source text.
     """
-    away = [os.path.abspath(os.path.expanduser(path)) for path in without]
+    excluded = [os.path.abspath(os.path.expanduser(path)) for path in without]
     files: list[SourceFile] = []
     for path in map(str, paths):
-        before = left_out.counts.total()
-        found = _list(path, selection, left_out, away)
-        if not found:
-            told = left_out.counts.total() - before
-            why = f" (left out: {left_out.reasons()})" if told else ""
+        before = dropped.counts.total()
+        behind = _list(path, selection, dropped, excluded)
+        if not behind:
+            why = f" (dropped: {dropped.reasons()})" if dropped.counts.total() > before else ""
             raise AxlError(f"{shown(carried(path))} holds no source text{why}; name a folder, file, .jsonl or glob with some")
-        files += found
-    return _once(_without_linked_trees(files, left_out))
+        files += behind
+    return _once(_without_linked_trees(files, dropped))
 
 
 def source_of(path: str) -> str:
@@ -121,8 +81,8 @@ def source_of(path: str) -> str:
     return carried(place)
 
 
-def read_source(file: SourceFile, left_out: LeftOut) -> Iterator[Document]:
-    """The documents in one file: none where it cannot be read, which `left_out` is told, several where it holds records.
+def read_source(file: SourceFile, dropped: Dropped) -> Iterator[Document]:
+    """The documents in one file: none where it cannot be read, which `dropped` counts, several where it holds records.
 
     Raises AxlError for a named file that cannot be read, and for JSON lines that are none.
     """
@@ -132,26 +92,26 @@ def read_source(file: SourceFile, left_out: LeftOut) -> Iterator[Document]:
             yield Document(name, text.encode("utf-8", "surrogatepass"), file.source)
         return
     notebook = file.name.endswith(SUFFIX)
-    limit = _MOST_NAMED if file.named else MAX_NOTEBOOK if notebook else MAX_BYTES
+    limit = _MAX_NAMED if file.named else MAX_NOTEBOOK if notebook else MAX_BYTES
     try:
         content = read_plain(file.path, limit, follow=file.named)
         if notebook and len(content) <= limit:
             content = notebook_text(content)
     except DamagedNotebookError:
-        left_out.add(file.real, reasons.DAMAGED_NOTEBOOK)
+        dropped.add(file.real, reasons.DAMAGED_NOTEBOOK)
         return
     except OSError as error:
         why = str(error.strerror or error)
         if file.named:
             raise AxlError(f"cannot read {shown(carried(file.path))}: {why}; make it readable or leave it out") from error
-        left_out.add(file.real, reasons.UNREADABLE, f"({why})")
+        dropped.add(file.real, reasons.UNREADABLE, f"({why})")
         return
     if file.named and len(content) > limit:
         raise AxlError(f"{shown(carried(file.path))} is larger than 2 GiB; split it")
     yield Document(file.name, content, file.source)
 
 
-def _list(path: str, selection: Selection, left_out: LeftOut, without: Sequence[str]) -> list[SourceFile]:
+def _list(path: str, selection: Selection, dropped: Dropped, without: Sequence[str]) -> list[SourceFile]:
     if path == STDLIB:
         return [file for file in _stdlib() if not selection.excludes(file.name, is_folder=False)]
     if path == INSTALLED:
@@ -162,31 +122,19 @@ def _list(path: str, selection: Selection, left_out: LeftOut, without: Sequence[
         mode = os.stat(place).st_mode
     except (OSError, ValueError) as error:
         if glob.has_magic(path):
-            return _glob(os.path.expanduser(path), selection, left_out, without)
+            return _glob(os.path.expanduser(path), selection, dropped, without)
         if isinstance(error, PermissionError):
             raise AxlError(f"cannot read {path}: {error.strerror}; make it readable or leave it out") from error
         raise AxlError(f"{shown(carried(path))} does not exist; check the path") from error
     if stat.S_ISDIR(mode):
-        source, real = carried(place), carried(os.path.realpath(place)).rstrip("/")
-        return [
-            SourceFile(
-                found.name,
-                source,
-                os.path.join(place, native(found.name)),
-                f"{real}/{found.name}",
-                tracked=found.tracked,
-                changed=found.changed,
-                tree=found.tree,
-            )
-            for found in list_folder(place, selection, left_out, without)
-        ]
+        return list_folder(place, selection, dropped, without)
     if stat.S_ISREG(mode):
         folder, name = os.path.split(place)
         return [SourceFile(carried(name), carried(folder), place, carried(os.path.realpath(place)), named=True)]
     raise AxlError(f"{shown(carried(path))} is neither a file nor a folder; name one of those")
 
 
-def _glob(pattern: str, selection: Selection, left_out: LeftOut, without: Sequence[str]) -> list[SourceFile]:
+def _glob(pattern: str, selection: Selection, dropped: Dropped, without: Sequence[str]) -> list[SourceFile]:
     parts = Path(pattern).parts
     root = _glob_root(pattern)
     source, top = carried(root), Path(root).resolve()
@@ -199,11 +147,11 @@ def _glob(pattern: str, selection: Selection, left_out: LeftOut, without: Sequen
             continue
         carried_name, real = carried(name.as_posix()), carried(str(top / name))
         if path.resolve() != top / name:
-            left_out.add(f"{source}/{carried_name}", reasons.LINK)
+            dropped.add(f"{source}/{carried_name}", reasons.LINK)
         elif _is_output(path, root, written, without):
-            left_out.add(f"{source}/{carried_name}", reasons.AXL)
+            dropped.add(f"{source}/{carried_name}", reasons.AXL)
         elif selection.excludes(carried_name, is_folder=False):
-            left_out.add(f"{source}/{carried_name}", reasons.EXCLUDED)
+            dropped.add(f"{source}/{carried_name}", reasons.EXCLUDED)
         else:
             files.append(SourceFile(carried_name, source, str(path), real, changed=path.stat().st_mtime))
     if not files:
@@ -249,27 +197,27 @@ def _of_word(word: str, name: str, path: str) -> SourceFile:
 
 def _once(files: list[SourceFile]) -> list[SourceFile]:
     """Each place once, under the outermost of the sources that reach it; named where one of them named it."""
-    kept: dict[str, SourceFile] = {}
+    by_place: dict[str, SourceFile] = {}
     for file in files:
-        other = kept.get(file.real)
+        other = by_place.get(file.real)
         if other is None:
-            kept[file.real] = file
+            by_place[file.real] = file
         else:
-            outer = min(other, file, key=lambda one: (len(one.source), one.source))
-            kept[file.real] = replace(outer, named=other.named or file.named, tracked=other.tracked or file.tracked)
-    return list(kept.values())
+            outer = min(other, file, key=lambda candidate: (len(candidate.source), candidate.source))
+            by_place[file.real] = replace(outer, named=other.named or file.named, tracked=other.tracked or file.tracked)
+    return list(by_place.values())
 
 
-def _without_linked_trees(files: list[SourceFile], left_out: LeftOut) -> list[SourceFile]:
+def _without_linked_trees(files: list[SourceFile], dropped: Dropped) -> list[SourceFile]:
     """The files without those of working trees of a repository that another of its trees stands for."""
     trees: dict[str, dict[str, Repository]] = {}
     for file in files:
         if file.tree is not None:
             trees.setdefault(file.tree.common, {})[file.tree.top] = file.tree
-    dropped: set[str] = set()
+    duplicates: set[str] = set()
     for tops in trees.values():
-        kept = min(tops.values(), key=lambda tree: (tree.linked, -tree.changed, tree.top))
-        for top in sorted(set(tops) - {kept.top}):
-            left_out.add(top, reasons.WORKTREE, f"of the repository in {kept.top}")
-            dropped.add(top)
-    return [file for file in files if file.tree is None or file.tree.top not in dropped]
+        main = min(tops.values(), key=lambda tree: (tree.linked, -tree.changed, tree.top))
+        for top in sorted(set(tops) - {main.top}):
+            dropped.add(top, reasons.WORKTREE, f"of the repository in {main.top}")
+            duplicates.add(top)
+    return [file for file in files if file.tree is None or file.tree.top not in duplicates]

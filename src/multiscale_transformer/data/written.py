@@ -1,7 +1,7 @@
 """What AXL itself wrote, so that it never reads it: checkpoints, interrupted runs, indexes, exports and reports.
 
 A run in a project lies in the project, and its own index would be new text each time. The one place that knows these files
-by their content; a folder is not left out as a whole, for it may hold the user's files too.
+by their content; a folder is not dropped as a whole, for it may hold the user's files too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from multiscale_transformer.data.reading import read_plain, read_whole
 from multiscale_transformer.model.folder import CONFIG_FILE, MODEL_TYPE, TRAINING_FILE, WEIGHTS_FILE
 
-_MOST_BYTES = 1 << 24
+_MAX_BYTES = 1 << 24
 _HEAD = 2_000
 # Those of memory.index and memory.shard, which would take a second to import; a test builds an index and compares.
 _MANIFEST, _DOCUMENTS = "manifest.json", "documents.json"
@@ -31,18 +31,20 @@ _REPORT = "report.html"
 
 def written_by_axl(folder: str, names: set[str]) -> set[str]:
     """Which entries of the (native) `folder`, whose entries are `names`, AXL wrote: files, and folders as a whole."""
-    ours: set[str] = set()
+    written: set[str] = set()
     if _MANIFEST in names and _is_manifest(_json(f"{folder}/{_MANIFEST}")):
-        ours |= {_MANIFEST} | {name for name in names if _SHARD.fullmatch(name)}
+        written |= {_MANIFEST} | {name for name in names if _SHARD.fullmatch(name)}
     if _ARRAYS | {_DOCUMENTS} <= names:
-        ours.add(_DOCUMENTS)
+        written.add(_DOCUMENTS)
     if CONFIG_FILE in names and _json(f"{folder}/{CONFIG_FILE}").get("model_type") == MODEL_TYPE:
-        ours |= names & _CHECKPOINT | {name for name in names if name.endswith(".py") and _begins_as_ours(f"{folder}/{name}")}
+        written |= names & _CHECKPOINT | {
+            name for name in names if name.endswith(".py") and _begins_as_ours(f"{folder}/{name}")
+        }
     if "resume" in names and _is_resume(f"{folder}/resume"):
-        ours |= names & {"resume", "metrics.csv"}
+        written |= names & {"resume", "metrics.csv"}
     if _REPORT in names and _is_report(f"{folder}/{_REPORT}"):
-        ours.add(_REPORT)
-    return ours
+        written.add(_REPORT)
+    return written
 
 
 def _is_manifest(fields: dict[str, Any]) -> bool:
@@ -74,7 +76,7 @@ def _head(path: str) -> bytes:
 
 def _json(path: str) -> dict[str, Any]:
     """The object in a file; an empty one where there is none."""
-    content = read_whole(path, _MOST_BYTES)
+    content = read_whole(path, _MAX_BYTES)
     try:
         fields = json.loads(content or b"")
     except (ValueError, RecursionError):

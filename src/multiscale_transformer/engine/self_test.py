@@ -28,11 +28,11 @@ from multiscale_transformer.memory.reader import MemoryFeatures
 from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.memory_spec import (
     CANDIDATE_COUNT,
-    CONTEXT_DEPTHS,
-    CORPUS_DEPTHS,
+    COUNT_BINS,
     NO_CANDIDATE,
-    SOURCES,
-    STATES,
+    NUM_CONTEXT_LENGTHS,
+    NUM_CORPUS_LENGTHS,
+    NUM_ORDERS,
 )
 from multiscale_transformer.model.vocabulary import BOS
 
@@ -65,9 +65,9 @@ def made_up(count: int) -> MemoryFeatures:
     for position in range(0, count, 2):  # every other time there are fewer
         symbols_TM[position, position // 2 % (CANDIDATE_COUNT + 1) :] = NO_CANDIDATE
     filled_TM = symbols_TM != NO_CANDIDATE
-    bins_TMJ = np.zeros((count, CANDIDATE_COUNT, SOURCES), np.uint8)
-    bins_TMJ[filled_TM] = (np.arange(filled_TM.sum())[:, None] + rng.permutation(SOURCES)) % STATES
-    lengths_T2 = np.stack([(np.arange(count) + 1) % CORPUS_DEPTHS, (np.arange(count) + 2) % CONTEXT_DEPTHS], -1)
+    bins_TMJ = np.zeros((count, CANDIDATE_COUNT, NUM_ORDERS), np.uint8)
+    bins_TMJ[filled_TM] = (np.arange(filled_TM.sum())[:, None] + rng.permutation(NUM_ORDERS)) % COUNT_BINS
+    lengths_T2 = np.stack([(np.arange(count) + 1) % NUM_CORPUS_LENGTHS, (np.arange(count) + 2) % NUM_CONTEXT_LENGTHS], -1)
     return MemoryFeatures(symbols_TM, bins_TMJ, lengths_T2.astype(np.uint8))
 
 
@@ -120,7 +120,7 @@ def _compute(folder: Path) -> Logits:
     model = load_model(folder)
     recall = MemoryTensors(*(torch.from_numpy(part)[None] for part in made_up(len(ids)))) if model.config.memory else None
     with torch.inference_mode():
-        logits: Logits = model(torch.tensor([ids]), recall=recall)[0].numpy()
+        logits: Logits = model(torch.tensor([ids]), features=recall)[0].numpy()
     return logits
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from multiscale_transformer.engine.decoding import OutputChunk, SequenceStep, sample
 from multiscale_transformer.engine.engine import Logits
 from multiscale_transformer.memory.reader import MemoryFeatures, TextReader
-from multiscale_transformer.model.memory_spec import CONTEXT_DEPTHS, CORPUS_DEPTHS
+from multiscale_transformer.model.memory_spec import NUM_CONTEXT_LENGTHS, NUM_CORPUS_LENGTHS
 from multiscale_transformer.model.vocabulary import BOS
 
 MAX_DRAFT = 24  # bytes of a draft
@@ -27,7 +27,9 @@ class Drafter:
     """Learns, over all requests of an engine, which drafts are worth their row."""
 
     def __init__(self) -> None:
-        length = np.add.outer(np.arange(CORPUS_DEPTHS) / CORPUS_DEPTHS, np.arange(CONTEXT_DEPTHS) / CONTEXT_DEPTHS)
+        length = np.add.outer(
+            np.arange(NUM_CORPUS_LENGTHS) / NUM_CORPUS_LENGTHS, np.arange(NUM_CONTEXT_LENGTHS) / NUM_CONTEXT_LENGTHS
+        )
         self._tried = np.full(length.shape, PRIOR)
         self._accepted = PRIOR * np.minimum(0.3 + 0.6 * length, 0.97)
 

@@ -19,8 +19,8 @@ from multiscale_transformer.engine.engine import Read, load_engine
 from multiscale_transformer.kernels import jit as compiling
 from multiscale_transformer.kernels.context_search import clear, new_chains
 from multiscale_transformer.kernels.kernel_cache import KernelCache, cache_folders, writable_folder
-from multiscale_transformer.memory.explain import sources
 from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.memory.provenance import provenance
 from multiscale_transformer.memory.reader import TextReader, no_features
 from multiscale_transformer.memory.shard import build_shard
 
@@ -91,7 +91,7 @@ def _compile_memory(checkpoint: Path) -> None:
     reader.keep()
     reader.read(list(_TEXT))
     reader.restore()
-    sources(memory, _TEXT, _TEXT)
+    provenance(memory, _TEXT, _TEXT)
 
 
 def _compile_engine(checkpoint: Path) -> None:

@@ -18,7 +18,7 @@ from multiscale_transformer.kernels.memory_fusion import FusionTables
 from multiscale_transformer.kernels.network import BLOCK, CROSS, SCALE, Layers, Network, Shape, Tables
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import WEIGHTS_FILE
-from multiscale_transformer.model.memory_spec import SOURCES, STATES, VALUES
+from multiscale_transformer.model.memory_spec import COUNT_BINS, NUM_ORDERS, VALUES
 from multiscale_transformer.quantization.quantize import MAX_INPUTS, Packer
 
 Floats = npt.NDArray[np.float32]
@@ -183,7 +183,12 @@ def _fusion(config: ModelConfig, weights: Weights) -> FusionTables:
     )  # fmt: skip
     fusion = FusionTables(*(weights[f"fusion.{name}"] for name in names), weights["fusion.score.weight"][0])  # type: ignore[call-arg]
     hidden = len(fusion.score_F)
-    expected = ((SOURCES, STATES, VALUES), (SOURCES, config.d_model), (hidden, SOURCES * VALUES), (2 * hidden, config.d_model))
+    expected = (
+        (NUM_ORDERS, COUNT_BINS, VALUES),
+        (NUM_ORDERS, config.d_model),
+        (hidden, NUM_ORDERS * VALUES),
+        (2 * hidden, config.d_model),
+    )
     if (fusion.tables_JSR.shape, fusion.gate_JE.shape, fusion.values_FX.shape, fusion.state_XE.shape) != expected:
         raise AxlError("the checkpoint's memory fusion has other sizes; it is damaged or from another version: train it again")
     return fusion

@@ -55,7 +55,7 @@ def reference_costs(model: MultiScaleTransformer) -> Costs:
         start = max(0, len(ids) - 1 - model.config.max_seq_len)
         recall = None if memory is None else MemoryReader(memory).read(ids[:-1])[:, start:]
         with torch.inference_mode():
-            logits_TV = model(torch.tensor([ids[start:-1]]), recall=recall)[0]
+            logits_TV = model(torch.tensor([ids[start:-1]]), features=recall)[0]
         nats_T = F.cross_entropy(logits_TV, torch.tensor(ids[start + 1 :]), reduction="none")
         return np.asarray(nats_T.double().numpy() / math.log(2))[-count:]
 

@@ -113,7 +113,7 @@ def _cost(model: MultiScaleTransformer, memory: CorpusMemory | None, batch: list
         ids_BT[row, :length] = torch.tensor(window.ids())
         counts_BT[row, length - 1 - window.scored : length - 1] = True
     recall = None if memory is None else memory.recall([window.to_read() for window in batch], threads=1)
-    states_BTE, _ = model.states(ids_BT[:, :-1], recall=recall)
+    states_BTE, _ = model.states(ids_BT[:, :-1], features=recall)
     known = None if recall is None else recall[counts_BT]
     logits_NV = model.head(states_BTE[counts_BT], known)  # only where a byte is scored: half of most windows
     nats_N = F.cross_entropy(logits_NV, ids_BT[:, 1:][counts_BT], reduction="none")

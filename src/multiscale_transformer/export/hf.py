@@ -27,7 +27,10 @@ from multiscale_transformer.model.sampling import DEFAULT_SAMPLING, NEVER_DRAWN
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.zoo.prompt_formats import CHAT_TEMPLATE_FILE, format_of
 
-MODULES = ("memory_spec", "autograd", "layers", "memory_tensors", "cache", "blocks", "memory_fusion", "model")
+MODULES = (
+    "memory_spec", "autograd", "layers", "memory_tensors", "cache", "blocks", "memory_fusion", "byte_transformer",
+    "cross_attention", "model",
+)  # fmt: skip
 PREFIX = "axl_"
 DERIVED = ("layers", "pairs", "head_dim", "cross_ff")  # properties of the config that the modules read
 _PACKAGE = "multiscale_transformer.model."

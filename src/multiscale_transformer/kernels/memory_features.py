@@ -34,8 +34,8 @@ from multiscale_transformer.model.memory_spec import (
     LENGTH_STEPS,
     NO_CANDIDATE,
     NOTHING,
+    NUM_ORDERS,
     SEPARATOR,
-    SOURCES,
 )
 from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 
@@ -46,7 +46,7 @@ TRUST = 1.6  # how much more the next higher order weighs when candidates are ch
 _CORPUS = np.array(CORPUS_ORDERS, np.int64)
 _CONTEXT = np.array(CONTEXT_ORDERS, np.int64)
 _J, _JC, _M = len(CORPUS_ORDERS) + len(CONTEXT_ORDERS), len(CORPUS_ORDERS), CANDIDATE_COUNT
-_LENGTH_ORDER = SOURCES - 1  # the last place: the newest longest match in the document
+_LENGTH_ORDER = NUM_ORDERS - 1  # the last place: the newest longest match in the document
 # Steps of a count: 0, 1, 2, 3-4, 5-8, 9-16, 17-32, more.
 _STEP = np.array([0, 1, 2, 3, 3, *[4] * 4, *[5] * 8, *[6] * 16, *[7] * 32], np.uint8)
 # Steps of a match length: 0 to 15 by the table of LENGTH_STEPS.

@@ -1,9 +1,9 @@
-"""An index: a folder of shards that can grow, lose documents and be merged, and is whole at every moment.
+"""An index is a folder of shards that can grow, lose documents and be merged; every change of it is atomic.
 
 `manifest.json` names the shards in use and the documents removed from each; it is replaced in one step after the new shard is
-on the disk, so a kill at any time leaves the old index or the new one. New documents go into a small shard beside the large
-ones; `merge` makes as few as possible of all when they have become many. One process changes an index at a time; whoever reads
-goes on with the shards that it has opened, and numbers of shards never come again.
+on the disk, so a process that is killed leaves the old index or the new one. New documents go into a small shard beside the
+large ones; `merge` makes as few as possible of all when they have become many. One process changes an index at a time; whoever
+reads goes on with the shards that it has opened, and numbers of shards never come again.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Index:
         return sum(shard.nbytes for shard in self.shards)
 
     @property
-    def worth_merging(self) -> bool:
+    def needs_merge(self) -> bool:
         """Whether updates have left so many shards that look-ups would be faster after a merge."""
         return len(self.shards) >= SHARDS_TO_MERGE + -(-self.nbytes // SHARD_BYTES)
 
@@ -73,10 +73,10 @@ class Index:
 
     def places(self) -> dict[Key, tuple[int, int]]:
         """Where every document that is not removed stands: the number of its shard, and its own in that."""
-        found: dict[Key, tuple[int, int]] = {}
+        places: dict[Key, tuple[int, int]] = {}
         for place, (shard, gone) in enumerate(zip(self.shards, self.removed, strict=True)):
-            found |= {key: (place, number) for number, key in enumerate(shard.keys) if number not in gone}
-        return found
+            places |= {key: (place, number) for number, key in enumerate(shard.keys) if number not in gone}
+        return places
 
     def _places(self) -> Iterator[tuple[Shard, int]]:
         for shard, gone in zip(self.shards, self.removed, strict=True):
@@ -86,7 +86,7 @@ class Index:
 def build_index(
     folder: Path, documents: Iterable[Item], sources: Sequence[str] = (), *, shard_bytes: int = SHARD_BYTES
 ) -> Index:
-    """Index documents, which are taken one after the other, into a new folder; it is there whole or not at all.
+    """Index documents, which are taken one after the other, into a new folder; atomically.
 
     Raises AxlError when the folder exists, another process is writing it, a document is no text, nothing is there to index, or
     the disk is full.
@@ -146,9 +146,9 @@ def update_index(
         index = load_index(index.folder)  # as the last writer left it
         update = Update(index, sources, prune=prune)
         folders = _write_shards(index.folder, _next_number(index), update.fresh(map(as_document, documents)), shard_bytes)
-        known = [*index.sources, *(source for source in update.named if source and source not in index.sources)]
-        if folders or update.gone or known != index.sources:
-            index = _change(index, folders, update.gone, known)
+        named = [*index.sources, *(source for source in update.named if source and source not in index.sources)]
+        if folders or update.gone or named != index.sources:
+            index = _change(index, folders, update.gone, named)
         return index, update.changes
 
 
@@ -202,10 +202,10 @@ def _change(index: Index, fresh: list[str], gone: set[tuple[int, int]], sources:
 def _replace(index: Index, folders: list[str], removed: list[set[int]], sources: Sequence[str]) -> Index:
     """Make an index of these shards, without those of which everything is removed, and delete all others."""
     counts = dict(zip(index.folders, map(len, index.shards), strict=True))
-    kept = [(name, gone) for name, gone in zip(folders, removed, strict=True) if len(gone) < counts.get(name, len(gone) + 1)]
-    kept = kept or list(zip(folders, removed, strict=True))  # an index without a shard would be none
-    _write_manifest(index.folder, [name for name, _ in kept], [gone for _, gone in kept], sources)
-    _clear(index.folder, {name for name, _ in kept})
+    shards = [(name, gone) for name, gone in zip(folders, removed, strict=True) if len(gone) < counts.get(name, len(gone) + 1)]
+    shards = shards or list(zip(folders, removed, strict=True))  # an index without a shard would be none
+    _write_manifest(index.folder, [name for name, _ in shards], [gone for _, gone in shards], sources)
+    _clear(index.folder, {name for name, _ in shards})
     return load_index(index.folder)
 
 

@@ -87,10 +87,10 @@ class CorpusMemory:
 
         Several threads may call this at once, and then had better look up on one thread each.
         """
-        from multiscale_transformer.model.memory_tensors import nothing
+        from multiscale_transformer.model.memory_tensors import no_features
 
         longest = max(len(window.ids) for window in windows)
-        recall = nothing(len(windows), longest)
+        recall = no_features(len(windows), longest)
         threads = min(threads or self.threads, len(windows))
         if threads == 1:
             self._read(windows, recall, iter(range(len(windows))))
@@ -121,7 +121,7 @@ class CorpusMemory:
             history = window.history[-HISTORY:]
             read_history(self.rows, chains, reader, history, window.from_start and len(history) == len(window.history))
             length = len(window.ids)
-            out = (recall.symbols_BTM, recall.states_BTMJ, recall.depths_BT2)
+            out = (recall.symbols_BTM, recall.bins_BTMJ, recall.lengths_BT2)
             read(
                 self.rows,
                 chains,

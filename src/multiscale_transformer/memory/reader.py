@@ -21,7 +21,7 @@ from multiscale_transformer.kernels.memory_features import (
     unwrite,
 )
 from multiscale_transformer.kernels.memory_search import Rows
-from multiscale_transformer.model.memory_spec import CANDIDATE_COUNT, NO_CANDIDATE, SOURCES
+from multiscale_transformer.model.memory_spec import CANDIDATE_COUNT, NO_CANDIDATE, NUM_ORDERS
 
 if TYPE_CHECKING:
     from multiscale_transformer.memory.lookup import CorpusMemory
@@ -52,7 +52,7 @@ def no_features(count: int) -> MemoryFeatures:
     """What a memory that knows nothing says after `count` ids."""
     return MemoryFeatures(
         np.full((count, CANDIDATE_COUNT), NO_CANDIDATE, np.int16),
-        np.zeros((count, CANDIDATE_COUNT, SOURCES), np.uint8),
+        np.zeros((count, CANDIDATE_COUNT, NUM_ORDERS), np.uint8),
         np.zeros((count, 2), np.uint8),
     )
 

@@ -18,21 +18,21 @@ def matching(given: str, keys: Collection[Key], where: str) -> list[Key]:
     Raises AxlError when there is none, or when several are called so.
     """
     whole = {given, os.path.abspath(given).replace(os.sep, "/")}
-    if found := [key for key in keys if path_of(*key) in whole]:
-        return _only(given, found)
-    if found := [key for key in keys if key[0] in whole and key[0]]:
-        return found
-    if found := [key for key in keys if key[1] == given]:
-        return _only(given, found)
+    if matches := [key for key in keys if path_of(*key) in whole]:
+        return _only(given, matches)
+    if matches := [key for key in keys if key[0] in whole and key[0]]:
+        return matches
+    if matches := [key for key in keys if key[1] == given]:
+        return _only(given, matches)
     ending = "/" + given.replace(os.sep, "/").lstrip("/")
-    if found := [key for key in keys if path_of(*key).endswith(ending)]:
-        return _only(given, found)
+    if matches := [key for key in keys if path_of(*key).endswith(ending)]:
+        return _only(given, matches)
     raise AxlError(f"{where} holds no document {given}")
 
 
-def _only(given: str, found: list[Key]) -> list[Key]:
-    if len(found) == 1:
-        return found
-    paths = sorted(path_of(*key) for key in found)
+def _only(given: str, matches: list[Key]) -> list[Key]:
+    if len(matches) == 1:
+        return matches
+    paths = sorted(path_of(*key) for key in matches)
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     raise AxlError(f"{given} may be any of {', '.join(paths[:_SHOWN])}{more}; give the whole path of one")

@@ -132,9 +132,9 @@ class Gathered:
         if self.texts is not None:
             self.packed.append(self.texts.write(zlib.compress(document.content, 6)))
 
-    def has_room(self, document: Document, most_bytes: int) -> bool:
-        """Whether a shard of `most_bytes` holds a further document; an empty one holds any."""
-        return not self.names or len(self.text) + len(document.content) + 1 <= most_bytes
+    def has_room(self, document: Document, max_bytes: int) -> bool:
+        """Whether a shard of `max_bytes` holds a further document; an empty one holds any."""
+        return not self.names or len(self.text) + len(document.content) + 1 <= max_bytes
 
     def sort(self) -> tuple[npt.NDArray[np.int32], Iterator[Bytes]]:
         """`suffixes_N` of what was gathered, and `next_N` in pieces; nothing can be added any more."""
@@ -179,17 +179,17 @@ def build_shard(documents: Iterable[Item]) -> tuple[Shard, list[bytes]]:
     return Shard(np.concatenate(list(pieces)), suffixes_N, starts, gathered.names, gathered.sources, gathered.digests), contents
 
 
-def write_shard(folder: Path, documents: Iterable[Item], most_bytes: int = MAX_BYTES) -> Document | None:
+def write_shard(folder: Path, documents: Iterable[Item], max_bytes: int = MAX_BYTES) -> Document | None:
     """Write a shard of the first documents into an existing folder, to be read by `load_shard`.
 
-    Takes as many as `most_bytes` of text hold and returns the first that had no room, or None. Raises AxlError as
+    Takes as many as `max_bytes` of text hold and returns the first that had no room, or None. Raises AxlError as
     `build_shard`, OSError when the disk is full.
     """
     rest = None
     with (folder / TEXTS_FILE).open("wb") as texts:
         gathered = Gathered(texts)
         for document in map(as_document, documents):
-            if not gathered.has_room(document, most_bytes):
+            if not gathered.has_room(document, max_bytes):
                 rest = document
                 break
             gathered.add(document)

@@ -1,4 +1,4 @@
-"""What an update changes in an index: found out while its documents come by, one after the other.
+"""What an update changes in an index is decided while its documents come by, one after the other.
 
 A document is known by its source and name. One that an earlier version indexed has no source; what first comes by with its
 name, from a source that the index was made of, is taken for it. A text that the index holds already under another name is not
@@ -24,7 +24,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Changes:
-    """What an update did, in documents; `copies` were left out because the index holds the same text."""
+    """What an update did, in documents; `copies` were dropped because the index holds the same text."""
 
     added: int
     replaced: int
@@ -102,10 +102,10 @@ class Update:
 
     def _was_made_of(self, source: str) -> bool:
         """Whether a document without a source may have come from this one: earlier versions kept sources as they were typed."""
-        known = self._index.sources
-        return not known or any(
+        sources = self._index.sources
+        return not sources or any(
             os.path.abspath(typed) == source or os.path.basename(typed.rstrip("./")) in ("", os.path.basename(source))
-            for typed in known
+            for typed in sources
         )
 
     def _removed(self) -> set[Key]:
@@ -113,7 +113,7 @@ class Update:
         if not self._prune:
             return set()
         named = {*self.named, *map(os.path.abspath, self.named)}
-        known = self._index.sources
-        if known and all(source in named or os.path.abspath(source) in named for source in known):
+        sources = self._index.sources
+        if sources and all(source in named or os.path.abspath(source) in named for source in sources):
             named.add("")  # documents without a source came from those, and all of them were read
         return {key for key in self._digests if key not in self._met and key[0] in named}

@@ -4,7 +4,7 @@ Nothing here is recurrent, so "draft and roll back" is `truncate`, and a prefix 
 never stores a cache on itself; it gets one passed in.
 """
 
-# Shape suffixes: B batch, H heads, N rows (blocks of one scale), D head width, E model width, T bytes.
+# Shape suffixes: B batch, H heads, N rows (of one scale), D head width, E model width, T bytes.
 
 from __future__ import annotations
 
@@ -71,13 +71,14 @@ class KeyValues:
 class Cache:
     """All decoding state of a batch of sequences of equal length under one model.
 
-    `length` is the number of bytes (ids, BOS included) read so far. `truncate(n)` is the exact state after n of them.
+    `length` is the number of bytes (ids, BOS included) read so far. `truncate(n)` is the exact state after n of them. Only
+    `stacks` count in a model of one scale; coarser scales also need the bytes of unfinished rows and the last finished ones.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
         self.length = 0
-        self.ids_BT, self.hints_BT3 = Rows(1), Rows(1)
+        self.ids_BT, self.inputs_BT3 = Rows(1), Rows(1)
         self.stacks = [[KeyValues() for _ in range(count)] for count in config.layers]
         self.pairs = [[KeyValues() for _ in config.pairs] for _ in range(config.n_cross_attn_layers)]
         self.finals_BNE = [Rows(1) for _ in config.downsample_factors[1:]]
@@ -89,7 +90,7 @@ class Cache:
         scales = self.config.downsample_factors
         self.length = length
         self.ids_BT.truncate(length)
-        self.hints_BT3.truncate(length)
+        self.inputs_BT3.truncate(length)
         for scale, layers in zip(scales, self.stacks, strict=True):
             for layer in layers:
                 layer.truncate(length // scale)
@@ -102,6 +103,6 @@ class Cache:
     @property
     def nbytes(self) -> int:
         """Bytes in use, comparable with `ModelConfig.cache_bytes`."""
-        keyed = [layer for layers in (*self.stacks, *self.pairs) for layer in layers]
-        held = [rows for layer in keyed for rows in (layer.keys, layer.values)]
-        return sum(rows.nbytes for rows in (*held, *self.finals_BNE, self.ids_BT, self.hints_BT3))
+        layers = [layer for layers in (*self.stacks, *self.pairs) for layer in layers]
+        keys_and_values = [rows for layer in layers for rows in (layer.keys, layer.values)]
+        return sum(rows.nbytes for rows in (*keys_and_values, *self.finals_BNE, self.ids_BT, self.inputs_BT3))

@@ -1,6 +1,7 @@
-"""A checkpoint is a folder: `config.json` and `model.safetensors` here, and what other layers lay beside them.
+"""Reading and writing checkpoints: folders with `config.json`, `model.safetensors` and what other layers lay beside them.
 
-Weights are safetensors, so loading a stranger's checkpoint runs no code. Whatever is wrong with a folder is said in one line.
+Weights are safetensors, so loading a stranger's checkpoint runs no code; neither does reading a published `.pt` file. Whatever
+is wrong with a checkpoint is said in one line.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.config import ModelConfig, parse_config
 from multiscale_transformer.model.folder import CONFIG_FILE, MODEL_TYPE, WEIGHTS_FILE, read_config
 from multiscale_transformer.model.model import MultiScaleTransformer
 
@@ -28,23 +31,42 @@ def save_model(model: MultiScaleTransformer, folder: Path, *, dtype: torch.dtype
     files.write_json(folder / CONFIG_FILE, {**fields, **model.config.model_dump(mode="json")})
 
 
-def load_model(folder: str | Path) -> MultiScaleTransformer:
-    """The model of a checkpoint, in evaluation mode and fp32.
+def load_model(path: str | Path) -> MultiScaleTransformer:
+    """The model of a checkpoint folder, or of a published `.pt` file, in evaluation mode and fp32.
 
-    Raises AxlError when the folder is no checkpoint, is damaged, or its weights do not fit its config.
+    Raises AxlError when there is no checkpoint, it is damaged, or its weights do not fit its config.
     """
-    folder = Path(folder)
-    model, weights = MultiScaleTransformer(read_config(folder)), load_tensors(folder / WEIGHTS_FILE)
+    path = Path(path)
+    if path.suffix == ".pt":
+        config, weights = _read_pt(path)
+    else:
+        config, path = read_config(path), path / WEIGHTS_FILE
+        weights = load_tensors(path)
+    model = MultiScaleTransformer(config)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in weights.items()}
-    if expected != found:
-        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    given = {name: tensor.shape for name, tensor in weights.items()}
+    if expected != given:
+        wrong = sorted(name for name in expected.keys() | given.keys() if expected.get(name) != given.get(name))
         raise AxlError(
-            f"{folder / WEIGHTS_FILE} does not fit its config.json ({len(wrong)} tensors differ, first {wrong[0]}); "
+            f"{path} does not fit its config{'' if path.suffix == '.pt' else '.json'} "
+            f"({len(wrong)} tensors differ, first {wrong[0]}); "
             "it is damaged or from another version: train it again or restore both files from one run"
         )
     model.load_state_dict(weights)
     return model.eval()
+
+
+def _read_pt(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Config and weights of a file as `axl export pt` writes it. Raises AxlError."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        fields, weights = content["config"], dict(content["model_state_dict"])
+    except FileNotFoundError as error:
+        raise AxlError(f"there is no file {path}; give one that axl export pt wrote, or the folder of a run") from error
+    except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise AxlError(f"{path} is damaged or no checkpoint of AXL ({why}); restore it or export it again") from error
+    return parse_config(fields, str(path)), weights
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from multiscale_transformer.model import memory_spec as sources
+from multiscale_transformer.model import memory_spec as spec
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
 from multiscale_transformer.validation import read_yaml, validated
 
@@ -103,30 +103,30 @@ class ModelConfig(BaseModel):
         cross = self.n_cross_attn_layers * len(self.pairs) * pair
         resample = sum(2 * s * d * d + d for s in scales[1:])  # down, up and the start state
         fusion = len(scales) * (len(scales) * d + 1) if len(scales) > 1 else 0
-        return self.vocab_size * d + stacks + cross + resample + fusion + self._fusion() + self._hint()
+        return self.vocab_size * d + stacks + cross + resample + fusion + self._fusion() + self._input_features()
 
     def _fusion(self) -> int:
         """Parameters of memory fusion: tables, gates, and the network that has the last word."""
-        d, count, hidden, values = self.d_model, sources.SOURCES, sources.HIDDEN, sources.VALUES
-        gates = count * (d + 1 + sources.CORPUS_DEPTHS + sources.CONTEXT_DEPTHS)
+        d, count, hidden, values = self.d_model, spec.NUM_ORDERS, spec.HIDDEN, spec.VALUES
+        gates = count * (d + 1 + spec.NUM_CORPUS_LENGTHS + spec.NUM_CONTEXT_LENGTHS)
         mixer = (values * count + 1) * hidden + 2 * hidden * (d + 1) + hidden
-        return self.memory * (count * sources.STATES * values + gates + mixer)
+        return self.memory * (count * spec.COUNT_BINS * values + gates + mixer)
 
-    def _hint(self) -> int:
+    def _input_features(self) -> int:
         """Parameters of the tables that tell the net, at its input, what the memories propose."""
-        return self.memory * (self.vocab_size + 1 + sources.CORPUS_DEPTHS + sources.CONTEXT_DEPTHS) * self.d_model
+        return self.memory * (self.vocab_size + 1 + spec.NUM_CORPUS_LENGTHS + spec.NUM_CONTEXT_LENGTHS) * self.d_model
 
     def _fusion_flops(self) -> int:
         """Of one byte: the gates and the conditioning once, the rest for every candidate."""
-        d, count, hidden = self.d_model, sources.SOURCES, sources.HIDDEN
-        candidate = count + sources.VALUES * count * hidden + hidden
-        return self.memory * 2 * (d * count + 2 * d * hidden + sources.CANDIDATE_COUNT * candidate)
+        d, count, hidden = self.d_model, spec.NUM_ORDERS, spec.HIDDEN
+        candidate = count + spec.VALUES * count * hidden + hidden
+        return self.memory * 2 * (d * count + 2 * d * hidden + spec.CANDIDATE_COUNT * candidate)
 
     def flops_per_byte(self, context: int | None = None, *, training: bool = False) -> float:
         """Matrix-product FLOPs per byte (a multiply-add counts 2), averaged over the positions of `context` bytes.
 
         Attention counts the keys that a query may read, not the masked ones. Training is three times the forward pass
-        plus the exit head; elementwise work is not counted.
+        plus the auxiliary head; elementwise work is not counted.
         """
         d, n = self.d_model, context or self.max_seq_len
         total = 2.0 * self.vocab_size * d * (2 if training else 1)
@@ -142,7 +142,7 @@ class ModelConfig(BaseModel):
         return total * (3 if training else 1)
 
     def cache_bytes(self, context: int | None = None, *, dtype_bytes: int = 4) -> int:
-        """Bytes of decoding state for `context` bytes of one sequence: keys and values, last states, the byte ids and hints."""
+        """Bytes of decoding state for `context` bytes of one sequence: keys and values, last states, ids and input features."""
         n, d = context or self.max_seq_len, self.d_model
         rows = sum(2 * layers * (n // s) for s, layers in zip(self.downsample_factors, self.layers, strict=True))
         rows += sum(2 * (n // b) for _, b in self.pairs) * self.n_cross_attn_layers
@@ -162,7 +162,7 @@ class ModelConfig(BaseModel):
         total += sum(s * d * d / s + s * d * d / s + d for s in self.downsample_factors[1:])
         if len(self.downsample_factors) > 1:
             total += len(self.downsample_factors) * (len(self.downsample_factors) * d + 1)
-        total += self._fusion() + 3 * d * self.memory  # and three rows of the hint's tables
+        total += self._fusion() + 3 * d * self.memory  # and three rows of the tables of input features
         return total * dtype_bytes
 
 

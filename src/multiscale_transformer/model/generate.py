@@ -1,6 +1,6 @@
 """Generation by the reference path: prefill once, then one byte at a time through the cache.
 
-`stream_ids` yields ids as they come; `MultiScaleTransformer.generate` is the published call on top of it. A prompt longer than
+`stream_ids` yields ids as they come; `ByteTransformer.generate` is the published call on top of it. A prompt longer than
 the context keeps its end; when the context fills up while writing, the newer half is read again and writing goes on
 (`model.window`).
 """
@@ -23,13 +23,13 @@ from multiscale_transformer.model.vocabulary import EOS
 from multiscale_transformer.model.window import window_start
 
 if TYPE_CHECKING:
-    from multiscale_transformer.model.model import MultiScaleTransformer
+    from multiscale_transformer.model.byte_transformer import ByteTransformer
 
 __all__ = ["Sampling", "stream_ids"]
 
 
 def stream_ids(
-    model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling, memory: MemoryTensorReader | None = None
+    model: ByteTransformer, prompt: Sequence[int], sampling: Sampling, memory: MemoryTensorReader | None = None
 ) -> Iterator[int]:
     """Yield new ids until EOS, a stop string or `max_new_tokens`. The bytes of a stop string are yielded too.
 
@@ -41,10 +41,10 @@ def stream_ids(
     sampler = Sampler(sampling, prompt)
     context, written = list(prompt), bytearray()
     longest = model.config.max_seq_len
-    cache, unread = Cache(model.config), context[window_start(len(context), longest) :]
-    recalls = [] if memory is None else [memory.read(context)]
+    cache, pending = Cache(model.config), context[window_start(len(context), longest) :]
+    features = [] if memory is None else [memory.read(context)]
     for _ in range(sampling.max_new_tokens):
-        drawn = sampler.draw(_forward(model, unread, cache, recalls)).id
+        drawn = sampler.draw(_forward(model, pending, cache, features)).id
         yield drawn
         if drawn == EOS:
             return
@@ -52,23 +52,20 @@ def stream_ids(
         written.append(drawn)
         if any(written.endswith(stop) for stop in sampling.stop):
             return
-        unread = [drawn]
+        pending = [drawn]
         if memory is not None:
-            recalls.append(memory.read(unread))
+            features.append(memory.read(pending))
         if cache.length >= longest:
-            cache, unread = Cache(model.config), context[window_start(len(context), longest, full=True) :]
+            cache, pending = Cache(model.config), context[window_start(len(context), longest, full=True) :]
 
 
 @torch.inference_mode()
-def _forward(
-    model: MultiScaleTransformer, ids: list[int], cache: Cache, recalls: list[MemoryTensors]
-) -> npt.NDArray[np.float32]:
-    """Logits (V,) after the last of `ids`; `recalls` end with theirs and are joined to one."""
-    recall = None
-    if recalls:
-        recall = recalls[-1] if len(ids) == 1 else joined(recalls)
+def _forward(model: ByteTransformer, ids: list[int], cache: Cache, features: list[MemoryTensors]) -> npt.NDArray[np.float32]:
+    """Logits (V,) after the last of `ids`; `features` end with theirs and are joined to one."""
+    new = None
+    if features:
         if len(ids) > 1:
-            recalls[:] = [recall]
-            recall = recall[:, -len(ids) :]
-    states_1TE, _ = model.states(torch.tensor([ids]), cache, recall)
-    return model.head(states_1TE[:, -1:], None if recall is None else recall[:, -1:])[0, -1].numpy()
+            features[:] = [joined(features)]
+        new = features[-1][:, -len(ids) :]
+    states_1TE, _ = model.states(torch.tensor([ids]), cache, new)
+    return model.head(states_1TE[:, -1:], None if new is None else new[:, -1:])[0, -1].numpy()

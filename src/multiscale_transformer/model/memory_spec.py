@@ -1,23 +1,24 @@
-"""What the memories tell apart: the orders that are looked up, and the steps that counts and lengths are told in.
+"""What the memories tell apart: the context orders that are looked up, and the bins that counts and match lengths fall into.
 
-A source is one order of one memory: "after the same 8 bytes, in the corpus". These numbers are the contract between `memory/`,
-which counts, and `model.memory_fusion`, which learns what the counts are worth; a checkpoint is trained for one set of them.
+An order is a number of bytes of context in one memory: "after the same 8 bytes, in the corpus". These numbers are the contract
+between `memory/`, which counts, and `model.memory_fusion`, which learns what the counts are worth; a checkpoint is trained for
+one set of them.
 """
 
 from __future__ import annotations
 
 CORPUS_ORDERS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)  # bytes of context, in the corpus
 CONTEXT_ORDERS = (3, 4, 5, 6, 8, 12, 16, 24, 32)  # and in the open document
-SOURCES = len(CORPUS_ORDERS) + len(CONTEXT_ORDERS) + 1  # the last: length of the newest longest match in the document
-STATES = 64  # of a source: eight steps of "it came next" times eight of "something else did"
+NUM_ORDERS = len(CORPUS_ORDERS) + len(CONTEXT_ORDERS) + 1  # the last: length of the newest longest match in the document
+COUNT_BINS = 64  # of an order: eight steps of "it came next" times eight of "something else did"
 CANDIDATE_COUNT = 8
 NO_CANDIDATE = -1
 LENGTH_STEPS = (0, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32)  # of match lengths: the first length of each step
-CORPUS_DEPTHS = len(CORPUS_ORDERS) + 1
-CONTEXT_DEPTHS = len(LENGTH_STEPS)
+NUM_CORPUS_LENGTHS = len(CORPUS_ORDERS) + 1  # a match in the corpus is as long as the longest order that has one
+NUM_CONTEXT_LENGTHS = len(LENGTH_STEPS)
 
 SEPARATOR = 0  # stands before every indexed document and after the last; the data filters keep it out of documents
 NOTHING = 0xFF  # no byte of UTF-8: the row of the whole text, which nothing follows, and rows of removed documents
 
-VALUES = 2  # learned values of a state
+VALUES = 2  # learned values of a count bin
 HIDDEN = 32  # width of the network that sees all values of a candidate together

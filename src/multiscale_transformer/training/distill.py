@@ -64,7 +64,7 @@ class Distiller(Trainer):
 
     def _loss(self, ids_BT: Tensor, recall: MemoryTensors | None) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            theirs_BTV = self.teacher(ids_BT[:, :-1], recall=recall) / self.temperature
+            theirs_BTV = self.teacher(ids_BT[:, :-1], features=recall) / self.temperature
         ours_BTV = self.model(ids_BT[:, :-1])
         hard = F.cross_entropy(ours_BTV.flatten(0, 1), ids_BT[:, 1:].flatten())
         soft = F.kl_div(

@@ -30,7 +30,7 @@ def data_facts(corpus: Corpus) -> dict[str, Any]:
         "train_bytes": corpus.train.nbytes,
         "held_out_documents": len(corpus.held_out),
         "held_out_bytes": corpus.held_out.nbytes,
-        "left_out": corpus.left_out,
+        "left_out": corpus.dropped,
         "sha256": corpus.sha256,
         "note": corpus.note,
         **({"selection": corpus.selection.as_json()} if corpus.selection != EVERYTHING else {}),

@@ -260,7 +260,7 @@ class Trainer:
 
     def _loss(self, ids_BT: Tensor, recall: MemoryTensors | None) -> tuple[Tensor, Tensor]:
         """The mean loss of windows, as it is learned from and as it is shown."""
-        fused_BTE, exit_BTE = self.model.states(ids_BT[:, :-1], recall=recall)
+        fused_BTE, exit_BTE = self.model.states(ids_BT[:, :-1], features=recall)
         targets = ids_BT[:, 1:].flatten()
         loss = F.cross_entropy(self.model.head(fused_BTE, recall).flatten(0, 1), targets)
         if not self.settings.exit_weight or self.model.gate is None:

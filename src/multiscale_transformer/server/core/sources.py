@@ -8,8 +8,8 @@ from typing import Any
 import structlog
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.memory.explain import sources
 from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.memory.provenance import provenance
 from multiscale_transformer.server.core.requests import GenerationRequest
 
 log = structlog.get_logger("axl.server")
@@ -23,7 +23,7 @@ async def find_sources(request: GenerationRequest, memory: CorpusMemory | None, 
     if memory is None or not request.sources or not text:
         return []
     try:
-        found = await asyncio.to_thread(sources, memory, request.prompt.before, text.encode())
+        found = await asyncio.to_thread(provenance, memory, request.prompt.before, text.encode())
     except (AxlError, OSError, ValueError, IndexError) as error:
         log.warning("sources", note=f"they could not be found: {error}")
         return []

@@ -1,4 +1,4 @@
-"""Where a completion comes from: the files that hold what was written, and what is long and exact enough to be a copy.
+"""Provenance of a completion: the indexed files that hold what was written, and what is long and exact enough to be a copy.
 
 The completion is covered from its end with the longest matches that begin or end in it. A match is found by backward search up
 to its depth, and then followed in the text of the file for as long as it goes on.
@@ -24,7 +24,7 @@ _LICENCE = re.compile(rb"SPDX-License-Identifier|copyright|licen[sc]e", re.IGNOR
 
 
 @dataclass(frozen=True)
-class Source:
+class Provenance:
     """Bytes `begin` to `end` of a completion stand in the document `name` from `line` on, `length` bytes with what is before.
 
     `name` begins with as much of the document's source as tells it from the other sources of the memory.
@@ -49,36 +49,36 @@ class _Matches(NamedTuple):
     ranges_N2: npt.NDArray[np.int64]
 
 
-def sources(memory: CorpusMemory, prompt: bytes, completion: bytes) -> list[Source]:
+def provenance(memory: CorpusMemory, prompt: bytes, completion: bytes) -> list[Provenance]:
     """The parts of `completion` that stand in documents of `memory`, in order.
 
     Raises AxlError when the texts of an index are damaged.
     """
     text, first = prompt + completion, len(prompt)
     matches = _matches(memory, text, first)
-    found: list[Source] = []
+    origins: list[Provenance] = []
     end = len(text)
     while end > first:
         deep = matches.depths_N[end - first - 1] >= min(MIN_MATCH, end)
-        source = _longest(memory, text, first, end, matches) if deep else None
-        if source is None or source.length < MIN_MATCH:
+        origin = _longest(memory, text, first, end, matches) if deep else None
+        if origin is None or origin.length < MIN_MATCH:
             end -= 1
             continue
-        if completion[source.begin : source.end].strip():  # runs of spaces stand everywhere
-            found.append(source)
-        end = first + source.begin
-    return found[::-1]
+        if completion[origin.begin : origin.end].strip():  # runs of spaces stand everywhere
+            origins.append(origin)
+        end = first + origin.begin
+    return origins[::-1]
 
 
 def _matches(memory: CorpusMemory, text: bytes, first: int) -> _Matches:
     count = len(text) - first
-    found = _Matches(np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros((count, 2), np.int64))
+    matches = _Matches(np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros((count, 2), np.int64))
     seen = np.frombuffer(text, np.uint8)[max(0, first - DEPTH - 1) :]
-    follow(memory.rows, new_search(len(memory.shards)), seen, len(seen) - count, *found)
-    return found
+    follow(memory.rows, new_search(len(memory.shards)), seen, len(seen) - count, *matches)
+    return matches
 
 
-def _longest(memory: CorpusMemory, text: bytes, first: int, end: int, matches: _Matches) -> Source | None:
+def _longest(memory: CorpusMemory, text: bytes, first: int, end: int, matches: _Matches) -> Provenance | None:
     """The document in which the match that ends at `end` is longest."""
     number, depth = int(matches.shards_N[end - first - 1]), int(matches.depths_N[end - first - 1])
     low, high = map(int, matches.ranges_N2[end - first - 1])
@@ -100,15 +100,15 @@ def _longest(memory: CorpusMemory, text: bytes, first: int, end: int, matches: _
     copied = end - begin >= COPY
     line = content.count(b"\n", 0, offset - (end - begin)) + 1
     name = memory.shown_name(number, document)
-    return Source(begin - first, end - first, name, line, length, copied, _licence(content) if copied else "")
+    return Provenance(begin - first, end - first, name, line, length, copied, _licence(content) if copied else "")
 
 
 def _agreeing(content: bytes, offset: int, text: bytes, end: int) -> int:
     """How many bytes before `offset` of a document and before `end` of the text agree."""
-    most = min(offset, end)
-    same = np.frombuffer(content, np.uint8)[offset - most : offset] == np.frombuffer(text, np.uint8)[end - most : end]
+    limit = min(offset, end)
+    same = np.frombuffer(content, np.uint8)[offset - limit : offset] == np.frombuffer(text, np.uint8)[end - limit : end]
     different = np.flatnonzero(~same)
-    return most if not len(different) else most - 1 - int(different[-1])
+    return limit if not len(different) else limit - 1 - int(different[-1])
 
 
 def _licence(content: bytes) -> str:

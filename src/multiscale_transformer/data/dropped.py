@@ -1,6 +1,6 @@
-"""What was not read, and why: counted always, listed when asked.
+"""What was not read, and why, is counted always and listed when asked.
 
-Every step of reading (listing, opening, filtering, comparing) tells one `LeftOut` what it leaves out, so that the counts in
+Every step of reading (listing, opening, filtering, comparing) adds what it drops to one `Dropped`, so that the counts in
 `training.json` and the list of `axl data --left-out` are the same facts.
 """
 
@@ -17,7 +17,7 @@ EXCLUDED = "excluded"
 IGNORED = "ignored by git"
 AXLIGNORED = "ignored by .axlignore"
 LINK = "link"
-NEAR_COPY = "near-copy"
+NEAR_DUPLICATE = "near-duplicate"
 NO_FILE = "not a file"
 SKIPPED_FOLDER = "skipped folder"
 UNKNOWN_SUFFIX = "unknown suffix"
@@ -25,7 +25,7 @@ UNREADABLE = "unreadable"
 WORKTREE = "linked worktree"
 
 
-class LeftOut:
+class Dropped:
     """A count by reason, notes on what is unusual about the whole, and with `listed` each place with its reason.
 
     A folder that is not entered counts as one, whatever it holds. Places and details are carried names (`data.names`).
@@ -38,7 +38,7 @@ class LeftOut:
         self._listed = listed
 
     def add(self, place: str, reason: str, detail: str = "") -> None:
-        """Leave out what is at `place`; `detail` goes on from the reason: the words "of" and what it is a copy of, say."""
+        """Drop what is at `place`; `detail` goes on from the reason: the words "of" and what it is a copy of, say."""
         self.counts[reason] += 1
         if self._listed:
             self.entries.append((place, f"{reason} {detail}".rstrip()))

@@ -1,0 +1,1 @@
+"""Published names under `multiscale_transformer.training`."""

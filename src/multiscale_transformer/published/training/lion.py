@@ -1,0 +1,5 @@
+"""The published Lion optimizer."""
+
+from multiscale_transformer.training.optimizers.lion import Lion
+
+__all__ = ["Lion"]
