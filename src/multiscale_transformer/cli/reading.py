@@ -1,4 +1,4 @@
-"""Reading data for a command: with a bar, and with a word on what was left out. Nothing here needs torch."""
+"""Reading data for a command: with a bar, and with a word on what was dropped. Nothing here needs torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from multiscale_transformer.cli import console
-from multiscale_transformer.cli.console import counted, fact, size
+from multiscale_transformer.cli import ui
+from multiscale_transformer.cli.ui import counted, print_field, size
 from multiscale_transformer.data.corpus import Corpus, load_corpus, stream_documents
 from multiscale_transformer.data.left_out import LeftOut
 from multiscale_transformer.data.selection import EVERYTHING, Selection
@@ -29,11 +29,11 @@ def read_corpus(
     left_out: LeftOut | None = None,
     quiet: bool = False,
 ) -> Corpus:
-    """Load the data with a bar, and say (unless `quiet`) what was kept and what was left out.
+    """Load the data with a bar, and say (unless `quiet`) what was kept and what was dropped.
 
     `without` are folders that are not read: the output of the command. `left_out` is told each thing that is not read.
     """
-    with console.bar() as bar:
+    with ui.bar() as bar:
         task = bar.add_task("reading", total=1.0)
         corpus = load_corpus(
             absolute(sources),
@@ -44,15 +44,15 @@ def read_corpus(
         )
     if quiet:
         return corpus
-    fact(
+    print_field(
         "Data",
         f"{counted(len(corpus.train), 'file')} ({size(corpus.train.nbytes)}) to train on, "
         f"{counted(len(corpus.held_out), 'file')} ({size(corpus.held_out.nbytes)}) held out",
     )
     if corpus.left_out:
-        fact("", f"left out: {console.left_out(corpus.left_out)}")
+        print_field("", f"dropped: {ui.counts_by_reason(corpus.left_out)}")
     if corpus.note:
-        fact("", f"note: {corpus.note}")
+        print_field("", f"note: {corpus.note}")
     return corpus
 
 
@@ -71,9 +71,9 @@ def stream(
     bar.update(task, description="sorting the last part")
 
 
-def say_left_out(left_out: LeftOut) -> None:
+def print_dropped(left_out: LeftOut) -> None:
     """What was not indexed, by reason, and what is to be known about the reading."""
     if left_out.counts:
-        fact("Left out", console.left_out(dict(left_out.counts)))
+        print_field("Dropped", ui.counts_by_reason(dict(left_out.counts)))
     for note in left_out.notes:
-        console.note(note)
+        ui.note(note)

@@ -75,6 +75,9 @@ class Sampling(BaseModel):
         return {index: min(max(bias, -MAX_BIAS), MAX_BIAS) for index, bias in logit_bias.items()}
 
 
+DEFAULT_SAMPLING = Sampling(temperature=0.4, top_p=0.95, max_new_tokens=256)
+
+
 class SampledToken(NamedTuple):
     """An id and, where `Sampling.logprobs` asks for them, natural logarithms of what the model gave to it and to the best.
 

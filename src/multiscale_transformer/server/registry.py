@@ -66,15 +66,6 @@ class Entry:
         except OSError:
             return 0
 
-    @property
-    def training(self) -> dict[str, Any]:
-        """What is known of its training; empty where nothing is."""
-        try:
-            found = json.loads((self.folder / "training.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
 
 @dataclass
 class Catalogue:
