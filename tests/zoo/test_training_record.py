@@ -1,4 +1,4 @@
-"""`training.json`: written and read back as it was, of any earlier version, and refused in a line where it is something else."""
+"""`training.json`: written and read back as it was, also of earlier versions, and refused in a line where it is none."""
 
 from __future__ import annotations
 

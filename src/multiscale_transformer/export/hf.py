@@ -23,7 +23,7 @@ from multiscale_transformer.model.checkpoint import load_model, save_tensors
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import CONFIG_FILE, MODEL_TYPE, WEIGHTS_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.model.sampling import NEVER_DRAWN
+from multiscale_transformer.model.sampling import DEFAULT_SAMPLING, NEVER_DRAWN
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.zoo.prompt_formats import CHAT_TEMPLATE_FILE, format_of
 
@@ -102,7 +102,7 @@ def _config(config: ModelConfig) -> dict[str, Any]:
 
 def _generation() -> dict[str, Any]:
     marks = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": EOS}
-    drawn = {"do_sample": True, "temperature": 0.4, "top_p": 0.95, "max_new_tokens": 256}
+    drawn = {"do_sample": True, **DEFAULT_SAMPLING.model_dump(include={"temperature", "top_p", "max_new_tokens"})}
     return {**marks, **drawn, "suppress_tokens": sorted(NEVER_DRAWN)}
 
 

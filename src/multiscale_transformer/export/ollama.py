@@ -9,6 +9,7 @@ from multiscale_transformer.export.gguf_file import Kind, Quantized
 from multiscale_transformer.files import write_text
 from multiscale_transformer.locks import writing
 from multiscale_transformer.model.folder import read_config
+from multiscale_transformer.model.sampling import DEFAULT_SAMPLING
 from multiscale_transformer.zoo.prompt_formats import Format, format_of
 
 MODELFILE = "Modelfile"
@@ -22,20 +23,20 @@ def export_ollama(folder: Path, out: Path, name: str, kind: Kind = "Q8_0") -> li
     return found
 
 
-def modelfile(file: str, context: int, asked: Format) -> str:
-    """A Modelfile for a model that is asked in a format, or about a hole to fill.
+def modelfile(file: str, context: int, prompt_format: Format) -> str:
+    """A Modelfile in a prompt format, which also fills in the middle.
 
     A byte is a token: `num_predict` counts bytes.
     """
     lines = [
         f"FROM ./{file}",
-        f'TEMPLATE """{asked.ollama_template}"""',
+        f'TEMPLATE """{prompt_format.ollama_template}"""',
         f"PARAMETER num_ctx {context}",
-        "PARAMETER num_predict 256",
-        "PARAMETER temperature 0.4",
-        "PARAMETER top_p 0.95",
+        f"PARAMETER num_predict {DEFAULT_SAMPLING.max_new_tokens}",
+        f"PARAMETER temperature {DEFAULT_SAMPLING.temperature}",
+        f"PARAMETER top_p {DEFAULT_SAMPLING.top_p}",
         "PARAMETER repeat_penalty 1.0",
-        *(f'PARAMETER stop "{_quoted(stop)}"' for stop in asked.stops),
+        *(f'PARAMETER stop "{_quoted(stop)}"' for stop in prompt_format.stops),
         'PARAMETER stop "<|eos|>"',
     ]
     return "\n".join(lines) + "\n"
