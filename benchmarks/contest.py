@@ -25,12 +25,13 @@ from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.training.held_out import read_training, run_memory
+from multiscale_transformer.training.held_out import run_memory
 from multiscale_transformer.training.logger import read_metrics
 from multiscale_transformer.training.machine import compute_dtype, matmul_rate
 from multiscale_transformer.training.run import RunRequest, train_run
 from multiscale_transformer.training.settings import TrainSettings
 from multiscale_transformer.training.trainer import Callback
+from multiscale_transformer.zoo.training_record import read_training
 
 LOSS_MARK = 2.5  # bits per byte of smoothed training loss: "steps to a loss" counts the steps until this
 
@@ -104,7 +105,7 @@ def _run(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
         train_run(RunRequest(contender.name, contender.config, settings, corpus.sources, folder), corpus, callbacks=callbacks)
-        model, facts, metrics = load_model(folder), read_training(folder), read_metrics(folder / "metrics.csv")
+        model, record, metrics = load_model(folder), read_training(folder), read_metrics(folder / "metrics.csv")
         model.compute_dtype = dtype
         torch.set_num_threads(settings.threads)
         memory = run_memory(folder, model)
@@ -116,13 +117,13 @@ def _run(
         **found,
         "parameters": contender.config.parameters(),
         "optimizer": settings.optimizer,
-        "optimizer_state_bytes": facts["optimizer_state_bytes"],
-        "steps": facts["steps"],
+        "optimizer_state_bytes": record.optimizer_state_bytes,
+        "steps": record.steps,
         "steps_to_mark": int(reached[0]) if reached else None,
-        "bytes_read": facts["bytes"],
-        "seconds": facts["seconds"],
-        "lookup_share": facts["lookup_seconds"] / facts["seconds"],
-        "flops_per_second": facts["flops"] / facts["seconds"],
+        "bytes_read": record.bytes,
+        "seconds": record.seconds,
+        "lookup_share": record.lookup_seconds / record.seconds,
+        "flops_per_second": record.flops / record.seconds,
         "matmul_flops_per_second": rate,
         "threads": settings.threads,
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),

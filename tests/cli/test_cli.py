@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import multiscale_transformer
-from multiscale_transformer.cli import console, steps
+from multiscale_transformer.cli import training_ui, ui
 from multiscale_transformer.data import sources
 from multiscale_transformer.engine import scheduler as batching
 from multiscale_transformer.model.vocabulary import BOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
@@ -60,12 +60,12 @@ def test_progress_where_no_bar_can_live_is_a_few_lines_on_standard_error(trained
 
 def test_eval_gives_the_figure_of_the_run_again(trained: Trained) -> None:
     facts = json.loads((trained.folder / "training.json").read_text())
-    answer = call("eval", "bpb", "--model", trained.folder, "--threads", "1", "--json", "--peers")
+    answer = call("eval", "bpb", "--model", trained.folder, "--threads", "1", "--json", "--baselines")
     figures = json.loads(answer.out)
     assert figures["bits_per_byte"] == pytest.approx(facts["held_out"]["bits_per_byte"], rel=1e-3)
     assert figures["bytes"] == facts["held_out"]["bytes"]
     assert {"xz", "ppmd", "ppmd_primed"} < figures.keys()
-    shown = call("eval", "bpb", "--model", trained.folder, "--threads", "1", "--peers").out
+    shown = call("eval", "bpb", "--model", trained.folder, "--threads", "1", "--baselines").out
     assert f"{figures['bits_per_byte']:.3f} bits per byte on " in shown
     assert re.search(rf"^  PPMd primed with the training files +{figures['ppmd_primed']:.3f} ", shown, re.MULTILINE)
 
@@ -161,7 +161,7 @@ def test_resume_measures_a_run_that_only_lacks_its_figure(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(steps, "measure_run", interrupt)
+        patch.setattr(training_ui, "measure_run", interrupt)
         answer = call("train", "--config", config, "--data", project, "--out", "run", *QUICK)
     assert answer.status == 130
     assert answer.err.splitlines()[-1] == "  axl train --resume --out run"
@@ -206,7 +206,7 @@ def test_a_run_can_be_measured_from_any_folder(
     config: Path, project: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project.parent)
-    monkeypatch.setattr(steps, "FEW_STEPS", 1_000_000)
+    monkeypatch.setattr(training_ui, "FEW_STEPS", 1_000_000)
     answer = call("train", "--config", config, "--data", project.name, "--out", work / "run", *QUICK)
     assert "note: that is little; axl suggest proposes a size" in answer.out
     monkeypatch.chdir(work)
@@ -263,13 +263,13 @@ def test_commands_to_type_next_are_those_of_the_shell_it_was_started_from(
     script.chmod(0o755)
     monkeypatch.setattr(sys, "argv", [str(script)])
     monkeypatch.setenv("PATH", "/nowhere")
-    assert console.command("report", "a b", 'x"y') == f'{script} report "a b" \'x"y\''
+    assert ui.command("report", "a b", 'x"y') == f'{script} report "a b" \'x"y\''
     monkeypatch.setenv("PATH", str(script.parent))
-    assert console.command("report", Path("c/d")) == "axl report c/d"
+    assert ui.command("report", Path("c/d")) == "axl report c/d"
 
 
 def test_numbers_as_people_read_them() -> None:
-    assert [console.size(count) for count in (7, 1_234, 5_678_901, 2e9)] == ["7 bytes", "1 KB", "5.7 MB", "2.0 GB"]
-    assert [console.counted(count, "file") for count in (0, 1, 1234)] == ["0 files", "1 file", "1,234 files"]
-    assert [console.counted(minutes, "minute") for minutes in (0.5, 1.0, 3.0)] == ["0.5 minutes", "1 minute", "3 minutes"]
-    assert [console.millions(count) for count in (566_464, 12_716_306, 318e6)] == ["0.57 M", "12.72 M", "318 M"]
+    assert [ui.size(count) for count in (7, 1_234, 5_678_901, 2e9)] == ["7 bytes", "1 KB", "5.7 MB", "2.0 GB"]
+    assert [ui.counted(count, "file") for count in (0, 1, 1234)] == ["0 files", "1 file", "1,234 files"]
+    assert [ui.counted(minutes, "minute") for minutes in (0.5, 1.0, 3.0)] == ["0.5 minutes", "1 minute", "3 minutes"]
+    assert [ui.millions(count) for count in (566_464, 12_716_306, 318e6)] == ["0.57 M", "12.72 M", "318 M"]

@@ -15,7 +15,7 @@ from calling import call
 from pydantic import BaseModel, Field
 
 from multiscale_transformer.cli import main as main_module
-from multiscale_transformer.cli import memories
+from multiscale_transformer.cli import memory_args
 from multiscale_transformer.cli.endings import SignalledError, ended_by_signals, status_of
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.training.trainer import _uninterrupted
@@ -142,7 +142,7 @@ def test_without_a_cache_folder_the_library_is_indexed_for_now(
     monkeypatch.setattr(library, "library_is_indexed", lambda: False)
     monkeypatch.setattr(library, "stream_documents", lambda _: iter(()))
     monkeypatch.setattr(library, "build_index", build)
-    assert memories.index_folders(["stdlib"]) == made
+    assert memory_args.index_folders(["stdlib"]) == made
     said = " ".join(capsys.readouterr().err.split())
     assert "cannot write CACHE" in said
     assert "XDG_CACHE_HOME" in said

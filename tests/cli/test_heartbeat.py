@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from multiscale_transformer.cli import console
+from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.heartbeat import heartbeat
 
 
@@ -55,7 +55,7 @@ def test_short_work_is_silent_and_leaves_no_thread() -> None:
 def beat(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Clock]:
     def with_clock() -> Clock:
         clock = Clock(2)
-        monkeypatch.setattr(console, "heartbeat", lambda say, **chosen: heartbeat(say, wait=clock.wait, clock=clock, **chosen))
+        monkeypatch.setattr(ui, "heartbeat", lambda say, **chosen: heartbeat(say, wait=clock.wait, clock=clock, **chosen))
         return clock
 
     return with_clock
@@ -65,7 +65,7 @@ def test_a_bar_in_a_pipe_is_lines_with_the_share_that_is_done(
     beat: Callable[[], Clock], capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = beat()
-    with console.bar() as bar:
+    with ui.bar() as bar:
         task = bar.add_task("reading", total=200)
         bar.update(task, completed=50)
         clock.run()
@@ -74,7 +74,7 @@ def test_a_bar_in_a_pipe_is_lines_with_the_share_that_is_done(
 
 def test_a_bar_can_say_at_once_what_it_begins(beat: Callable[[], Clock], capsys: pytest.CaptureFixture[str]) -> None:
     clock = beat()
-    with console.bar(at_once=True) as bar:
+    with ui.bar(at_once=True) as bar:
         bar.add_task("compiling", total=None)
         clock.run()
     lines = capsys.readouterr().err.splitlines()
@@ -84,6 +84,6 @@ def test_a_bar_can_say_at_once_what_it_begins(beat: Callable[[], Clock], capsys:
 
 def test_work_of_unknown_length_says_how_long_it_takes(beat: Callable[[], Clock], capsys: pytest.CaptureFixture[str]) -> None:
     clock = beat()
-    with console.busy("sorting"):
+    with ui.busy("sorting"):
         clock.run()
     assert capsys.readouterr().err.splitlines() == ["sorting (3 s)", "sorting (13 s)"]

@@ -36,7 +36,7 @@ import sys
 from multiscale_transformer.cli.main import main
 from multiscale_transformer.memory import index
 if sys.argv[1] in ("train", "export"):
-    from multiscale_transformer.cli import steps
+    from multiscale_transformer.cli import training_ui
     from multiscale_transformer.export import hf
     from multiscale_transformer.memory.lookup import warm_up
     from multiscale_transformer.training import resume, run

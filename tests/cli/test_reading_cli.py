@@ -38,7 +38,7 @@ def test_what_is_left_out_is_listed_when_asked(here: Path) -> None:
     (here / "a b\n.bin").write_bytes(b"\0")
     (here / "zero.py").write_bytes(b"\0")
     (here / "node_modules").mkdir()
-    answer = call("data", ".", "--left-out")
+    answer = call("data", ".", "--dropped")
     assert answer.status == 0, answer
     lines = dict(line.split("\t") for line in answer.out.splitlines())
     near = lines.pop(f"{here}/twin.py", None) or lines.pop(f"{here}/f40.py")
@@ -48,11 +48,11 @@ def test_what_is_left_out_is_listed_when_asked(here: Path) -> None:
         f"{here}/node_modules": "skipped folder",
         f"{here}/zero.py": "binary",
     }
-    assert "left out: binary 1, near-duplicate 1, skipped folder 1, unknown suffix 1" in call("data", ".").out
+    assert "dropped: binary 1, near-duplicate 1, skipped folder 1, unknown suffix 1" in call("data", ".").out
     for path in here.glob("f*.py"):
         path.unlink()
     (here / "twin.py").unlink()
-    answer = call("data", ".", "--left-out")
+    answer = call("data", ".", "--dropped")
     assert answer.status == 2
     assert f"{here}/zero.py\tbinary" in answer.out.splitlines()
 
@@ -61,7 +61,7 @@ def test_include_and_exclude_choose(here: Path) -> None:
     (here / "x.weird").write_text(code(50))
     shown = call("data", ".", "--include", "*.weird", "--exclude", "f40.py", "--exclude", "f41.py").out
     assert "4 files" in shown
-    assert "left out: excluded 2" in shown
+    assert "dropped: excluded 2" in shown
     answer = call("index", ".", "--exclude", "f4?.py", "--include", "*.weird")
     assert "1 document" in answer.out
     assert "--exclude '!' is no pattern" in call("data", ".", "--exclude", "!").err
@@ -156,5 +156,13 @@ def test_names_that_are_no_utf8_can_be_looked_at(locale: dict[str, str], here: P
     script = "import sys, multiscale_transformer.cli.main as m; sys.exit(m.main(sys.argv[1:]))"
     command, environment = [sys.executable, "-c", script, "data", "."], {**os.environ, **locale}
     assert b"caf\\xe9.py" in subprocess.run(command, env=environment, capture_output=True, check=True).stdout
-    listed = subprocess.run([*command, "--left-out"], env=environment, capture_output=True, check=True).stdout
+    listed = subprocess.run([*command, "--dropped"], env=environment, capture_output=True, check=True).stdout
     assert f"{here}/\\x1b[31m\\xff.bin\tunknown suffix".encode() in listed
+
+
+def test_a_flag_of_an_earlier_version_works_and_says_its_new_name(here: Path) -> None:
+    (here / "zero.py").write_bytes(b"\0")
+    old, new = call("data", ".", "--left-out"), call("data", ".", "--dropped")
+    assert (old.status, old.out) == (0, new.out)
+    assert "note: --left-out is called --dropped now" in old.err
+    assert "--left-out" not in call("data", "--help").out

@@ -11,7 +11,7 @@ import pytest
 from calling import QUICK, Trained, call, code
 
 from multiscale_transformer import files
-from multiscale_transformer.cli import steps
+from multiscale_transformer.cli import training_ui
 from multiscale_transformer.training.trainer import Trainer
 
 Refused = Callable[..., str]
@@ -149,7 +149,7 @@ def test_a_folder_that_is_taken(refused: Refused, trained: Trained, work: Path, 
 def test_a_place_that_may_not_be_written(
     refused: Refused, work: Path, project: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps.os, "access", lambda path, mode: not mode & os.W_OK)
+    monkeypatch.setattr(training_ui.os, "access", lambda path, mode: not mode & os.W_OK)
     assert f"cannot write into {work}; choose another --out" in refused(
         "train", "--config", config, "--data", project, "--out", "run", *QUICK
     )
@@ -160,7 +160,7 @@ def full(*_: object) -> None:
 
 
 def test_a_disk_with_too_little_room(refused: Refused, project: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(training_ui.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     line = refused("train", "--config", config, "--data", project, "--out", "run", *QUICK)
     assert "the disk is full" in line
     assert "has 1 KB free and this run needs " in line

@@ -55,4 +55,4 @@ def test_the_help_has_the_new_name_only() -> None:
     assert "The limit." in shown
     assert "Says what it was given." in shown
     assert "most" not in shown
-    assert "context" not in shown
+    assert "typer_context" not in shown

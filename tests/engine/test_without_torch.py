@@ -17,7 +17,7 @@ from multiscale_transformer.engine import (
     structured_output, thread_choice, warm_up, weights,
 )
 from multiscale_transformer.kernels import memory_features
-from multiscale_transformer.memory import document, explain, index, lookup, reader, selection, shard, update
+from multiscale_transformer.memory import document, index, lookup, provenance, reader, selection, shard, update
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.quantization import engine_file, quantize, tuning
 from multiscale_transformer.zoo.shipped import shipped_model

@@ -14,7 +14,7 @@ from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.vocabulary import BOS
-from multiscale_transformer.training.distill import DistillationTrainer, exit_model
+from multiscale_transformer.training.distill import DistillationTrainer, fine_stack_student
 from tiny import checkpoint, corpus, words
 
 PLAIN = ModelConfig(d_model=16, n_heads=2, d_ff=32, n_layers_per_scale=(2, 1, 1), cross_d_ff=0, max_seq_len=64)
@@ -24,17 +24,17 @@ IDS = torch.tensor([[BOS, *words(4)[:50]]])
 def test_the_student_begins_as_the_exit(tmp_path: Path) -> None:
     teacher = checkpoint(PLAIN, tmp_path)
     with torch.inference_mode():
-        assert torch.equal(exit_model(teacher).eval()(IDS), teacher.head(teacher.states(IDS)[1]))
+        assert torch.equal(fine_stack_student(teacher).eval()(IDS), teacher.head(teacher.states(IDS)[1]))
 
 
 def test_the_student_comes_nearer_to_a_teacher_with_a_memory(tmp_path: Path) -> None:
     teacher = checkpoint(PLAIN.model_copy(update={"memory": True}), tmp_path / "teacher")
     out = DistillationTrainer(tmp_path / "teacher", alpha=1.0).train(corpus(), 3, tmp_path / "student", threads=1)
-    before, after = exit_model(teacher).eval(), load_model(out)
+    before, after = fine_stack_student(teacher).eval(), load_model(out)
     assert not after.config.memory
     facts = json.loads((out / "training.json").read_text())
     assert facts["steps"] > 3
-    assert facts["alpha"] == 1.0
+    assert facts["distilled"]["alpha"] == 1.0
     shard, _ = build_shard((name, data) for name, data in corpus().train)
     recall = CorpusMemory([shard]).recall([Window(IDS[0].numpy())])
     with torch.inference_mode():

@@ -25,7 +25,7 @@ from multiscale_transformer.training.micro_batching import (
     FASTEST_BYTES,
     MicroBatchPlan,
     activation_bytes,
-    plan_memory,
+    plan_micro_batches,
     training_ram,
 )
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
@@ -85,11 +85,11 @@ def test_measuring_leaves_the_threads_as_they_were(monkeypatch: pytest.MonkeyPat
 def test_bf16_is_used_where_it_pays(gain: float, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "matmul_rate", lambda dtype, threads: 1e9 * (gain if dtype == torch.bfloat16 else 1.0))
     assert compute_dtype(1) is getattr(torch, chosen)
-    facts = describe_machine(3)
+    facts = describe_machine(3).model_dump()
     assert (facts["threads"], facts["compute_dtype"]) == (3, chosen)
     assert facts["matmul_gflops"] == pytest.approx(gain if chosen == "bfloat16" else 1.0)
     assert facts["processor"]
-    assert facts.keys() == {"processor", "system", "threads", "memory_gb", "compute_dtype", "matmul_gflops"}
+    assert facts.keys() == {"processor", "system", "threads", "ram_gb", "compute_dtype", "matmul_gflops"}
 
 
 def test_memory_and_threads_are_those_of_this_machine() -> None:
@@ -153,10 +153,10 @@ def test_a_plan_fits_and_is_the_largest_that_does(
         )
 
     if needed(MicroBatchPlan(1, False)) > available and needed(MicroBatchPlan(1, True)) > available:
-        words = one_line(lambda: plan_memory(config, window, rows, dtype_bytes, available))
-        assert f"{needed(MicroBatchPlan(1, True)) / 1e9:.1f} GB of memory but {available / 1e9:.1f} GB are free" in words
+        words = one_line(lambda: plan_micro_batches(config, window, rows, dtype_bytes, available))
+        assert f"{needed(MicroBatchPlan(1, True)) / 1e9:.1f} GB of RAM but {available / 1e9:.1f} GB are free" in words
         return
-    plan = plan_memory(config, window, rows, dtype_bytes, available)
+    plan = plan_micro_batches(config, window, rows, dtype_bytes, available)
     assert needed(plan) <= available
     most = max(1, min(rows, FASTEST_BYTES // window))
     assert 1 <= plan.rows <= most
@@ -261,7 +261,7 @@ def test_a_budget_that_is_none_is_one_line(bad: tuple[float, float]) -> None:
 
 
 def test_where_nothing_fits_the_smallest_need_is_told() -> None:
-    assert "no size trains in 0.001 GB of memory; the smallest needs" in one_line(lambda: suggest.suggest(3.0, 1, 0.001))
+    assert "no size trains in 0.001 GB of RAM; the smallest needs" in one_line(lambda: suggest.suggest(3.0, 1, 0.001))
 
 
 def test_the_size_that_train_takes_fits_into_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,10 @@ from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.memory_tensors import MemoryTensors, no_features
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.training import run
-from multiscale_transformer.training.model_card import write_card
+from multiscale_transformer.training.model_card import write_model_card
 from multiscale_transformer.training.run import RunRequest, check_output, train_run
 from multiscale_transformer.training.trainer import Progress, Trainer
+from multiscale_transformer.zoo.training_record import TrainingRecord
 from tiny import PLENTY, TINY, clock_that_ticks_per_step, corpus, documents, model_of, same_weights, settings_of, weights_of
 
 WITH_MEMORY = TINY.model_copy(update={"memory": True})
@@ -132,7 +133,7 @@ def test_the_card_says_that_the_memory_holds_the_training_files(tmp_path: Path, 
     train_run(request_of(tmp_path / "run"), corpus())
     facts = json.loads((tmp_path / "run" / "training.json").read_text())
     for memory in (True, False):
-        write_card(tmp_path, {**facts, "memory": memory})
+        write_model_card(tmp_path, TrainingRecord.model_validate({**facts, "memory": memory}))
         assert ("`memory/`, which holds the training files" in (tmp_path / "README.md").read_text()) is memory
     assert facts["memory"]
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model import checkpoint
 from multiscale_transformer.model.checkpoint import load_model
@@ -21,9 +22,10 @@ from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.training import resume, run
 from multiscale_transformer.training.grow import with_depth
 from multiscale_transformer.training.logger import read_metrics
-from multiscale_transformer.training.model_card import write_card
+from multiscale_transformer.training.model_card import write_model_card
 from multiscale_transformer.training.run import RunRequest, check_output, free_folder, resumed_request, train_run
 from multiscale_transformer.training.trainer import Progress
+from multiscale_transformer.zoo.training_record import TrainingRecord
 from tiny import TINY, Clock, clock_that_ticks_per_step, corpus, names_in, same_weights, settings_of, weights_of
 
 STEPS = 6  # of ten seconds each in a box of one minute
@@ -119,18 +121,20 @@ def test_the_model_card_says_what_training_json_says(tmp_path: Path) -> None:
     folder = tmp_path / "a run"
     train_run(request_of(folder), corpus())
     facts = json.loads((folder / "training.json").read_text())
-    write_card(folder, facts)
+    write_model_card(folder, TrainingRecord.model_validate(facts))
     unmeasured = (folder / "README.md").read_text()
     assert unmeasured.startswith("# AXL-Tiny\n")
     assert "Not yet measured" in unmeasured
     assert f"{FLAT.parameters():,} parameters, trained for 1.0 minutes on 1 thread of a test" in unmeasured
     assert f"muon, {STEPS} steps, {facts['bytes']:,} bytes read, seed 0, float32" in unmeasured
     assert f"Trained on 4 files ({facts['data']['train_bytes']:,} bytes) from `somewhere`" in unmeasured
-    assert "Files left out: binary 3." in unmeasured
+    assert "Files dropped: binary 3." in unmeasured
     assert str(tmp_path) not in unmeasured, "a card is handed on, so it does not say where things lay"
-    write_card(folder, {**facts, "held_out": {"bits_per_byte": 2.5, "bytes": 1000, "xz": 3.0, "ppmd": 2.75}})
+    measured = {**facts, "held_out": {"bits_per_byte": 2.5, "bytes": 1000, "xz": 3.0, "ppmd": 2.75}}
+    write_model_card(folder, TrainingRecord.model_validate(measured))
     assert "| this model | 2.500 |" in (folder / "README.md").read_text()
-    write_card(folder, {**facts, "held_out": {"bits_per_byte": 2.5, "bytes": 9, "xz": 3.0, "ppmd": 2.75, "ppmd_primed": 2.25}})
+    measured["held_out"]["ppmd_primed"] = 2.25
+    write_model_card(folder, TrainingRecord.model_validate(measured))
     assert "primed with the training files | 2.250 |" in (folder / "README.md").read_text()
 
 
@@ -181,7 +185,7 @@ def test_a_run_may_be_interrupted_again_and_again(tmp_path: Path) -> None:
 
 def test_an_interrupt_while_the_result_is_saved_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train_run(request_of(tmp_path / "whole"), corpus())
-    request, write_json = request_of(tmp_path / "parts"), run.files.write_json
+    request, write_json = request_of(tmp_path / "parts"), files.write_json
 
     def interrupted(path: Path, content: object) -> None:
         if path.name == run.TRAINING_FILE:
@@ -189,7 +193,7 @@ def test_an_interrupt_while_the_result_is_saved_loses_nothing(tmp_path: Path, mo
         write_json(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run.files, "write_json", interrupted)
+        patch.setattr(files, "write_json", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train_run(request, corpus())
     assert (request.out / "model.safetensors").exists()

@@ -9,7 +9,7 @@ from torch import Tensor
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.training.micro_batching import MicroBatchPlan, activation_bytes, plan_memory
+from multiscale_transformer.training.micro_batching import MicroBatchPlan, activation_bytes, plan_micro_batches
 from tiny import PLENTY, TINY, documents
 from training.test_trainer import DEEP, trainer_of
 
@@ -66,8 +66,8 @@ def test_a_change_of_the_window_drops_what_was_looked_up_ahead() -> None:
 def test_where_ram_is_short_one_worker_does_everything() -> None:
     activations = activation_bytes(TINY, 32, 4)
     enough = 16 * TINY.parameters() + 2 * (2 * activations + 4 * TINY.parameters())
-    assert plan_memory(TINY, 32, 4, 4, int(enough) + 2, 2) == MicroBatchPlan(2, False, 2)
-    assert plan_memory(TINY, 32, 4, 4, int(enough) - 2, 2).workers == 1
+    assert plan_micro_batches(TINY, 32, 4, 4, int(enough) + 2, 2) == MicroBatchPlan(2, False, 2)
+    assert plan_micro_batches(TINY, 32, 4, 4, int(enough) - 2, 2).workers == 1
     plenty, little = (weights_after(4, optimizer="sgd", threads=2, memory_bytes=int(enough) + more) for more in (2, -2))
     for left, right in zip(plenty, little, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-5)

@@ -240,8 +240,8 @@ def test_little_memory_gives_nearly_the_same_weights(monkeypatch: pytest.MonkeyP
     clock_that_ticks_per_step(monkeypatch, 10.0)
     row = 16 * TINY.parameters() + activation_bytes(TINY, 32, 4)
     plans: list[MicroBatchPlan] = []
-    plan_memory = trainer_module.plan_memory
-    monkeypatch.setattr(trainer_module, "plan_memory", lambda *a: plans.append(plan_memory(*a)) or plans[-1])
+    plan_micro_batches = trainer_module.plan_micro_batches
+    monkeypatch.setattr(trainer_module, "plan_micro_batches", lambda *a: plans.append(plan_micro_batches(*a)) or plans[-1])
     plenty, little = trainer_of(optimizer="sgd"), trainer_of(optimizer="sgd", memory=int(1.01 * row))
     for trainer in (plenty, little):
         trainer.run()
@@ -266,14 +266,14 @@ def test_the_same_seed_and_steps_give_the_same_bits(changes: dict[str, object], 
 
 
 def test_the_exit_learns_beside_and_is_not_counted() -> None:
-    trainer, without = trainer_of(), trainer_of(exit_weight=0.0)
+    trainer, without = trainer_of(), trainer_of(aux_loss_weight=0.0)
     plan = MicroBatchPlan(4, False)
     (loss, gradients), (loss_without, gradients_without) = gradients_of(trainer, plan), gradients_of(without, plan)
     assert loss == loss_without
     name = "stacks.0.0.feed_forward.w2.weight"
     assert not torch.allclose(gradients[name], gradients_without[name])
     flat = SHAPES["flat"]
-    left, right = gradients_of(trainer_of(flat), plan)[1], gradients_of(trainer_of(flat, exit_weight=0.0), plan)[1]
+    left, right = gradients_of(trainer_of(flat), plan)[1], gradients_of(trainer_of(flat, aux_loss_weight=0.0), plan)[1]
     assert same_weights(left, right), "without other scales the exit is the output, which counts once"
 
 

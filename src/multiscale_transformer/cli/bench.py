@@ -12,8 +12,8 @@ from rich.table import Table
 
 from benchmarks.tables import write_tables
 from multiscale_transformer import files
-from multiscale_transformer.cli.console import busy, errors, out, show_table
 from multiscale_transformer.cli.options import Checkpoint, Minutes, Threads, paths
+from multiscale_transformer.cli.ui import busy, errors, out, show_table
 from multiscale_transformer.evaluation.statistics import summary, verdict
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import read_config
@@ -44,9 +44,8 @@ def bench_train(
     from benchmarks.contenders import CONTENDERS
     from benchmarks.contest import contest
     from multiscale_transformer.cli.reading import read_corpus
-    from multiscale_transformer.cli.steps import PEERS
     from multiscale_transformer.data.sources import STDLIB
-    from multiscale_transformer.evaluation.compression_baselines import peers
+    from multiscale_transformer.evaluation.compression_baselines import LABELS, peers
 
     corpus = read_corpus(data or [STDLIB])
     rows = contest(
@@ -59,7 +58,7 @@ def bench_train(
         files.write_json(results, content)
     _print("Held-out bits per byte", rows)
     for name, bits in content["peers"].items():
-        out.print(f"  {PEERS[name]}: {bits:.3f}")
+        out.print(f"  {LABELS[name]}: {bits:.3f}")
     for name in CONTENDERS.keys() - {"flat"}:
         out.print(verdict(name, _bits(rows, name), "flat", _bits(rows, "flat")))
 
@@ -226,7 +225,7 @@ def bench_serve(
 ) -> None:
     """The server: 16 clients beside the engine's own throughput, then many clients with bad manners."""
     from benchmarks.serving import measure_soak, measure_throughput
-    from multiscale_transformer.cli.complete import memory_for
+    from multiscale_transformer.cli.memory_args import memory_for
 
     memory = memory_for(read_config(model), model, None)
     figures: dict[str, Any] = {"serving": measure_throughput(model, memory, 16, rounds)}

@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from multiscale_transformer.cli.compiling import ensure_kernels
-from multiscale_transformer.cli.console import busy, errors, note, write
-from multiscale_transformer.cli.memories import index_folders
-from multiscale_transformer.cli.options import Checkpoint, EngineThreads, MemoryFolders, seed_number
-from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.cli.compile import ensure_kernels
+from multiscale_transformer.cli.memory_args import memory_for
+from multiscale_transformer.cli.options import SHIPPED_FOLDER, Checkpoint, EngineThreads, MemoryFolders, seed_number, setting
+from multiscale_transformer.cli.ui import busy, note, print_error_line, write
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.model.folder import read_config
-from multiscale_transformer.zoo.shipped import shipped_model
+from multiscale_transformer.model.sampling import DEFAULT_SAMPLING, Sampling
 
 if TYPE_CHECKING:
-    from multiscale_transformer.evaluation.attribution import Bits, Costs
+    from multiscale_transformer.engine.session import Session
+    from multiscale_transformer.evaluation.attribution import Bits
     from multiscale_transformer.memory.lookup import CorpusMemory
-    from multiscale_transformer.model.sampling import Sampling
-
 
 SAMPLING = "Sampling"
-SHIPPED_FOLDER = shipped_model()
 SHOWN = 60  # characters of a passage that is named as standing in a file
-
-
-class Writer(NamedTuple):
-    """A model at work: `write` continues ids and gives the text piece by piece, `costs` says what each byte of a text costs."""
-
-    write: Callable[[list[int], Sampling], Iterable[str]]
-    costs: Costs
 
 
 def complete(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text to continue; - reads it from standard input.")],
     model: Checkpoint = SHIPPED_FOLDER,
     suffix: Annotated[str | None, typer.Option(metavar="TEXT", help="Text after the gap: fills in the middle.")] = None,
-    max_tokens: Annotated[int, typer.Option(metavar="N", min=0, help="Most bytes to write.")] = 256,
+    max_tokens: Annotated[
+        int, setting(Sampling, "max_new_tokens", "N", "Most bytes to write.")
+    ] = DEFAULT_SAMPLING.max_new_tokens,
     stop: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="Stop before this text; may be given several times.")
     ] = None,
@@ -58,18 +46,18 @@ def complete(
     ] = "compiled",
     threads: EngineThreads = None,
     temperature: Annotated[
-        float, typer.Option(metavar="X", min=0.0, rich_help_panel=SAMPLING, help="0 always takes the likeliest byte.")
-    ] = 0.4,
+        float, setting(Sampling, "temperature", "X", "0 always takes the likeliest byte.", SAMPLING)
+    ] = DEFAULT_SAMPLING.temperature,
     top_k: Annotated[
-        int, typer.Option(metavar="N", min=0, rich_help_panel=SAMPLING, help="Draw from the N likeliest bytes; 0 is all.")
-    ] = 0,
+        int, setting(Sampling, "top_k", "N", "Draw from the N likeliest bytes; 0 is all.", SAMPLING)
+    ] = DEFAULT_SAMPLING.top_k,
     top_p: Annotated[
-        float,
-        typer.Option(metavar="X", max=1.0, rich_help_panel=SAMPLING, help="Draw from the likeliest with this share; 1 is all."),
-    ] = 0.95,
+        float, setting(Sampling, "top_p", "X", "Draw from the likeliest with this share; 1 is all.", SAMPLING)
+    ] = DEFAULT_SAMPLING.top_p,
     repetition_penalty: Annotated[
-        float, typer.Option(metavar="X", rich_help_panel=SAMPLING, help="Above 1 avoids recent bytes; 1 is none.")
-    ] = 1.0,
+        float,
+        typer.Option(metavar="X", rich_help_panel=SAMPLING, help="Above 1 avoids recent bytes; 1 is none."),
+    ] = DEFAULT_SAMPLING.repetition_penalty,
     seed: Annotated[
         int | None,
         typer.Option(metavar="N", callback=seed_number, rich_help_panel=SAMPLING, help="The same seed writes the same text."),
@@ -86,7 +74,9 @@ def complete(
         axl complete "def area(r): return " --suffix " * r ** 2" --model checkpoints/mine
         head -n 20 app.py | axl complete - --model checkpoints/mine
     """
-    from multiscale_transformer.model.sampling import Sampling
+    from multiscale_transformer.data.fim import prompt_ids
+    from multiscale_transformer.engine.session import open_session
+    from multiscale_transformer.model.folder import read_config
 
     if any(not text for text in stop or ()):
         raise AxlError("--stop needs a text of at least one character")
@@ -99,92 +89,28 @@ def complete(
         seed=seed,
         stop=tuple(map(os.fsencode, stop or ())),
     )
-    config = read_config(model)
-    known = memory_for(config, model, memory)
-    at_work = writer(model, known, compiled=engine == "compiled", threads=threads)
+    config, compiled = read_config(model), engine == "compiled"
+    corpus_memory = memory_for(config, model, memory)
+    if compiled:
+        ensure_kernels()
+    with busy("loading the model"):
+        session = open_session(model, corpus_memory, compiled=compiled, threads=threads, on_note=note)
     before = _standard_input() if prompt == "-" else os.fsencode(prompt)
     after = None if suffix is None else os.fsencode(suffix)
-    ids, left_out = prompt_ids(config, before, after)
-    if left_out:
+    ids, truncated = prompt_ids(before, after, config.max_seq_len)
+    if truncated:
         given = len(before) + len(after or b"")
-        note(f"the text is {given:,} bytes; the model reads the {given - left_out:,} nearest to the gap")
-    written = stream(at_work, ids, before, after, sampling).encode()
-    if known is not None:
-        from multiscale_transformer.evaluation.attribution import bits_saved
-
-        saved = bits_saved(at_work.costs, [*ids, *written], known, len(written)) if explain else None
-        _explain(known, before, written, saved)
+        note(f"the text is {given:,} bytes; the model reads the {given - truncated:,} nearest to the gap")
+    written = show_stream(session, ids, before, after, sampling).encode()
+    if corpus_memory is not None:
+        _explain(corpus_memory, before, written, _bits_saved(session, ids, written, corpus_memory) if explain else None)
 
 
-def writer(checkpoint: Path, memory: CorpusMemory | None, *, compiled: bool = True, threads: int | None = None) -> Writer:
-    """What continues ids: the compiled engine, or the reference where it is asked for or the engine fails its test."""
-    if compiled:
-        from multiscale_transformer.engine.weights import UnfitError
-
-        try:
-            return _compiled(checkpoint, memory, threads or 1)
-        except UnfitError as error:
-            note(f"{error}; going on with the reference, which is slower")
-    import torch
-
-    from multiscale_transformer.engine.detokenizer import stream_text
-    from multiscale_transformer.evaluation.attribution import reference_costs
-    from multiscale_transformer.machine import available_cores
-    from multiscale_transformer.model.checkpoint import load_model
-
-    torch.set_num_threads(threads or available_cores())
-    network = load_model(checkpoint)
-    return Writer(lambda ids, sampling: stream_text(network, ids, sampling, memory), reference_costs(network))
-
-
-def _compiled(checkpoint: Path, memory: CorpusMemory | None, threads: int) -> Writer:
-    from multiscale_transformer.engine.engine import load_engine
-    from multiscale_transformer.engine.scheduler import Request, Scheduler
-    from multiscale_transformer.engine.self_test import check
-    from multiscale_transformer.evaluation.attribution import engine_costs
-
-    ensure_kernels()
-    engine = load_engine(checkpoint, threads=threads)
-    with busy("comparing the engine with the reference"):
-        not_compared = check(engine, checkpoint)
-    if not_compared:
-        note(not_compared)
-    batcher = Scheduler(engine)
-    return Writer(
-        lambda ids, sampling: (piece.text for piece in batcher.stream(Request(ids, sampling, memory))), engine_costs(batcher)
-    )
-
-
-def memory_for(config: ModelConfig, checkpoint: Path, names: list[str] | None) -> CorpusMemory | None:
-    """The indexes named, or the checkpoint's own; none where the model has no use for them or its own is damaged."""
-    from multiscale_transformer.memory.lookup import memory_of
-
-    if names is None and checkpoint == SHIPPED_FOLDER:
-        names = [STDLIB]
-    if names:
-        return memory_of(checkpoint, config.memory, index_folders(names))
-    try:
-        return memory_of(checkpoint, config.memory, None)
-    except AxlError as error:
-        note(f"{error}; the model goes on without its memory")
-        return None
-
-
-def prompt_ids(config: ModelConfig, before: bytes, after: bytes | None = None) -> tuple[list[int], int]:
-    """What the model reads, and how many bytes of the text have no place in its context."""
-    from multiscale_transformer.data.fim import fitted_fim_ids
-    from multiscale_transformer.model.vocabulary import ByteTokenizer
-
-    if after is None:
-        return ByteTokenizer().encode(before, add_bos=True), max(0, len(before) - config.max_seq_len + 1)
-    return fitted_fim_ids(before, after, config.max_seq_len)
-
-
-def stream(at_work: Writer, ids: list[int], before: bytes, after: bytes | None, sampling: Sampling) -> str:
+def show_stream(session: Session, ids: list[int], before: bytes, after: bytes | None, sampling: Sampling) -> str:
     """Write `before`, what the model puts behind `ids` as it comes, and `after`; returns what is new."""
     write(before.decode("utf-8", "replace"), dim=True)
     last, written = before[-1:].decode("ascii", "replace"), ""
-    for piece in at_work.write(ids, sampling):
+    for piece in session.stream(ids, sampling):
         write(piece)
         last = piece
         written += piece
@@ -196,32 +122,40 @@ def stream(at_work: Writer, ids: list[int], before: bytes, after: bytes | None, 
     return written
 
 
+def _bits_saved(session: Session, ids: list[int], written: bytes, memory: CorpusMemory) -> Bits:
+    from multiscale_transformer.engine.session import EngineSession
+    from multiscale_transformer.evaluation.attribution import bits_saved, engine_costs, reference_costs
+
+    costs = engine_costs(session.scheduler) if isinstance(session, EngineSession) else reference_costs(session.model)
+    return bits_saved(costs, [*ids, *written], memory, len(written))
+
+
 def _explain(memory: CorpusMemory, before: bytes, written: bytes, saved: Bits | None) -> None:
     """Name the files that the text stands in: with the bits that the memory `saved` (N,) all, else only what is a copy."""
     from multiscale_transformer.memory.provenance import provenance
 
     try:
-        found = [source for source in provenance(memory, before, written) if saved is not None or source.copied]
+        shown = [source for source in provenance(memory, before, written) if saved is not None or source.copied]
     except (AxlError, OSError, ValueError, IndexError) as error:
         note(f"where the text comes from cannot be found: {error}")
         return
-    for source in found:
+    for source in shown:
         text = written[source.begin : source.end].decode("utf-8", "replace")
-        shown = " ".join(text.split())
-        shown = shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 1]}…"
+        passage = " ".join(text.split())
+        passage = passage if len(passage) <= SHOWN else f"{passage[: SHOWN - 1]}…"
         facts = [f"{source.length} bytes match"]
         if saved is not None:
             facts.append(f"the memory saved {saved[source.begin : source.end].sum():.1f} bits here")
         if source.copied:
             facts.append(f"a copy of {source.end - source.begin} bytes" + (f" ({source.licence})" if source.licence else ""))
-        note(f"{source.name}:{source.line}: {shown!r} ({'; '.join(facts)})")
+        note(f"{source.name}:{source.line}: {passage!r} ({'; '.join(facts)})")
     if saved is not None:
-        if not found:
+        if not shown:
             note("no part of the text stands in an indexed file")
         note(f"the memory saved {saved.sum():.1f} bits in {len(written)} bytes")
 
 
 def _standard_input() -> bytes:
     if sys.stdin.isatty():
-        errors.print("Type the prompt and end it with Ctrl-D on a line of its own:")
+        print_error_line("Type the prompt and end it with Ctrl-D on a line of its own:")
     return sys.stdin.buffer.read()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from multiscale_transformer.cli import console
-from multiscale_transformer.cli.console import command, counted, fact, out, size
+from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.options import Exclude, Include, folder, paths
+from multiscale_transformer.cli.ui import command, counted, out, print_field, size
 from multiscale_transformer.data.dropped import UNREADABLE, Dropped
 from multiscale_transformer.data.sources import INSTALLED, STDLIB, source_of
 from multiscale_transformer.errors import AxlError
@@ -54,14 +54,14 @@ def index(
 ) -> None:
     """Index code, so that a model completes from it at once: no training.
 
-    Filters are those of axl train: binary, generated and undecodable files are left out, and what .gitignore names. Of exact
+    Filters are those of axl train: binary, generated and undecodable files are dropped, and what .gitignore names. Of exact
     copies one is indexed; near-duplicates are wanted.
 
         axl index my_repo/ --out my_index
         axl complete "def main(" --model checkpoints/mine --memory my_index
         axl index my_repo/ --out my_index --update --prune
     """
-    from multiscale_transformer.cli.reading import say_left_out, stream
+    from multiscale_transformer.cli.reading import print_dropped, stream
     from multiscale_transformer.data.names import carried
     from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.memory.index import (
@@ -82,18 +82,18 @@ def index(
         _check_prunable(sources or [])
     made: Index | None = load_index(place) if update or not sources else None
     if sources:
-        left_out, changes = Dropped(), None
-        with console.bar() as bar:
-            found = stream(sources, Selection.of(include, exclude), without=[place], left_out=left_out, bar=bar)
+        dropped, changes = Dropped(), None
+        with ui.bar() as bar:
+            found = stream(sources, Selection.of(include, exclude), without=[place], dropped=dropped, bar=bar)
             if prune:
-                found = _all_readable(found, left_out)
+                found = _all_readable(found, dropped)
             if made is None:
                 made = build_index(place, found, list(dict.fromkeys(map(source_of, sources))))
             else:
                 made, changes = update_index(made, found, list(map(source_of, sources)), prune=prune)
         if changes is not None:
             _say_changes(changes)
-        say_left_out(left_out)
+        print_dropped(dropped)
     assert made is not None  # it was loaded, or built from sources
     if remove:
         made = remove_documents(made, map(carried, remove))
@@ -111,10 +111,10 @@ def _check_prunable(sources: list[str]) -> None:
             raise AxlError(f"--prune goes with folders, and {path} is none: what is gone from it cannot be told")
 
 
-def _all_readable(documents: Iterator[Document], left_out: Dropped) -> Iterator[Document]:
+def _all_readable(documents: Iterator[Document], dropped: Dropped) -> Iterator[Document]:
     """The same documents. Raises AxlError at the end where some could not be read: they are not gone from PATH."""
     yield from documents
-    unread = left_out.counts[UNREADABLE]
+    unread = dropped.counts[UNREADABLE]
     if unread:
         raise AxlError(
             f"{unread:,} files or folders could not be read, and --prune would remove them from the index; "
@@ -123,7 +123,7 @@ def _all_readable(documents: Iterator[Document], left_out: Dropped) -> Iterator[
 
 
 def _say_changes(changes: Changes) -> None:
-    fact(
+    print_field(
         "Changes",
         f"{changes.added:,} added, {changes.replaced:,} replaced, {changes.removed:,} removed, {changes.unchanged:,} unchanged"
         + (f", {changes.copies:,} copies of what it holds" if changes.copies else ""),
@@ -132,12 +132,14 @@ def _say_changes(changes: Changes) -> None:
 
 def _show(made: Index, seconds: float) -> None:
     disk = sum(path.stat().st_size for path in made.folder.rglob("*") if path.is_file())
-    fact(
+    print_field(
         "Index",
         f"{made.folder}: {counted(len(made), 'document')}, {size(made.nbytes)} in {counted(len(made.shards), 'shard')}, "
         f"{size(disk)} on disk, {seconds:.1f} s",
     )
     if made.needs_merge:
-        fact("", f"many shards make looking up slower; {command('index', '--merge', '--out', made.folder)} makes few of them")
+        print_field(
+            "", f"many shards make looking up slower; {command('index', '--merge', '--out', made.folder)} makes few of them"
+        )
     out.print()
-    console.copyable(command("complete", "def main(", "--model", "CHECKPOINT", "--memory", made.folder))
+    ui.print_command(command("complete", "def main(", "--model", "CHECKPOINT", "--memory", made.folder))

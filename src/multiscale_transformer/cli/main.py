@@ -1,6 +1,7 @@
-"""The `axl` command: its parts, and what happens when something is wrong.
+"""The `axl` command: the table of its commands, and what happens when something is wrong.
 
-Wrong input ends with one line that says what is wrong and what to do, and exit status 2. A traceback means a defect.
+A command's module is imported when that command is called, so that `axl --help` and a mistyped word answer at once. Wrong input
+ends with one line that says what is wrong and what to do, and exit status 2. A traceback means a defect.
 """
 
 from __future__ import annotations
@@ -8,65 +9,91 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
+from typer.core import TyperCommand, TyperGroup
 
 import multiscale_transformer
-from multiscale_transformer.cli import (
-    compiling,
-    complete,
-    evaluate,
-    export,
-    index,
-    inspect,
-    quickstart,
-    serve,
-    train,
-    tune,
-)
-from multiscale_transformer.cli.console import errors, out
 from multiscale_transformer.cli.endings import ended_by_signals, give_up_output, open_streams, status_of
-from multiscale_transformer.cli.options import help_text
 from multiscale_transformer.errors import AxlError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 WRONG = 2
 _OPTIONS = {"learning_rate": "lr", "max_new_tokens": "max_tokens"}  # fields whose option has another name
 _OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-for panel, name, command in (
-    ("Make a model", "quickstart", quickstart.quickstart),
-    ("Make a model", "train", train.train),
-    ("Make a model", "distill", export.distill),
-    ("Make a model", "suggest", inspect.suggest),
-    ("Make a model", "models", inspect.models),
-    ("Make a model", "data", inspect.data),
-    ("Use it", "complete", complete.complete),
-    ("Use it", "serve", serve.serve),
-    ("Use it", "index", index.index),
-    ("Use it", "tune", tune.tune),
-    ("Use it", "compile", compiling.compile_now),
-    ("Hand it on", "quantize", export.quantize),
-    ("Hand it on", "push", export.push),
-    ("Measure it", "report", inspect.report),
-):
-    app.command(name, help=help_text(command), rich_help_panel=panel)(command)
-app.add_typer(export.app, name="export", rich_help_panel="Hand it on")
-app.add_typer(evaluate.app, name="eval", rich_help_panel="Measure it")
-with contextlib.suppress(ModuleNotFoundError):  # in a checkout, where `benchmarks/` stands beside the package
-    sys.path.append(str(Path(multiscale_transformer.__file__).resolve().parents[2]))
-    from multiscale_transformer.cli import bench
+MAKE, USE, EXPORT, MEASURE = "Make a model", "Use it", "Export", "Measure it"
+COMMANDS = {  # name: panel of the help, and the first paragraph of the command's own help
+    "quickstart": (MAKE, "Train a small model on Python's own library, measure it, and let it write."),
+    "train": (MAKE, "Train a model, and measure it on files it never read."),
+    "distill": (MAKE, "Train a small model without a memory on what a whole model with its memory would say."),
+    "suggest": (MAKE, "Measure this CPU for a moment and propose the size that the time can really train."),
+    "models": (MAKE, "List the shipped models."),
+    "data": (MAKE, "Show what training on PATHs would read: files kept, held out, and dropped by reason."),
+    "complete": (
+        USE,
+        "Complete PROMPT, byte by byte, with the model in --model, or else the small one that comes with AXL.",
+    ),
+    "serve": (USE, "Serve models to editors and libraries: OpenAI, Ollama and llama.cpp routes, and a playground at /."),
+    "index": (USE, "Index code, so that a model completes from it at once: no training."),
+    "tune": (
+        USE,
+        "Measure which linear maps of a checkpoint can do with 4 bits instead of 8, and keep that in its engine.json.",
+    ),
+    "compile": (USE, "Compile the kernels for this CPU: now, instead of on first use."),
+    "export": (EXPORT, "Write a checkpoint for llama.cpp, Ollama, Hugging Face, or as the published .pt."),
+    "quantize": (EXPORT, "F16 and Q4_K_M of each checkpoint, and one table at the end."),
+    "push": (EXPORT, "Upload an export to the Hugging Face Hub. Log in with hf auth login first, or set HF_TOKEN."),
+    "report": (MEASURE, "Draw the curves of one or several runs into one self-contained HTML page and PNGs."),
+    "eval": (MEASURE, "Measure a checkpoint."),
+}
+_CHECKOUT = Path(multiscale_transformer.__file__).resolve().parents[2]
+if (_CHECKOUT / "benchmarks" / "__init__.py").is_file():  # which stands beside the package there
+    sys.path.append(str(_CHECKOUT))
+    COMMANDS["bench"] = (MEASURE, "Compare at equal wall-clock, interleaved, over seeds.")
 
-    app.add_typer(bench.app, name="bench", rich_help_panel="Measure it")
+
+class LazyCommands(TyperGroup):
+    """Lists the commands from the table, and imports the one that is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (panel, text) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=text, rich_help_panel=panel, rich_markup_mode=self.rich_markup_mode))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The name, the command itself, and what is left of the words."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, load(name) if listed and name else listed, rest
+
+
+def load(name: str) -> Any:
+    """The command `name`: `app` of the module `cli.NAME` where it has commands of its own, else its function NAME."""
+    from multiscale_transformer.cli.options import help_text
+
+    module = import_module(f"multiscale_transformer.cli.{name}")
+    if hasattr(module, "app"):
+        return typer.main.get_command(module.app)
+    function = getattr(module, name)
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name, help=help_text(function))(function)
+    return typer.main.get_command(alone)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from multiscale_transformer.cli.ui import out
+
         out.print(f"axl {multiscale_transformer.__version__}")
         raise typer.Exit
+
+
+app = typer.Typer(cls=LazyCommands, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback(no_args_is_help=True, epilog="Begin with: axl quickstart")
@@ -80,34 +107,41 @@ def _axl(
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the `axl` script: runs `arguments` (default: the command line's) and returns the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
     open_streams()
     try:
         with ended_by_signals() as signals:
-            status = app(arguments, prog_name="axl", standalone_mode=False) or 0
+            status = app(words, prog_name="axl", standalone_mode=False) or 0
             sys.stdout.flush()  # now, while a full device can still be told
             return 128 + signals[0] if signals else status  # Typer makes 130 of every interrupt
     except typer.Abort as error:
         return _aborted(error)
     except KeyboardInterrupt as interrupt:
         return status_of(interrupt)
-    except (AxlError, ValidationError, typer.TyperException, OSError) as error:
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "torch":
+            raise
+        return _fail(f"axl {words[0]} needs PyTorch: pip install 'axl[train]'")
+    except (ValueError, typer.TyperException, OSError) as error:  # AxlError and pydantic's ValidationError are ValueErrors
         return _fail(_line_of(error))
 
 
 def _line_of(error: Exception) -> str:
-    """What is wrong and what to do; an OSError that is not the system's fault is raised again."""
+    """What is wrong and what to do; an error that is no fault of the input or the system is raised again."""
+    if isinstance(error, AxlError):
+        return str(error)
+    if isinstance(error, typer.TyperException):
+        return _usage(error)
+    if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+        if error.filename is not None:
+            return f"{error.filename}: {error.strerror}; free some space, or choose another place"
+        give_up_output()  # files are written by `files.py`, which names them
+        return f"standard output: {error.strerror}; free some space, or write elsewhere"
+    from pydantic import ValidationError
+
     if isinstance(error, ValidationError):
         return _refusal(error)
-    if isinstance(error, typer.TyperException):
-        return _explained(error)
-    if not isinstance(error, OSError):
-        return str(error)
-    if error.errno not in _OF_THE_SYSTEM:
-        raise error
-    if error.filename is None:  # files are written by `files.py`, which names them
-        give_up_output()
-        return f"standard output: {error.strerror}; free some space, or write elsewhere"
-    return f"{error.filename}: {error.strerror}; free some space, or choose another place"
+    raise error
 
 
 def _aborted(error: typer.Abort) -> int:
@@ -126,12 +160,14 @@ def _refusal(error: ValidationError) -> str:
 
 def _fail(line: str) -> int:
     if line:
+        from multiscale_transformer.cli.ui import errors
+
         with contextlib.suppress(OSError):  # standard error may be full or gone: the status tells
             errors.print(f"axl: {' '.join(line.split())}", markup=False, soft_wrap=True)
     return WRONG
 
 
-def _explained(error: typer.TyperException) -> str:
+def _usage(error: typer.TyperException) -> str:
     """Typer's refusal in a line; nothing where it has printed the help instead."""
     message = error.format_message().replace("Value error, ", "").rstrip(".")
     where = getattr(error, "ctx", None)

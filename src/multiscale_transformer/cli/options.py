@@ -1,7 +1,7 @@
-"""What commands share towards the one who types: options that are named, explained and refused alike, and their help.
+"""Options that several commands share: named, explained and refused alike.
 
-This module, like the head of every module in `cli`, imports nothing that imports torch: `axl --help` and a mistyped option
-answer at once, and the two seconds for torch are paid by what needs it, inside the commands.
+This module, like the head of every command's module, imports nothing that imports torch: `axl NAME --help` and a mistyped
+option answer at once, and the two seconds for torch are paid by what needs it, inside the commands.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from multiscale_transformer.zoo.shipped import SHIPPED, shipped_model
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+SHIPPED_FOLDER = shipped_model()
+CHECKPOINTS = Path("checkpoints")  # where runs go
 LARGEST_SEED = 2**63 - 1
 MAX_THREADS = 1024  # OpenMP dies of many more, without a word
 
@@ -63,7 +68,15 @@ def folder(value: str | Path) -> Path:
 
 def checkpoint(value: str | Path) -> Path:
     """A checkpoint by its folder, or the one that comes with AXL by its name."""
-    return shipped_model() if value == SHIPPED else folder(value)
+    return SHIPPED_FOLDER if value == SHIPPED else folder(value)
+
+
+def setting(model: type[BaseModel], field: str, metavar: str, text: str, panel: str | None = None) -> Any:
+    """An option whose smallest and largest value are those of a field of a settings model."""
+    metadata = model.model_fields[field].metadata
+    smallest = next((bound.ge for bound in metadata if hasattr(bound, "ge")), None)
+    largest = next((bound.le for bound in metadata if hasattr(bound, "le")), None)
+    return typer.Option(metavar=metavar, min=smallest, max=largest, rich_help_panel=panel, help=text)
 
 
 NO_MEMORY = "none"
@@ -92,15 +105,20 @@ Include = Annotated[
     typer.Option(
         metavar="GLOB",
         callback=paths,
-        help="Also read files that are left out for their suffix, folder or .gitignore: '*.dat', target/ or a/b.py. "
+        help="Also read files that are dropped for their suffix, folder or .gitignore: '*.dat', target/ or a/b.py. "
         "May be given several times.",
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="GLOB", callback=paths, help="Leave out files or folders: '*_test.go' or docs/. May be given several times."
+        metavar="GLOB", callback=paths, help="Drop files or folders: '*_test.go' or docs/. May be given several times."
     ),
+]
+ExportFolder = Annotated[Path, typer.Option("--out", parser=folder, metavar="FOLDER", help="Where it goes.")]
+DistillData = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="PATH", callback=paths, help="What it learns on (default: the run's data)."),
 ]
 Checkpoint = Annotated[
     Path,

@@ -7,44 +7,48 @@ from typing import Annotated
 
 import typer
 
-from multiscale_transformer.cli.console import command, counted, prose
-from multiscale_transformer.cli.options import Minutes, Threads, folder
+from multiscale_transformer.cli.options import CHECKPOINTS, Minutes, Threads, folder
+from multiscale_transformer.cli.ui import command, counted, print_text
+from multiscale_transformer.training.settings import DEFAULT_SETTINGS
 
-PROMPT = "def read_lines(path):\n"
+PROMPT = b"def read_lines(path):\n"
 
 
 def quickstart(
-    minutes: Minutes = 3.0,
-    root: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="Where checkpoints go.")] = Path("checkpoints"),
+    minutes: Minutes = DEFAULT_SETTINGS.minutes,
+    root: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="Where checkpoints go.")] = CHECKPOINTS,
     threads: Threads = None,
 ) -> None:
     """Train a small model on Python's own library, measure it, and let it write.
 
     Nothing is downloaded. The size is the one that this machine can train in --minutes.
     """
-    from multiscale_transformer.cli import steps
-    from multiscale_transformer.cli.complete import memory_for, prompt_ids, stream, writer
+    from multiscale_transformer.cli import training_ui
+    from multiscale_transformer.cli.complete import show_stream
+    from multiscale_transformer.cli.memory_args import memory_for
     from multiscale_transformer.cli.reading import read_corpus
+    from multiscale_transformer.data.fim import prompt_ids
     from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.engine.session import open_session
     from multiscale_transformer.machine import available_cores
     from multiscale_transformer.model.folder import read_config
-    from multiscale_transformer.model.sampling import Sampling
+    from multiscale_transformer.model.sampling import DEFAULT_SAMPLING
     from multiscale_transformer.training.run import free_folder
 
     threads = threads or available_cores()
-    prose(
+    print_text(
         f"From nothing to a code model in {counted(minutes, 'minute')}: it reads Python's own library, is measured on files it "
         "never read, and writes. Nothing is downloaded; Ctrl-C is safe.\n"
     )
     place = free_folder(root, "quickstart")
-    steps.check_place(place)
+    training_ui.check_place(place)
     corpus = read_corpus([STDLIB])
-    recipe = steps.best_size(minutes, threads)
-    request = steps.new_request(recipe, corpus, place, minutes=minutes, threads=threads)
-    steps.run(request, corpus)
-    prose("\nIt writes (a model this small knows the look of code, not its meaning):\n")
-    sampling = Sampling(max_new_tokens=240, temperature=0.4, top_p=0.95, seed=0)
+    recipe = training_ui.best_size(minutes, threads)
+    request = training_ui.new_request(recipe, corpus, place, minutes=minutes, threads=threads)
+    training_ui.run(request, corpus)
+    print_text("\nIt writes (a model this small knows the look of code, not its meaning):\n")
     config = read_config(place)
-    ids, _ = prompt_ids(config, PROMPT.encode())
-    stream(writer(place, memory_for(config, place, None)), ids, PROMPT.encode(), None, sampling)
-    steps.show_next(place, command("train", "--data", "PATH/TO/YOUR/CODE", "--minutes", "20"))
+    ids, _ = prompt_ids(PROMPT, None, config.max_seq_len)
+    sampling = DEFAULT_SAMPLING.model_copy(update={"max_new_tokens": 240, "seed": 0})
+    show_stream(open_session(place, memory_for(config, place, None)), ids, PROMPT, None, sampling)
+    training_ui.show_next(place, command("train", "--data", "PATH/TO/YOUR/CODE", "--minutes", "20"))

@@ -1,4 +1,4 @@
-"""Reading data for a command: with a bar, and with a word on what was left out. Nothing here needs torch."""
+"""Reading data for a command: with a bar, and with a word on what was dropped. Nothing here needs torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from multiscale_transformer.cli import console
-from multiscale_transformer.cli.console import counted, fact, size
+from multiscale_transformer.cli import ui
+from multiscale_transformer.cli.ui import counted, print_field, size
 from multiscale_transformer.data.corpus import Corpus, load_corpus, stream_documents
 from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.selection import EVERYTHING, Selection
@@ -26,38 +26,38 @@ def read_corpus(
     selection: Selection = EVERYTHING,
     *,
     without: Sequence[Path] = (),
-    left_out: Dropped | None = None,
+    dropped: Dropped | None = None,
     quiet: bool = False,
 ) -> Corpus:
-    """Load the data with a bar, and say (unless `quiet`) what was kept and what was left out.
+    """Load the data with a bar, and say (unless `quiet`) what was kept and what was dropped.
 
-    `without` are folders that are not read: the output of the command. `left_out` is told each thing that is not read.
+    `without` are folders that are not read: the output of the command. `dropped` is told each thing that is not read.
     """
-    with console.bar() as bar:
+    with ui.bar() as bar:
         task = bar.add_task("reading", total=1.0)
         corpus = load_corpus(
             absolute(sources),
             selection=selection,
             without=without,
-            dropped=left_out,
+            dropped=dropped,
             on_progress=lambda what, done: bar.update(task, description=what, completed=done),
         )
     if quiet:
         return corpus
-    fact(
+    print_field(
         "Data",
         f"{counted(len(corpus.train), 'file')} ({size(corpus.train.nbytes)}) to train on, "
         f"{counted(len(corpus.held_out), 'file')} ({size(corpus.held_out.nbytes)}) held out",
     )
     if corpus.dropped:
-        fact("", f"left out: {console.left_out(corpus.dropped)}")
+        print_field("", f"dropped: {ui.counts_by_reason(corpus.dropped)}")
     if corpus.note:
-        fact("", f"note: {corpus.note}")
+        print_field("", f"note: {corpus.note}")
     return corpus
 
 
 def stream(
-    sources: Sequence[str], selection: Selection, *, without: Sequence[Path], left_out: Dropped, bar: Progress
+    sources: Sequence[str], selection: Selection, *, without: Sequence[Path], dropped: Dropped, bar: Progress
 ) -> Iterator[Document]:
     """The documents to index, one by one; `bar` is of the caller, who sorts them on the way and when all have come."""
     task = bar.add_task("reading and sorting", total=1.0)
@@ -65,15 +65,15 @@ def stream(
         absolute(sources),
         selection=selection,
         without=without,
-        dropped=left_out,
+        dropped=dropped,
         on_progress=lambda _, done: bar.update(task, completed=done),
     )
     bar.update(task, description="sorting the last part")
 
 
-def say_left_out(left_out: Dropped) -> None:
+def print_dropped(dropped: Dropped) -> None:
     """What was not indexed, by reason, and what is to be known about the reading."""
-    if left_out.counts:
-        fact("Left out", console.left_out(dict(left_out.counts)))
-    for note in left_out.notes:
-        console.note(note)
+    if dropped.counts:
+        print_field("Dropped", ui.counts_by_reason(dict(dropped.counts)))
+    for note in dropped.notes:
+        ui.note(note)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.models import OptionInfo
 
-from multiscale_transformer.cli.console import note
+from multiscale_transformer.cli.ui import note
 from multiscale_transformer.errors import AxlError
 
 Command = Callable[..., None]
@@ -26,22 +26,22 @@ def renamed(**old_names: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
         aliases = [_hidden(old, signature.parameters[new]) for old, new in old_names.items()]
-        context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        given = inspect.Parameter("typer_context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
 
         @functools.wraps(command)
-        def wrapper(context: typer.Context, **values: Any) -> None:
+        def wrapper(typer_context: typer.Context, **values: Any) -> None:
             for old, new in old_names.items():
                 value = values.pop(old)
                 if value is None:
                     continue
-                source = context.get_parameter_source(new)
+                source = typer_context.get_parameter_source(new)
                 if source is not None and source.name == "COMMANDLINE":
                     raise AxlError(f"{_flag(old)} is the old name of {_flag(new)}; give {_flag(new)} only")
                 note(f"{_flag(old)} is called {_flag(new)} now")
                 values[new] = value
             command(**values)
 
-        parameters = [context, *signature.parameters.values(), *aliases]
+        parameters = [given, *signature.parameters.values(), *aliases]
         wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         del wrapper.__wrapped__

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from multiscale_transformer.cli.compiling import ensure_kernels
-from multiscale_transformer.cli.console import busy, errors, note
-from multiscale_transformer.cli.memories import index_folders
+from multiscale_transformer.cli.compile import ensure_kernels
+from multiscale_transformer.cli.memory_args import index_folders
 from multiscale_transformer.cli.options import EngineThreads, MemoryFolders, above_zero, checkpoint
 from multiscale_transformer.cli.renamed import renamed
+from multiscale_transformer.cli.ui import busy, errors, note
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import shown_sources

@@ -8,12 +8,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from multiscale_transformer.cli.options import Data, Exclude, Include, Threads, above_zero, folder, seed_number
+from multiscale_transformer.cli.options import (
+    CHECKPOINTS,
+    Data,
+    Exclude,
+    Include,
+    Threads,
+    above_zero,
+    folder,
+    seed_number,
+    setting,
+)
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.training.settings import DEFAULT_SETTINGS, TrainSettings
 from multiscale_transformer.zoo.recipes import OptimizerName, Recipe, load_recipe
-
-ROOT = Path("checkpoints")
-MINUTES = 3.0
 
 TRAINING, OUTPUT = "Training", "Output"
 
@@ -27,7 +35,12 @@ def train(
     include: Include = None,
     exclude: Exclude = None,
     minutes: Annotated[
-        float | None, typer.Option(metavar="M", callback=above_zero, help="Time to train for (default: the model's own, or 3).")
+        float | None,
+        typer.Option(
+            metavar="M",
+            callback=above_zero,
+            help=f"Time to train for (default: the model's own, or {DEFAULT_SETTINGS.minutes:g}).",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", parser=folder, help="Checkpoint folder (default: checkpoints/NAME).")
@@ -43,11 +56,8 @@ def train(
         ),
     ] = None,
     fim_rate: Annotated[
-        float,
-        typer.Option(
-            metavar="X", min=0.0, max=1.0, rich_help_panel=TRAINING, help="Share of windows that train fill-in-the-middle."
-        ),
-    ] = 0.1,
+        float, setting(TrainSettings, "fim_rate", "X", "Share of windows that train fill-in-the-middle.", TRAINING)
+    ] = DEFAULT_SETTINGS.fim_rate,
     grow: Annotated[
         bool, typer.Option("--grow", metavar="", rich_help_panel=TRAINING, help="Start shallow and deepen on the way.")
     ] = False,
@@ -60,17 +70,17 @@ def train(
     seed: Annotated[
         int,
         typer.Option(metavar="N", callback=seed_number, rich_help_panel=TRAINING, help="Decides weights and data order."),
-    ] = 0,
+    ] = DEFAULT_SETTINGS.seed,
     threads: Threads = None,
     log: Annotated[Literal["csv", "tensorboard"], typer.Option(help="Where the curve is recorded.")] = "csv",
 ) -> None:
     """Train a model, and measure it on files it never read.
 
     Without NAME the size is chosen that this machine can really train in --minutes. Without --data the Python library of this
-    interpreter is read. Near-copies are removed first, then every 20th file is held out. The training files become the model's
-    memory, an index in its folder that it looks things up in; --no-memory trains the net alone.
+    interpreter is read. Near-duplicates are dropped first, then every 20th file is held out. The training files become the
+    model's memory, an index in its folder that it looks things up in; --no-memory trains the net alone.
 
-    --include and --exclude choose among the files of --data; axl data --left-out shows what is not read and why. They are kept
+    --include and --exclude choose among the files of --data; axl data --dropped lists what is not read and why. They are kept
     with the run.
 
     Ctrl-C is safe, and so is a crash: --resume goes on with the settings of the interrupted run.
@@ -79,7 +89,7 @@ def train(
         axl train AXL-Micro --out checkpoints/micro
         axl train --resume --out checkpoints/micro
     """
-    from multiscale_transformer.cli import steps
+    from multiscale_transformer.cli import training_ui
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.data.sources import STDLIB
@@ -93,12 +103,12 @@ def train(
     recipe = _named(name, config)
     if out is not None:
         check_output(out, resume=False)
-        steps.check_place(out)
+        training_ui.check_place(out)
     corpus = read_corpus(data or [STDLIB], Selection.of(include, exclude), without=[out] if out else [])
-    recipe = recipe or steps.best_size(minutes or MINUTES, threads, memory=memory)
-    out = out or free_folder(ROOT, recipe.name.lower())
-    steps.check_place(out)
-    request = steps.new_request(
+    recipe = recipe or training_ui.best_size(minutes or DEFAULT_SETTINGS.minutes, threads, memory=memory)
+    out = out or free_folder(CHECKPOINTS, recipe.name.lower())
+    training_ui.check_place(out)
+    request = training_ui.new_request(
         recipe,
         corpus,
         out,
@@ -112,8 +122,8 @@ def train(
         fim_rate=fim_rate,
         grow=grow,
     )
-    steps.run(request, corpus)
-    steps.show_next(out)
+    training_ui.run(request, corpus)
+    training_ui.show_next(out)
 
 
 def _named(name: str | None, config: Path | None) -> Recipe | None:
@@ -126,23 +136,24 @@ def _named(name: str | None, config: Path | None) -> Recipe | None:
 
 def _resume(folder: Path, threads: int) -> None:
     """Go on with the run in `folder`, or only measure it where just that is missing."""
-    from multiscale_transformer.cli import steps
+    from multiscale_transformer.cli import training_ui
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.model.folder import TRAINING_FILE
-    from multiscale_transformer.training.held_out import needs_measuring, read_training, run_selection, run_sources
+    from multiscale_transformer.training.held_out import needs_measuring, run_selection, run_sources
     from multiscale_transformer.training.resume import FOLDER
     from multiscale_transformer.training.run import resumed_request
+    from multiscale_transformer.zoo.training_record import read_training
 
-    if (folder / TRAINING_FILE).is_file() and "teacher" in read_training(folder):
+    if (folder / TRAINING_FILE).is_file() and read_training(folder).distilled is not None:
         raise AxlError(f"{folder} was distilled, so there is nothing to resume; axl eval bpb --model measures it")
     if needs_measuring(folder):
         corpus = read_corpus(run_sources(folder), run_selection(folder), without=[folder])
-        steps.measure(folder, corpus, threads)
+        training_ui.measure(folder, corpus, threads)
         shutil.rmtree(folder / FOLDER, ignore_errors=True)  # the run was killed before it removed its resume points
     else:
         request = resumed_request(folder)
-        steps.run(request, read_corpus(request.sources, request.selection, without=[folder]), resume=True)
-    steps.show_next(folder)
+        training_ui.run(request, read_corpus(request.sources, request.selection, without=[folder]), resume=True)
+    training_ui.show_next(folder)
 
 
 def _interrupted(name: str | None) -> Path:
@@ -150,9 +161,9 @@ def _interrupted(name: str | None) -> Path:
     from multiscale_transformer.training.resume import has_resume
 
     prefix = load_recipe(name).name.lower() if name is not None else ""
-    found = [path for path in sorted(ROOT.glob(f"{prefix}*")) if has_resume(path)]
+    found = [path for path in sorted(CHECKPOINTS.glob(f"{prefix}*")) if has_resume(path)]
     if not found:
-        raise AxlError(f"no interrupted run in {ROOT}; say where it is with --out, or leave out --resume to start one")
+        raise AxlError(f"no interrupted run in {CHECKPOINTS}; say where it is with --out, or leave out --resume to start one")
     if len(found) > 1:
         names = ", ".join(map(str, found))
         raise AxlError(f"several runs were interrupted ({names}); say which one with --out")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from multiscale_transformer.cli import console
-from multiscale_transformer.cli.compiling import ensure_kernels
+from multiscale_transformer.cli import ui
+from multiscale_transformer.cli.compile import ensure_kernels
 from multiscale_transformer.cli.options import Checkpoint, Data, MemoryFolders
 
 FILES, BYTES = 8, 1024
@@ -27,7 +27,7 @@ def tune(
 
         axl tune --model checkpoints/mine
     """
-    from multiscale_transformer.cli.complete import memory_for
+    from multiscale_transformer.cli.memory_args import memory_for
     from multiscale_transformer.data.corpus import load_corpus
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.engine.engine import Engine
@@ -40,7 +40,7 @@ def tune(
     ensure_kernels()
     config, weights = read_config(model), read_weights(model)
     index = memory_for(config, model, memory)
-    with console.busy("reading"):
+    with ui.busy("reading"):
         held_out = load_corpus(data or [STDLIB]).held_out
     step = max(1, len(held_out) // FILES)
     texts = [held_out[number][:BYTES] for number in range(0, len(held_out), step)]
@@ -49,10 +49,10 @@ def tune(
         return engine_bits_per_byte(Engine(config, build_network(config, weights, bits)), texts, index)
 
     sizes = {name: weights[name].size for name in linear_names(config)}
-    with console.bar() as bar:
+    with ui.bar() as bar:
         task = bar.add_task("measuring each map", total=1.0)
         tuned = choose_bits(sizes, cost, allowed=allowed, on_progress=lambda done: bar.update(task, completed=done))
     save_tuned(model, tuned)
-    console.fact("8 bits", f"{tuned.cost_of_8:.4f} bits per byte on {sum(map(len, texts)):,} bytes")
-    console.fact("4 bits", f"{tuned.cost_of_4:.4f}")
-    console.fact("chosen", f"{tuned.cost:.4f} with 4 bits for {console.counted(len(tuned.bits), 'map')}, kept in {model}")
+    ui.print_field("8 bits", f"{tuned.cost_of_8:.4f} bits per byte on {sum(map(len, texts)):,} bytes")
+    ui.print_field("4 bits", f"{tuned.cost_of_4:.4f}")
+    ui.print_field("chosen", f"{tuned.cost:.4f} with 4 bits for {ui.counted(len(tuned.bits), 'map')}, kept in {model}")

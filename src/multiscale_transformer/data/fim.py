@@ -33,6 +33,16 @@ def fitted_fim_ids(prefix: bytes, suffix: bytes, context: int) -> tuple[list[int
     return fim_ids(near_prefix, near_suffix), truncated
 
 
+def prompt_ids(before: bytes, after: bytes | None, context: int) -> tuple[list[int], int]:
+    """What a model with a window of `context` ids reads to go on after `before`, or to fill the gap between it and `after`.
+
+    Also how many bytes of the text are truncated, since they have no place in the window.
+    """
+    if after is None:
+        return [BOS, *before], max(0, len(before) - context + 1)
+    return fitted_fim_ids(before, after, context)
+
+
 def rearrange(span: npt.NDArray[np.int64], cuts: tuple[int, int]) -> npt.NDArray[np.int64]:
     """`span` cut at `cuts` into prefix, middle and suffix and laid out with the FIM tokens: three ids longer.
 

@@ -17,6 +17,7 @@ from multiscale_transformer.errors import AxlError
 
 Documents = Iterable[tuple[str, bytes]]
 
+LABELS = {"xz": "xz -9e", "ppmd": "PPMd, order 8", "ppmd_primed": "PPMd primed with the training files"}
 ORDER = 8  # bytes of context; PPMd gains nothing beyond on source code
 MEMORY_PER_BYTE = 48  # measured: source code fills 8 bytes of model for each byte read, random bytes 32 to 48
 MAX_MEMORY = (1 << 32) - (1 << 16)  # the format counts its memory in 32 bits

@@ -83,7 +83,7 @@ def _add_facts(writer: Any, stack: FineStack, name: str) -> None:
     config = stack.config
     writer.add_name(name)
     writer.add_license("apache-2.0")
-    writer.add_description("The fine stack of an AXL model with its own exit: bytes are tokens, and there is no memory.")
+    writer.add_description("The fine stack of an AXL model with its auxiliary head: bytes are tokens, and there is no memory.")
     writer.add_context_length(config.max_seq_len)
     writer.add_embedding_length(config.d_model)
     writer.add_block_count(config.layers[0])

@@ -1,7 +1,7 @@
-"""The fine stack and its exit as a plain transformer that stock engines know: a qwen3 of a few million parameters.
+"""The fine stack and its auxiliary head as a plain transformer that stock engines know: a qwen3 of a few million parameters.
 
-The exit is trained beside the whole model (an auxiliary loss), so it is a language model of its own. What qwen3 says in other
-words is said exactly: our embedding is normalised and our norms have no gain, the gain of a query goes into the gain of its
+The auxiliary head is trained beside the whole model, so it is a language model of its own. What qwen3 says in other words is
+said exactly: our embedding is normalised and our norms have no gain, the gain of a query goes into the gain of its
 norm, and what the net is told when no memory speaks is a constant that goes into the table.
 """
 

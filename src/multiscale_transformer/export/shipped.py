@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.checkpoint import load_model, save_model
-from multiscale_transformer.model.folder import TRAINING_FILE, WEIGHTS_FILE
-from multiscale_transformer.training.held_out import read_training
+from multiscale_transformer.model.folder import WEIGHTS_FILE
 from multiscale_transformer.training.model_card import CARD_FILE
 from multiscale_transformer.zoo.shipped import shipped_model
+from multiscale_transformer.zoo.training_record import FinishedRecord, read_training, write_training
 
 MAX_BYTES = 2_000_000  # of the weights, which every installation downloads
 
@@ -27,29 +26,31 @@ def ship(checkpoint: Path, folder: Path) -> None:
 
     Raises AxlError when its weights are too large for the package.
     """
-    model, facts = load_model(checkpoint), read_training(checkpoint)
-    save_model(model, folder, dtype=torch.bfloat16, name=facts["name"])
+    model, record = load_model(checkpoint), read_training(checkpoint)
+    save_model(model, folder, dtype=torch.bfloat16, name=record.name)
     size = (folder / WEIGHTS_FILE).stat().st_size
     if size > MAX_BYTES:
         raise AxlError(f"the weights take {size:,} bytes; the package holds at most {MAX_BYTES:,}")
-    files.write_json(folder / TRAINING_FILE, facts)
-    files.write_text(folder / CARD_FILE, card(facts))
+    write_training(folder, record)
+    files.write_text(folder / CARD_FILE, shipped_card(record))
 
 
-def card(facts: dict[str, Any]) -> str:
-    """The model card, from `training.json`."""
-    data, held_out = facts["data"], facts["held_out"]
+def shipped_card(record: FinishedRecord) -> str:
+    """The model card, from `training.json`. Raises AxlError for a run that is not measured."""
+    data, held_out = record.data, record.held_out
+    if held_out is None:
+        raise AxlError(f"{record.name} is not measured; run axl train --resume --out with its folder")
     lines = [
-        f"# {facts['name']}",
+        f"# {record.name}",
         "",
-        f"The model that comes with AXL: {facts['parameters']:,} parameters in bfloat16, a byte-level transformer that looks",
+        f"The model that comes with AXL: {record.parameters:,} parameters in bfloat16, a byte-level transformer that looks",
         "things up in a memory. Its memory is not in the package: it is the library of the Python that runs, indexed on the",
         "first use.",
         "",
-        f"Trained for {facts['seconds'] / 60:.0f} minutes on {data['train_documents']:,} files "
-        f"({data['train_bytes']:,} bytes), of which it read {facts['bytes']:,} bytes. On {held_out['bytes']:,} bytes of files",
-        f"it never read, with an index of the training files: **{held_out['bits_per_byte']:.3f} bits per byte** "
-        f"(PPMd {held_out['ppmd']:.3f}, xz {held_out['xz']:.3f}).",
+        f"Trained for {record.seconds / 60:.0f} minutes on {data.train_documents:,} files "
+        f"({data.train_bytes:,} bytes), of which it read {record.bytes:,} bytes. On {held_out.bytes:,} bytes of files",
+        f"it never read, with an index of the training files: **{held_out.bits_per_byte:.3f} bits per byte** "
+        f"(PPMd {held_out.ppmd:.3f}, xz {held_out.xz:.3f}).",
         "",
         "## Trained on",
         "",
@@ -58,7 +59,7 @@ def card(facts: dict[str, Any]) -> str:
         "",
         "| package | version and licence |",
         "|---|---|",
-        *(f"| {name} | {licence} |" for name, licence in data["packages"].items()),
+        *(f"| {name} | {licence} |" for name, licence in (data.packages or {}).items()),
         "",
         "The weights are under the licence of AXL. A model this small knows the look of code, not its meaning: check what it",
         "writes.",

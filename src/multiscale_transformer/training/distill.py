@@ -1,8 +1,8 @@
 """Distillation: a small plain student learns from the whole model and its memory what the memory would have said.
 
 The student reads what the teacher reads; its loss is that of the teacher's softened distribution (Hinton et al. 2015) and that
-of the text. With `student_config` None it is the fine stack of the teacher with its own exit, which `axl export gguf` writes:
-the files of llama.cpp have no memory, so what can be had of it has to be learnt by heart.
+of the text. With `student_config` None it is the fine stack of the teacher with its auxiliary head, which `axl export gguf`
+writes: the files of llama.cpp have no memory, so what can be had of it has to be learnt by heart.
 """
 
 # Shape suffixes: B rows, T bytes of a window, V vocabulary.
@@ -12,13 +12,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from multiscale_transformer import files
 from multiscale_transformer.data.corpus import Corpus, load_corpus
 from multiscale_transformer.data.sources import source_of
 from multiscale_transformer.errors import AxlError
@@ -28,23 +26,24 @@ from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.model.folder import TRAINING_FILE
 from multiscale_transformer.model.memory_tensors import MemoryTensors
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.training.machine import compute_dtype, describe_machine
-from multiscale_transformer.training.model_card import data_facts, versions, write_card
-from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
+from multiscale_transformer.training.machine import compute_dtype
+from multiscale_transformer.training.model_card import write_model_card
+from multiscale_transformer.training.run import training_fields
+from multiscale_transformer.training.settings import DEFAULT_DISTILLATION, TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Callback, Trainer
 from multiscale_transformer.zoo.prompt_formats import format_name
+from multiscale_transformer.zoo.training_record import DistillRecord, TrainingRecord, write_training
 
 DISTILLED_RATE = 0.3  # of the usual learning rate: the student knows much already
 
 
-def exit_model(teacher: MultiScaleTransformer) -> MultiScaleTransformer:
-    """The fine stack and its exit as a flat model without a memory.
+def fine_stack_student(teacher: MultiScaleTransformer) -> MultiScaleTransformer:
+    """The fine stack and its auxiliary head as a flat model without a memory.
 
     What the teacher's net is told at its input when no memory speaks has no place in it, so with a memory its logits differ a
-    little from the teacher's exit; training closes that.
+    little from those of the teacher's auxiliary head; training closes that.
     """
     config = teacher.config.model_copy(
         update={"downsample_factors": (1,), "n_layers_per_scale": teacher.config.layers[0], "memory": False}
@@ -86,8 +85,8 @@ class DistillationTrainer:
         self,
         teacher_path: str | Path,
         student_config: ModelConfig | None = None,
-        temperature: float = 2.0,
-        alpha: float = 0.7,
+        temperature: float = DEFAULT_DISTILLATION.temperature,
+        alpha: float = DEFAULT_DISTILLATION.alpha,
     ) -> None:
         if not (temperature > 0 and 0 <= alpha <= 1):
             raise AxlError(f"temperature must be above 0 and alpha from 0 to 1, got {temperature} and {alpha}")
@@ -97,7 +96,7 @@ class DistillationTrainer:
     def train(
         self,
         text_data: str | Path | Sequence[str | Path] | Corpus,
-        max_time: float = 600,
+        max_time: float = 60 * DEFAULT_DISTILLATION.minutes,
         output_dir: str | Path = "checkpoints/distilled",
         *,
         seed: int = 0,
@@ -129,7 +128,7 @@ class DistillationTrainer:
         torch.set_num_threads(threads)
         teacher = load_model(self.teacher_path)
         torch.manual_seed(seed)
-        student = exit_model(teacher) if self.student_config is None else MultiScaleTransformer(self.student_config)
+        student = fine_stack_student(teacher) if self.student_config is None else MultiScaleTransformer(self.student_config)
         teacher.compute_dtype = student.compute_dtype = compute_dtype(threads)
         corpus = text_data if isinstance(text_data, Corpus) else load_corpus(_paths(text_data))
         with tempfile.TemporaryDirectory() as temporary:
@@ -148,33 +147,16 @@ class DistillationTrainer:
 
     def _save(self, student: MultiScaleTransformer, out: Path, corpus: Corpus, trainer: Trainer) -> None:
         """Write the student as a checkpoint; its card comes from what `training.json` says."""
-        dtype, student.compute_dtype = student.compute_dtype, torch.float32
-        facts = {**self._facts(out.name, corpus, trainer), "compute_dtype": str(dtype).removeprefix("torch.")}
+        record = TrainingRecord(
+            **training_fields(trainer, corpus),
+            name=out.name,
+            format=format_name(self.teacher_path),
+            distilled=DistillRecord(teacher=str(self.teacher_path), temperature=self.temperature, alpha=self.alpha),
+        )
+        student.compute_dtype = torch.float32
         save_model(student, out, name=out.name)
-        files.write_json(out / TRAINING_FILE, facts)
-        write_card(out, facts)
-
-    def _facts(self, name: str, corpus: Corpus, trainer: Trainer) -> dict[str, Any]:
-        progress = trainer.progress
-        return {
-            "name": name,
-            "format": format_name(self.teacher_path),
-            "parameters": trainer.model.config.parameters(),
-            "memory": trainer.model.config.memory,
-            "teacher": str(self.teacher_path),
-            "temperature": self.temperature,
-            "alpha": self.alpha,
-            "settings": trainer.settings.model_dump(mode="json"),
-            "steps": progress.step,
-            "seconds": progress.seconds,
-            "bytes": progress.bytes,
-            "optimizer": trainer.settings.optimizer,
-            "seed": trainer.settings.seed,
-            "minutes": trainer.settings.minutes,
-            "data": data_facts(corpus),
-            "machine": describe_machine(trainer.settings.threads),
-            "versions": versions(),
-        }
+        write_training(out, record)
+        write_model_card(out, record)
 
 
 def _paths(text_data: str | Path | Sequence[str | Path]) -> list[str]:
@@ -200,7 +182,7 @@ def _settings(config: ModelConfig, corpus: Corpus, minutes: float, seed: int, th
         batch_bytes=batch_for(config),
         stages=stages if fresh else ((0.0, stages[-1][1]),),  # a student that can read long windows does so from the start
         memory_dropout=0.0,
-        exit_weight=0.0,
+        aux_loss_weight=0.0,
     )
     rate = settings.learning_rate or LEARNING_RATES[settings.optimizer]
     return settings if fresh else settings.model_copy(update={"learning_rate": DISTILLED_RATE * rate})

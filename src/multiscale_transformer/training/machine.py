@@ -1,4 +1,4 @@
-"""What this machine computes: matrix-product rates, the dtype to train in, memory.
+"""What this machine computes: matrix-product rates, and the dtype to train in.
 
 A CPU that lists bf16 may emulate it, so the choice between bf16 and fp32 is made by timing both, once per process and in
 about a second. The same rate is the denominator of "share of this machine's matrix-product rate" in every report.
@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from multiscale_transformer.machine import installed_ram
+from multiscale_transformer.zoo.training_record import MachineRecord
 
 SIDE = 512  # a product of the size that training makes
 ROUNDS, ENOUGH_SECONDS = 12, 0.5  # emulated bf16 can be a hundred times slower: one round shows that
@@ -42,17 +43,17 @@ def compute_dtype(threads: int) -> torch.dtype:
     return torch.bfloat16 if faster else torch.float32
 
 
-def describe_machine(threads: int) -> dict[str, str | int | float]:
-    """Facts for `training.json`: processor, cores, memory and the measured rate in GFLOP/s."""
+def describe_machine(threads: int) -> MachineRecord:
+    """For `training.json`: processor, threads, RAM and the measured rate in GFLOP/s."""
     dtype = compute_dtype(threads)
-    return {
-        "processor": _processor(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "threads": threads,
-        "memory_gb": round(installed_ram() / 1e9, 1),
-        "compute_dtype": str(dtype).removeprefix("torch."),
-        "matmul_gflops": round(matmul_rate(dtype, threads) / 1e9, 1),
-    }
+    return MachineRecord(
+        processor=_processor(),
+        system=f"{platform.system()} {platform.machine()}",
+        threads=threads,
+        ram_gb=round(installed_ram() / 1e9, 1),
+        compute_dtype=str(dtype).removeprefix("torch."),
+        matmul_gflops=round(matmul_rate(dtype, threads) / 1e9, 1),
+    )
 
 
 def _processor() -> str:

@@ -1,4 +1,7 @@
-"""Fitting a batch into memory: split it into micro-batches, and recompute activations when even one row is too large."""
+"""Micro-batches: a batch is split into as many rows at once as fit into RAM beside the weights.
+
+Where even one row is too large, blocks recompute their activations in the backward pass.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ class MicroBatchPlan:
 
 
 def activation_bytes(config: ModelConfig, window: int, dtype_bytes: int, *, checkpoint: bool = False) -> float:
-    """Memory that the backward pass of one row of `window` bytes needs, in bytes (within a factor of 1.5 of measured).
+    """RAM that the backward pass of one row of `window` bytes needs, in bytes (within a factor of 1.5 of measured).
 
     A block keeps about 12 d + 5 d_ff numbers for each of its rows, and softmax weights for half of all pairs of positions;
     with checkpointing it keeps its input, and one block at a time keeps all.
     """
-    d, kept, largest = config.d_model, 0.0, 0.0
+    d, stored, largest = config.d_model, 0.0, 0.0
     scales = zip(config.downsample_factors, config.layers, strict=True)
     readers = [(s, s, config.d_ff, layers) for s, layers in scales]
     readers += [(a, b, config.cross_ff, config.n_cross_attn_layers) for a, b in config.pairs]
@@ -35,35 +38,35 @@ def activation_bytes(config: ModelConfig, window: int, dtype_bytes: int, *, chec
         rows = window / reads
         block = rows * (12 * d + 5 * d_ff) + config.n_heads * rows * (window / read) / 2
         largest = max(largest, block)
-        kept += count * (rows * d if checkpoint else block)
+        stored += count * (rows * d if checkpoint else block)
     head = window * config.vocab_size * 12  # logits and their gradient, fp32 and bf16
-    return (kept + (largest if checkpoint else 0) + 6 * window * d) * dtype_bytes + head
+    return (stored + (largest if checkpoint else 0) + 6 * window * d) * dtype_bytes + head
 
 
-def plan_memory(
-    config: ModelConfig, window: int, rows: int, dtype_bytes: int, available: int, workers: int = 1
+def plan_micro_batches(
+    config: ModelConfig, window: int, rows: int, dtype_bytes: int, available_ram: int, workers: int = 1
 ) -> MicroBatchPlan:
-    """Choose the largest micro-batch of at most `rows` rows that fits in `available` bytes beside the weights.
+    """Choose the largest micro-batch of at most `rows` rows that fits in `available_ram` bytes beside the weights.
 
     With several `workers` the batch is cut into a piece for each: smaller ones would share the work more evenly, and cost more
     than that brings (docs/log.md). When RAM is short for the activations and gradients of all, one worker does everything.
     Raises AxlError when weights, gradients and optimizer state leave no room for a single row.
     """
     beside = _beside_activations(config, dtype_bytes)
-    room = available - beside
-    most = max(1, min(rows, FASTEST_BYTES // window))
+    room = available_ram - beside
+    max_rows = max(1, min(rows, FASTEST_BYTES // window))
     if workers > 1:
-        share = min(most, max(1, -(-rows // workers)))
+        share = min(max_rows, max(1, -(-rows // workers)))
         each = activation_bytes(config, window, dtype_bytes) * share + 4 * config.parameters()
         if workers * each <= room:
             return MicroBatchPlan(share, False, workers)
     for checkpoint in (False, True):
         fit = int(room // activation_bytes(config, window, dtype_bytes, checkpoint=checkpoint))
         if fit >= 1:
-            return MicroBatchPlan(min(most, fit), checkpoint)
+            return MicroBatchPlan(min(max_rows, fit), checkpoint)
     needed = beside + activation_bytes(config, window, dtype_bytes, checkpoint=True)
     raise AxlError(
-        f"training needs about {needed / 1e9:.1f} GB of memory but {available / 1e9:.1f} GB are free; "
+        f"training needs about {needed / 1e9:.1f} GB of RAM but {available_ram / 1e9:.1f} GB are free; "
         "close other programs, or choose a smaller model (axl suggest lists what fits)"
     )
 

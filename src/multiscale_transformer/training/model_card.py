@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,53 +17,55 @@ from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.installed import licences, permissive_packages
 from multiscale_transformer.data.selection import EVERYTHING
 from multiscale_transformer.data.sources import INSTALLED
+from multiscale_transformer.evaluation.compression_baselines import LABELS
+from multiscale_transformer.zoo.training_record import DataRecord, TrainingRecord
 
 CARD_FILE = "README.md"
 
 
-def data_facts(corpus: Corpus) -> dict[str, Any]:
+def data_record(corpus: Corpus) -> DataRecord:
     """What `training.json` says of the data."""
-    return {
-        "sources": list(corpus.sources),
-        "train_documents": len(corpus.train),
-        "train_bytes": corpus.train.nbytes,
-        "held_out_documents": len(corpus.held_out),
-        "held_out_bytes": corpus.held_out.nbytes,
-        "left_out": corpus.dropped,
-        "sha256": corpus.sha256,
-        "note": corpus.note,
+    return DataRecord(
+        sources=list(corpus.sources),
+        sha256=corpus.sha256,
+        train_documents=len(corpus.train),
+        train_bytes=corpus.train.nbytes,
+        held_out_documents=len(corpus.held_out),
+        held_out_bytes=corpus.held_out.nbytes,
+        dropped=corpus.dropped,
+        note=corpus.note,
         **({"selection": corpus.selection.as_json()} if corpus.selection != EVERYTHING else {}),
         **({"packages": licences(permissive_packages())} if INSTALLED in corpus.sources else {}),
-    }
+    )
 
 
-def versions() -> dict[str, str]:
+def software_versions() -> dict[str, str]:
     """What `training.json` says of the software."""
     return {"axl": multiscale_transformer.__version__, "python": platform.python_version(), "torch": torch.__version__}
 
 
-def write_card(folder: Path, facts: dict[str, Any]) -> None:
+def write_model_card(folder: Path, record: TrainingRecord) -> None:
     """Write `README.md` into a checkpoint folder from the content of its `training.json`."""
-    files.write_text(folder / CARD_FILE, "\n".join((*_head(facts), *_figures(facts), *_data(facts), *_how(facts))))
+    files.write_text(folder / CARD_FILE, "\n".join((*_head(record), *_figures(record), *_data(record), *_how(record))))
 
 
-def _head(facts: dict[str, Any]) -> list[str]:
-    machine = facts["machine"]
-    return [
-        f"# {facts['name']}",
+def _head(record: TrainingRecord) -> list[str]:
+    machine = record.machine
+    where = "" if machine is None else f" on {_counted(machine.threads, 'thread')} of {machine.processor}"
+    lines = [
+        f"# {record.name}",
         "",
-        f"A byte-level multi-scale transformer for code with {facts['parameters']:,} parameters, trained for "
-        f"{facts['seconds'] / 60:.1f} minutes on {_counted(machine['threads'], 'thread')} of {machine['processor']}.",
+        f"A byte-level multi-scale transformer for code with {record.parameters:,} parameters, trained for "
+        f"{record.seconds / 60:.1f} minutes{where}.",
         "",
-        *_taught(facts),
     ]
-
-
-def _taught(facts: dict[str, Any]) -> list[str]:
-    if "teacher" not in facts:
-        return []
-    teacher = Path(facts["teacher"]).name
-    return [f"It was distilled from `{teacher}`: it learned what that model and its memory would say of the same files.", ""]
+    if record.distilled is not None:
+        teacher = Path(record.distilled.teacher).name
+        lines += [
+            f"It was distilled from `{teacher}`: it learned what that model and its memory would say of the same files.",
+            "",
+        ]
+    return lines
 
 
 _MEMORY = (
@@ -73,48 +74,48 @@ _MEMORY = (
 )
 
 
-def _figures(facts: dict[str, Any]) -> list[str]:
-    held_out = facts.get("held_out")
-    if not held_out:
+def _figures(record: TrainingRecord) -> list[str]:
+    held_out = record.held_out
+    if held_out is None:
         return ["Not yet measured on held-out files.", ""]
-    rows = [("this model", held_out["bits_per_byte"]), ("xz -9e", held_out["xz"]), ("PPMd, order 8", held_out["ppmd"])]
-    if "ppmd_primed" in held_out:
-        rows.append(("PPMd primed with the training files", held_out["ppmd_primed"]))
+    rows = [("this model", held_out.bits_per_byte), *((label, getattr(held_out, key)) for key, label in LABELS.items())]
     return [
-        f"Bits per byte over all {held_out['bytes']:,} bytes of the held-out files (lower is better):",
+        f"Bits per byte over all {held_out.bytes:,} bytes of the held-out files (lower is better):",
         "",
         "| | bits per byte |",
         "|---|---|",
-        *(f"| {label} | {bits:.3f} |" for label, bits in rows),
+        *(f"| {label} | {bits:.3f} |" for label, bits in rows if bits is not None),
         "",
     ]
 
 
-def _data(facts: dict[str, Any]) -> list[str]:
-    data = facts["data"]
-    left_out = ", ".join(f"{reason} {count:,}" for reason, count in sorted(data["left_out"].items())) or "none"
-    sources = ", ".join(f"`{_source(source, facts)}`" for source in data["sources"])
+def _data(record: TrainingRecord) -> list[str]:
+    data = record.data
+    if data is None:
+        return []
+    dropped = ", ".join(f"{reason} {count:,}" for reason, count in sorted(data.dropped.items())) or "none"
+    sources = ", ".join(f"`{_source(source, record)}`" for source in data.sources)
     return [
         "## Data",
         "",
-        f"Trained on {_counted(data['train_documents'], 'file')} ({data['train_bytes']:,} bytes) from {sources}; held out: "
-        f"{_counted(data['held_out_documents'], 'file')} ({data['held_out_bytes']:,} bytes). Files left out: {left_out}.",
-        *([f"Note: {data['note']}."] if data["note"] else []),
+        f"Trained on {_counted(data.train_documents, 'file')} ({data.train_bytes:,} bytes) from {sources}; held out: "
+        f"{_counted(data.held_out_documents, 'file')} ({data.held_out_bytes:,} bytes). Files dropped: {dropped}.",
+        *([f"Note: {data.note}."] if data.note else []),
         "",
-        f"SHA-256 of the corpus: `{data['sha256']}`. Whoever hands these weights on should look at the licences of the files.",
-        *(["", _MEMORY] if facts.get("memory") else []),
+        f"SHA-256 of the corpus: `{data.sha256}`. Whoever hands these weights on should look at the licences of the files.",
+        *(["", _MEMORY] if record.memory else []),
         "",
     ]
 
 
-def _how(facts: dict[str, Any]) -> list[str]:
-    software = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+def _how(record: TrainingRecord) -> list[str]:
+    software = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     return [
         "## Training",
         "",
-        f"{facts['optimizer']}, {_counted(facts['steps'], 'step')}, {facts['bytes']:,} bytes read, seed {facts['seed']}, "
-        f"{facts['compute_dtype']}; {software}. Every setting is in `training.json`"
-        + ("." if "teacher" in facts else ", the curve in `metrics.csv`."),
+        f"{record.optimizer}, {_counted(record.steps, 'step')}, {record.bytes:,} bytes read, seed {record.seed}, "
+        f"{record.compute_dtype}; {software}. Every setting is in `training.json`"
+        + ("." if record.distilled is not None else ", the curve in `metrics.csv`."),
         "",
         "## Use",
         "",
@@ -127,9 +128,9 @@ def _how(facts: dict[str, Any]) -> list[str]:
     ]
 
 
-def _source(source: str, facts: dict[str, Any]) -> str:
+def _source(source: str, record: TrainingRecord) -> str:
     """The last part of a path (what matters of a glob), or which library `stdlib` was."""
-    return f"library of Python {facts['versions']['python']}" if source == "stdlib" else Path(source).name or source
+    return f"library of Python {record.versions['python']}" if source == "stdlib" else Path(source).name or source
 
 
 def _counted(count: int, noun: str) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 
-from multiscale_transformer import files
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.selection import EVERYTHING, Selection
@@ -34,7 +33,7 @@ from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.grow import depth_at, with_depth
 from multiscale_transformer.training.logger import TrainLogger
 from multiscale_transformer.training.machine import compute_dtype, describe_machine
-from multiscale_transformer.training.model_card import CARD_FILE, data_facts, versions
+from multiscale_transformer.training.model_card import CARD_FILE, data_record, software_versions
 from multiscale_transformer.training.resume import (
     ResumeWriter,
     has_resume,
@@ -45,6 +44,7 @@ from multiscale_transformer.training.resume import (
 from multiscale_transformer.training.settings import TrainSettings
 from multiscale_transformer.training.trainer import Callback, Progress, Trainer
 from multiscale_transformer.zoo.recipes import FormatName
+from multiscale_transformer.zoo.training_record import TrainingRecord, write_training
 
 PROBES = 8  # held-out measurements along the curve
 PROBE_FILES, PROBE_BYTES = 8, 24_000
@@ -142,7 +142,7 @@ def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Seque
         try:
             trainer.run((recorder, writer, *callbacks))
             save_model(trainer.model, request.out, name=request.name)
-            files.write_json(request.out / TRAINING_FILE, _facts(request, corpus, trainer))
+            write_training(request.out, _record(request, corpus, trainer))
         except KeyboardInterrupt:
             writer.save()
             raise
@@ -227,28 +227,36 @@ class _Recorder:
         self._logged = progress.seconds
 
 
-def _facts(request: RunRequest, corpus: Corpus, trainer: Trainer) -> dict[str, Any]:
-    settings, progress = request.settings, trainer.progress
+def _record(request: RunRequest, corpus: Corpus, trainer: Trainer) -> TrainingRecord:
+    settings = request.settings
+    return TrainingRecord(
+        **training_fields(trainer, corpus),
+        name=request.name,
+        format=request.format,
+        batch=settings.batch_bytes,
+        window=settings.stages[-1][1],
+        lookup_seconds=trainer.progress.lookup_seconds,
+        flops=trainer.progress.flops,
+        train_bpb=trainer.progress.train_bpb,
+        optimizer_state_bytes=trainer.optimizer.state_bytes,
+    )
+
+
+def training_fields(trainer: Trainer, corpus: Corpus) -> dict[str, Any]:
+    """What `training.json` says of any run, distilled or not."""
+    settings, progress, config = trainer.settings, trainer.progress, trainer.model.config
     return {
-        "name": request.name,
-        "format": request.format,
-        "parameters": trainer.model.config.parameters(),
-        "memory": request.config.memory,
+        "parameters": config.parameters(),
+        "memory": config.memory,
         "optimizer": settings.optimizer,
         "minutes": settings.minutes,
         "seed": settings.seed,
-        "batch": settings.batch_bytes,
-        "window": settings.stages[-1][1],
         "settings": settings.model_dump(mode="json"),
-        **{
-            key: value
-            for key, value in asdict(progress).items()
-            if key in ("seconds", "lookup_seconds", "bytes", "flops", "train_bpb")
-        },
+        "seconds": progress.seconds,
+        "bytes": progress.bytes,
         "steps": progress.step,
-        "optimizer_state_bytes": trainer.optimizer.state_bytes,
-        "data": data_facts(corpus),
+        "data": data_record(corpus),
         "compute_dtype": str(trainer.model.compute_dtype).removeprefix("torch."),
         "machine": describe_machine(settings.threads),
-        "versions": versions(),
+        "versions": software_versions(),
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.zoo.recipes import OptimizerName
+from multiscale_transformer.zoo.recipes import OptimizerName, RecipeTraining
 
 FIRST_WINDOW = 256
 LAST_STAGE = 0.75  # elapsed fraction at which training goes over to the whole context
+_RECIPE = RecipeTraining()
 
 
 class TrainSettings(BaseModel):
@@ -20,15 +21,19 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    minutes: float = Field(3.0, gt=0, allow_inf_nan=False)
-    optimizer: OptimizerName = "muon"
+    minutes: float = Field(_RECIPE.minutes, gt=0, allow_inf_nan=False)
+    optimizer: OptimizerName = _RECIPE.optimizer
     learning_rate: float | None = Field(None, gt=0)
     seed: int = Field(0, ge=-(2**63), lt=2**64)  # what torch.manual_seed takes
     threads: int = Field(1, ge=1)
     batch_bytes: int = Field(8192, ge=16)
     stages: tuple[tuple[float, int], ...] = ((0.0, 512),)
     fim_rate: float = Field(0.1, ge=0.0, le=1.0)
-    exit_weight: float = Field(0.1, ge=0.0)
+    aux_loss_weight: float = Field(  # share of the auxiliary head's loss, that of the fine stack alone
+        0.1,
+        ge=0.0,
+        validation_alias=AliasChoices("aux_loss_weight", "exit_weight"),  # runs of earlier versions say exit
+    )
     memory_dropout: float = Field(0.05, ge=0.0, le=1.0)  # share of windows that are trained without a memory
     grow: bool = False
 
@@ -38,6 +43,19 @@ class TrainSettings(BaseModel):
         if not stages or stages[0][0] != 0.0 or list(stages) != sorted(stages) or min(window for _, window in stages) < 1:
             raise ValueError("stages must begin at fraction 0 and ascend, with windows of at least one byte")
         return stages
+
+
+class DistillSettings(BaseModel):
+    """How a student learns: `alpha` is the teacher's share of the loss, `temperature` softens both distributions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    minutes: float = Field(10.0, gt=0, allow_inf_nan=False)
+    temperature: float = Field(2.0, gt=0, allow_inf_nan=False)
+    alpha: float = Field(0.7, ge=0.0, le=1.0)
+
+
+DEFAULT_SETTINGS, DEFAULT_DISTILLATION = TrainSettings(), DistillSettings()
 
 
 def stages_for(config: ModelConfig, train_bytes: int) -> tuple[tuple[float, int], ...]:

@@ -73,11 +73,11 @@ def suggest(minutes: float, threads: int, ram_gb: float = math.inf, *, memory: b
     Raises AxlError when nothing fits or the budget is not positive.
     """
     if not 0 < minutes < math.inf or not ram_gb > 0:
-        raise AxlError("minutes and memory must be positive; try axl suggest --minutes 3 --ram 8")
+        raise AxlError("minutes and RAM must be positive; try axl suggest --minutes 3 --ram 8")
     sizes = [shape_with_memory(*size) for size in SIZES_WITH_MEMORY] if memory else [shape(*size) for size in SIZES]
-    fitting = [config for config in sizes if _memory_gb(config) <= ram_gb]
+    fitting = [config for config in sizes if _ram_gb(config) <= ram_gb]
     if not fitting:
-        raise AxlError(f"no size trains in {ram_gb:g} GB of memory; the smallest needs {_memory_gb(sizes[0]):.1f} GB")
+        raise AxlError(f"no size trains in {ram_gb:g} GB of RAM; the smallest needs {_ram_gb(sizes[0]):.1f} GB")
     rate = training_rate(threads)
     budget = rate * minutes * 60
     wanted = (BEST_COST_WITH_MEMORY if memory else BEST_COST) * math.sqrt(budget / AT_BUDGET)
@@ -88,7 +88,7 @@ def suggest(minutes: float, threads: int, ram_gb: float = math.inf, *, memory: b
             config=config,
             bytes_per_second=rate / _cost(config),
             megabytes=budget / _cost(config) / 1e6,
-            ram_gb=_memory_gb(config),
+            ram_gb=_ram_gb(config),
             best=config is best,
         )
         for config in fitting
@@ -135,5 +135,5 @@ def _cost(config: ModelConfig) -> float:
     return config.flops_per_byte(FIRST_WINDOW, training=True)
 
 
-def _memory_gb(config: ModelConfig) -> float:
+def _ram_gb(config: ModelConfig) -> float:
     return training_ram(config, "muon") / 1e9

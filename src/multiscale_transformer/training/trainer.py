@@ -34,7 +34,7 @@ from multiscale_transformer.model.memory_tensors import MemoryTensors, joined
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.parallel import Workers
 from multiscale_transformer.training.grow import depth_at, grow
-from multiscale_transformer.training.micro_batching import MicroBatchPlan, plan_memory
+from multiscale_transformer.training.micro_batching import MicroBatchPlan, plan_micro_batches
 from multiscale_transformer.training.optimizers import LEARNING_RATES, OptimizerSet, build_optimizer
 from multiscale_transformer.training.schedule import rate_multiplier, window_at
 from multiscale_transformer.training.settings import TrainSettings
@@ -105,21 +105,21 @@ class Trainer:
         target: ModelConfig,
         documents: Documents,
         settings: TrainSettings,
-        available_memory: int,
+        available_ram: int,
         progress: Progress | None = None,
         memory: CorpusMemory | None = None,
     ) -> None:
         self.model, self.settings, self.progress = model, settings, progress or Progress()
         self._memory = memory
         self._target = target
-        self._documents, self._available = documents, available_memory
+        self._documents, self._available_ram = documents, available_ram
         self._streams: dict[int, WindowStream] = {}
         self._last_read = 0
         # What is dropped must be a function of seed and step, and all threads draw from one generator.
         self._workers = Workers(1 if target.dropout else settings.threads)
         self._next: _Batch | None = None
         self.optimizer = self._new_optimizer()
-        for _, window in settings.stages:  # too small a corpus or memory for any stage must fail now, not minutes later
+        for _, window in settings.stages:  # too small a corpus or RAM for any stage must fail now, not minutes later
             self._plan(target, self._stream(window))
 
     @property
@@ -142,7 +142,7 @@ class Trainer:
 
     def _plan(self, config: ModelConfig, stream: WindowStream) -> MicroBatchPlan:
         dtype_bytes = self.model.compute_dtype.itemsize
-        return plan_memory(config, stream.window, stream.batch, dtype_bytes, self._available, self._workers.count)
+        return plan_micro_batches(config, stream.window, stream.batch, dtype_bytes, self._available_ram, self._workers.count)
 
     def run(self, callbacks: Sequence[Callback] = ()) -> None:
         """Train until the time box is full. Raises AxlError when the loss stops being a number.
@@ -252,7 +252,7 @@ class Trainer:
     def _gradients(
         self, ids_BT: Tensor, recall: _Lookups | None, parameters: list[nn.Parameter], rows: slice
     ) -> tuple[float, Gradients]:
-        """The share of some rows of a batch in its loss (in nats per byte, without the exit's) and in its gradients."""
+        """The share of some rows of a batch in its loss (nats per byte, without the auxiliary head's) and its gradients."""
         part_BT = ids_BT[rows]
         share = len(part_BT) / len(ids_BT)
         loss, shown = self._loss(part_BT, None if recall is None else recall[rows])
@@ -260,12 +260,12 @@ class Trainer:
 
     def _loss(self, ids_BT: Tensor, recall: MemoryTensors | None) -> tuple[Tensor, Tensor]:
         """The mean loss of windows, as it is learned from and as it is shown."""
-        fused_BTE, exit_BTE = self.model.states(ids_BT[:, :-1], features=recall)
+        fused_BTE, fine_BTE = self.model.states(ids_BT[:, :-1], features=recall)
         targets = ids_BT[:, 1:].flatten()
         loss = F.cross_entropy(self.model.head(fused_BTE, recall).flatten(0, 1), targets)
-        if not self.settings.exit_weight or self.model.gate is None:
+        if not self.settings.aux_loss_weight or self.model.gate is None:
             return loss, loss
-        return loss + self.settings.exit_weight * F.cross_entropy(self.model.head(exit_BTE).flatten(0, 1), targets), loss
+        return loss + self.settings.aux_loss_weight * F.cross_entropy(self.model.head(fine_BTE).flatten(0, 1), targets), loss
 
     def _grow(self) -> None:
         layers = depth_at(self.progress.fraction, self._target) if self.settings.grow else self._target.layers

@@ -6,12 +6,11 @@ the same chat. A recipe names its format, a checkpoint keeps it, and the server 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from multiscale_transformer.model.folder import TRAINING_FILE
 from multiscale_transformer.zoo.recipes import FormatName
+from multiscale_transformer.zoo.training_record import known_training
 
 CHAT_TEMPLATE_FILE = "chat_template.jinja"  # as Hugging Face's tools write it; it comes before the format
 
@@ -73,13 +72,9 @@ FORMATS: dict[FormatName, Format] = {
 
 
 def format_name(folder: Path) -> FormatName:
-    """The name of the format that a checkpoint was trained for; "code" where it does not say."""
-    try:
-        facts = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
-        name = facts["format"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "code"
-    return name if isinstance(name, str) and name in FORMATS else "code"
+    """The format that a checkpoint was trained for; that of plain code where it does not say."""
+    record = known_training(folder)
+    return next((name for name in FORMATS if record is not None and name == record.format), "code")
 
 
 def format_of(folder: Path) -> Format:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
+from rich.box import HEAVY_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
@@ -33,7 +34,7 @@ NARROW = 72  # columns below which a figure says more than the rest
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def fact(label: str, text: str) -> None:
+def print_field(label: str, text: str) -> None:
     """A line behind a label: in a terminal wrapped under itself, in a pipe one line."""
     if not out.is_terminal:
         out.print(f"{label:<{LABEL_WIDTH}}  {text}", markup=False, soft_wrap=True)
@@ -45,12 +46,12 @@ def fact(label: str, text: str) -> None:
     out.print(grid)
 
 
-def left_out(reasons: dict[str, int]) -> str:
+def counts_by_reason(reasons: dict[str, int]) -> str:
     """Counts by reason, the most frequent first: 'generated 71, empty 28'."""
     return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
 
-def prose(text: str) -> None:
+def print_text(text: str) -> None:
     """Lines for people: wrapped in a terminal, never in a pipe."""
     out.print(text, markup=False, soft_wrap=not out.is_terminal)
 
@@ -60,7 +61,7 @@ def note(text: str) -> None:
     errors.print(f"note: {text}", markup=False, soft_wrap=not errors.is_terminal)
 
 
-def copyable(text: str) -> None:
+def print_command(text: str) -> None:
     """A command or path on a line of its own, whole however narrow the terminal is."""
     out.print(f"  {text}", style="cyan", markup=False, soft_wrap=True)
 
@@ -94,6 +95,24 @@ def write(text: str, *, dim: bool = False) -> None:
     sys.stdout.flush()
 
 
+def print_line(text: object) -> None:
+    """A line of results, whole however narrow the terminal is: a path, an address, JSON."""
+    out.print(str(text), markup=False, soft_wrap=True)
+
+
+def print_error_line(text: str) -> None:
+    """The same on standard error."""
+    errors.print(text, markup=False, soft_wrap=True)
+
+
+def new_table(title: str | None, columns: Sequence[str], *, boxed: bool = False) -> Table:
+    """An empty table; the columns whose name ends with > are flush right."""
+    table = Table(title=title, title_justify="left", box=HEAVY_HEAD if boxed else None)
+    for column in columns:
+        table.add_column(column.removesuffix(" >"), justify="right" if column.endswith(">") else "left", no_wrap=not boxed)
+    return table
+
+
 def show_table(table: Table) -> None:
     """A table: cut to the width of a terminal, whole in a pipe."""
     (out if out.is_terminal else Console(file=sys.stdout, width=PIPE_WIDTH, height=1, emoji=False)).print(table)
@@ -110,7 +129,7 @@ def bits_per_byte(title: str, rows: Sequence[tuple[str, float]], ours: str) -> N
         bar = ProgressBar(total=1, completed=1, width=max(1, round(BAR_WIDTH * bits / longest)), finished_style=colour)
         cells = [Text(f"  {name}", style), Text(f"{bits:.3f}", style)]
         grid.add_row(*cells, *([bar] if out.width >= NARROW else []))
-    prose(title)
+    print_text(title)
     out.print(grid)
 
 
@@ -130,13 +149,13 @@ class _Lines(Progress):
     def add_task(self, description: str, *args: Any, **fields: Any) -> TaskID:
         task = super().add_task(description, *args, **fields)
         if self._at_once:
-            _say_doing(description)
+            print_error_line(description)
         return task
 
     def _say(self, seconds: float) -> None:
         for task in self.tasks[-1:]:
             share = f" {min(1.0, task.completed / task.total):.0%}" if task.total else ""
-            _say_doing(f"{task.description}{share} ({seconds:.0f} s)")
+            print_error_line(f"{task.description}{share} ({seconds:.0f} s)")
 
 
 def bar(*columns: ProgressColumn | str, at_once: bool = False, lines: bool = True) -> Progress:
@@ -154,11 +173,7 @@ def busy(doing: str) -> AbstractContextManager[object]:
     """A spinner on standard error while something of unknown length is done, or a line every ten seconds."""
     if errors.is_interactive:
         return errors.status(doing)
-    return heartbeat(lambda seconds: _say_doing(f"{doing} ({seconds:.0f} s)"))
-
-
-def _say_doing(text: str) -> None:
-    errors.print(text, markup=False, soft_wrap=True)
+    return heartbeat(lambda seconds: print_error_line(f"{doing} ({seconds:.0f} s)"))
 
 
 def size(count: float) -> str:

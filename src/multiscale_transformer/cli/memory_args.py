@@ -1,13 +1,33 @@
-"""What --memory names: index folders, this Python's library, or nothing."""
+"""What --memory names, and what a checkpoint looks up in without it: index folders, this Python's library, or nothing."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from multiscale_transformer.cli.console import busy, note
-from multiscale_transformer.cli.options import NO_MEMORY
+from multiscale_transformer.cli.options import NO_MEMORY, SHIPPED_FOLDER
+from multiscale_transformer.cli.ui import busy, note
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
+
+if TYPE_CHECKING:
+    from multiscale_transformer.memory.lookup import CorpusMemory
+    from multiscale_transformer.model.config import ModelConfig
+
+
+def memory_for(config: ModelConfig, checkpoint: Path, names: list[str] | None) -> CorpusMemory | None:
+    """The indexes named, or the checkpoint's own; none where the model has no use for them or its own is damaged."""
+    from multiscale_transformer.memory.lookup import memory_of
+
+    if names is None and checkpoint == SHIPPED_FOLDER:
+        names = [STDLIB]
+    if names:
+        return memory_of(checkpoint, config.memory, index_folders(names))
+    try:
+        return memory_of(checkpoint, config.memory, None)
+    except AxlError as error:
+        note(f"{error}; the model goes on without its memory")
+        return None
 
 
 def index_folders(names: list[str]) -> list[Path]:

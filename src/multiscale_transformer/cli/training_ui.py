@@ -15,15 +15,16 @@ import torch
 import typer
 from rich.progress import TextColumn
 
-from multiscale_transformer.cli import console
-from multiscale_transformer.cli.compiling import ensure_kernels
-from multiscale_transformer.cli.console import command, counted, errors, fact, millions, out, size
+from multiscale_transformer.cli import ui
+from multiscale_transformer.cli.compile import ensure_kernels
 from multiscale_transformer.cli.endings import status_of
 from multiscale_transformer.cli.heartbeat import EVERY_SECONDS
+from multiscale_transformer.cli.ui import command, counted, errors, millions, out, print_field, size
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.evaluation.compression_baselines import LABELS
 from multiscale_transformer.locks import writing
-from multiscale_transformer.training.held_out import measure_run, read_training
+from multiscale_transformer.training.held_out import measure_run
 from multiscale_transformer.training.report.words import duration
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.run import RunRequest, train_run
@@ -31,17 +32,17 @@ from multiscale_transformer.training.settings import TrainSettings, batch_for, s
 from multiscale_transformer.training.suggest import suggest_size
 from multiscale_transformer.training.trainer import Callback, Progress
 from multiscale_transformer.zoo.recipes import Recipe
+from multiscale_transformer.zoo.training_record import read_training
 
 FEW_STEPS = 50
 LINES = 10  # of progress at least, where there is no live bar
 BYTES_PER_PARAMETER = 28  # on disk: two resume points of weights and two moments, and the weights of the checkpoint
 INDEX_BYTES = 6  # on disk, for each byte of text
-PEERS = {"xz": "xz -9e", "ppmd": "PPMd, order 8", "ppmd_primed": "PPMd primed with the training files"}
 
 
 def best_size(minutes: float, threads: int, *, memory: bool = True) -> Recipe:
     """The size that this machine can really train in `minutes`, beside a memory or without."""
-    with console.busy("measuring this CPU"):
+    with ui.busy("measuring this CPU"):
         return suggest_size(minutes, threads, memory=memory)
 
 
@@ -86,11 +87,11 @@ def measure(folder: Path, corpus: Corpus, threads: int) -> None:
     """Score the held-out files and show the result beside the compressors."""
     torch.set_num_threads(threads)
     ensure_kernels()
-    facts = read_training(folder)
-    fact("Trained", f"{counted(facts['steps'], 'step')}, {size(facts['bytes'])} read in {duration(facts['seconds'])}")
-    if facts["steps"] < FEW_STEPS:
-        fact("", f"note: that is little; {command('suggest')} proposes a size that learns more in this time")
-    with console.bar() as bar:
+    record = read_training(folder)
+    print_field("Trained", f"{counted(record.steps, 'step')}, {size(record.bytes)} read in {duration(record.seconds)}")
+    if record.steps < FEW_STEPS:
+        print_field("", f"note: that is little; {command('suggest')} proposes a size that learns more in this time")
+    with ui.bar() as bar:
         task = bar.add_task("measuring on the held-out files", total=corpus.held_out.nbytes)
 
         def advance(count: int) -> None:
@@ -100,40 +101,42 @@ def measure(folder: Path, corpus: Corpus, threads: int) -> None:
 
         try:
             with writing(folder):
-                facts = measure_run(folder, corpus, on_bytes=advance)
+                record = measure_run(folder, corpus, on_bytes=advance)
         except KeyboardInterrupt as interrupt:
             bar.stop()
             _interrupted("the checkpoint is whole, its figure is not measured yet", folder, interrupt)
-    held_out, ours = facts["held_out"], facts["name"]
-    rows = [(ours, held_out["bits_per_byte"]), *((PEERS[key], held_out[key]) for key in PEERS if key in held_out)]
-    title = f"Bits per byte on {size(held_out['bytes'])} of files it never read (lower is better)"
+    held_out = record.held_out
+    assert held_out is not None  # it has just been measured
+    compressors = [(label, getattr(held_out, key)) for key, label in LABELS.items()]
+    rows = [(record.name, held_out.bits_per_byte), *((label, bits) for label, bits in compressors if bits is not None)]
+    title = f"Bits per byte on {size(held_out.bytes)} of files it never read (lower is better)"
     out.print()
-    console.bits_per_byte(title, rows, ours)
+    ui.bits_per_byte(title, rows, record.name)
 
 
 def show_next(folder: Path, *more: str) -> None:
     """Say where the checkpoint is and what to type next; `more` are commands beside the usual ones."""
     out.print()
-    fact("Checkpoint", str(folder))
+    print_field("Checkpoint", str(folder))
     out.print("\nNext:")
     commands = [command("complete", "def fibonacci(n):", "--model", folder), *more]
     if find_spec("matplotlib"):
         commands.append(command("report", folder))
     for line in commands:
-        console.copyable(line)
+        ui.print_command(line)
 
 
 def _announce(request: RunRequest) -> None:
     settings, model = request.settings, request.config
     layers, scales = ("/".join(map(str, numbers)) for numbers in (model.layers, model.downsample_factors))
     stacks = f"at scales {scales}" if len(model.layers) > 1 else "in one stack"
-    fact(
+    print_field(
         "Model",
         f"{request.name}: {millions(model.parameters())} parameters, width {model.d_model}, "
         f"{layers} layers {stacks}, context {model.max_seq_len:,} bytes"
         + (", with the training files as its memory" if model.memory else ""),
     )
-    fact(
+    print_field(
         "Training",
         f"{counted(settings.minutes, 'minute')} with {settings.optimizer} on {counted(settings.threads, 'thread')}, "
         f"seed {settings.seed}",
@@ -143,11 +146,11 @@ def _announce(request: RunRequest) -> None:
 def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
     """Run the training under a live bar; a run that fails before its first resume point leaves nothing behind."""
     existed = request.out.exists()
-    with console.bar(TextColumn("{task.fields[now]}"), lines=False) as bar:
+    with ui.bar(TextColumn("{task.fields[now]}"), lines=False) as bar:
         task = bar.add_task("training", total=request.settings.minutes * 60, now="starting")
 
         def show(progress: Progress) -> None:
-            now = _now(progress, request.settings.minutes, brief=errors.width < console.NARROW)
+            now = _now(progress, request.settings.minutes, brief=errors.width < ui.NARROW)
             bar.update(task, completed=progress.seconds, now=now)
 
         try:

@@ -1,0 +1,87 @@
+"""A model ready to continue one text at a time: what `axl complete`, `axl quickstart` and scripts write with.
+
+The compiled engine does the work, which needs no PyTorch. The reference in PyTorch takes its place where it is asked for, or
+where the engine fails its self-test and PyTorch is installed. Many texts at once are the scheduler's (`engine.scheduler`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multiscale_transformer.engine.detokenizer import stream_text
+from multiscale_transformer.engine.engine import load_engine
+from multiscale_transformer.engine.scheduler import Request, Scheduler
+from multiscale_transformer.engine.self_test import check
+from multiscale_transformer.engine.weights import UnfitError
+from multiscale_transformer.machine import available_cores
+
+if TYPE_CHECKING:  # the compiled engine needs no PyTorch
+    from multiscale_transformer.memory.lookup import CorpusMemory
+    from multiscale_transformer.model.model import MultiScaleTransformer
+    from multiscale_transformer.model.sampling import Sampling
+
+
+class EngineSession:
+    """Writes with the compiled engine, looking up in `memory` where there is one."""
+
+    def __init__(self, scheduler: Scheduler, memory: CorpusMemory | None) -> None:
+        self.scheduler, self.memory = scheduler, memory
+
+    def stream(self, ids: Sequence[int], sampling: Sampling) -> Iterator[str]:
+        """The text that follows `ids`, piece by piece."""
+        return (piece.text for piece in self.scheduler.stream(Request(list(ids), sampling, self.memory)))
+
+
+class ReferenceSession:
+    """Writes with the reference in PyTorch."""
+
+    def __init__(self, model: MultiScaleTransformer, memory: CorpusMemory | None) -> None:
+        self.model, self.memory = model, memory
+
+    def stream(self, ids: Sequence[int], sampling: Sampling) -> Iterator[str]:
+        """The text that follows `ids`, piece by piece."""
+        return stream_text(self.model, ids, sampling, self.memory)
+
+
+Session = EngineSession | ReferenceSession
+
+
+def open_session(
+    checkpoint: Path,
+    memory: CorpusMemory | None = None,
+    *,
+    compiled: bool = True,
+    threads: int | None = None,
+    on_note: Callable[[str], None] = lambda line: None,
+) -> Session:
+    """A session of the model in `checkpoint`; `on_note` is told in a line when the engine is not what writes.
+
+    Raises AxlError when the folder is no checkpoint, and UnfitError when the engine fails its self-test on this machine and
+    there is no PyTorch to go on with.
+    """
+    if compiled:
+        try:
+            engine = load_engine(checkpoint, threads=threads or 1)
+            if not_compared := check(engine, checkpoint):
+                on_note(not_compared)
+            return EngineSession(Scheduler(engine), memory)
+        except UnfitError as error:
+            if not _has_torch():
+                raise
+            on_note(f"{error}; going on with the reference, which is slower")
+    import torch
+
+    from multiscale_transformer.model.checkpoint import load_model
+
+    torch.set_num_threads(threads or available_cores())
+    return ReferenceSession(load_model(checkpoint), memory)
+
+
+def _has_torch() -> bool:
+    try:
+        return find_spec("torch") is not None
+    except ValueError:  # its place in sys.modules is taken, which is how tests block it
+        return False

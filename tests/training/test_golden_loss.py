@@ -1,0 +1,110 @@
+"""Twenty steps with a fixed seed and a fixed clock: a change of the code that changes what is learned shows here.
+
+The figures are those of fp32 on one thread. Whoever changes training on purpose prints them anew:
+`PYTHONPATH=.:tests python tests/training/test_golden_loss.py`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.memory.shard import build_shard
+from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.training.trainer import Trainer
+from tiny import PLENTY, TINY, clock_that_ticks_per_step, documents, model_of, settings_of
+
+STEPS = 20
+MODELS = {
+    "three scales, grown": (TINY, {"grow": True}),
+    "one stack and a memory": (
+        TINY.model_copy(update={"downsample_factors": (1,), "n_layers_per_scale": (2,), "memory": True}),
+        {"stages": ((0.0, 16), (0.5, 32))},
+    ),
+}
+GOLDEN: dict[str, list[float]] = {
+    "three scales, grown": [
+        5.551043,
+        5.536324,
+        5.336913,
+        5.118172,
+        4.770152,
+        4.407536,
+        4.093742,
+        3.783836,
+        3.779716,
+        3.427404,
+        3.312903,
+        3.19152,
+        3.067862,
+        3.044467,
+        3.024896,
+        2.911565,
+        3.042051,
+        2.967446,
+        2.986946,
+        2.791977,
+    ],
+    "one stack and a memory": [
+        4.50212,
+        4.701593,
+        3.514208,
+        3.508918,
+        1.839669,
+        1.885215,
+        0.3544,
+        0.684639,
+        0.46178,
+        0.964378,
+        2.028959,
+        1.153088,
+        0.533705,
+        1.848318,
+        0.610947,
+        0.194169,
+        0.294574,
+        0.423239,
+        2.195775,
+        1.190026,
+    ],
+}
+
+
+def losses(config: ModelConfig, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Nats per byte of each of twenty steps of a second, in a time box of as many."""
+    clock_that_ticks_per_step(monkeypatch)
+    seen: list[float] = []
+    backward = Trainer._backward
+
+    def recorded(trainer: Trainer, *arguments: object) -> float:
+        seen.append(backward(trainer, *arguments))  # type: ignore[arg-type]
+        return seen[-1]
+
+    monkeypatch.setattr(Trainer, "_backward", recorded)
+    data, memory = documents(), None
+    if config.memory:
+        memory = CorpusMemory([build_shard(data)[0]], leave_out=True)
+    settings = settings_of(minutes=STEPS / 60, seed=7, **changes)
+    start = config.model_copy(update={"n_layers_per_scale": 1}) if settings.grow else config
+    Trainer(model_of(start, seed=7), config, data, settings, PLENTY, None, memory).run()
+    return seen
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_twenty_steps_lose_what_they_lost(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, changes = MODELS[name]
+    found = losses(config, {**changes, "threads": threads}, monkeypatch)
+    assert len(found) == STEPS
+    assert all(map(math.isfinite, found))
+    assert found == pytest.approx(GOLDEN[name], rel=1e-4)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for label, (shape, settings) in MODELS.items():
+        with pytest.MonkeyPatch.context() as patch:
+            print(f'    "{label}": {[round(loss, 6) for loss in losses(shape, settings, patch)]},')
