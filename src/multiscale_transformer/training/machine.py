@@ -46,7 +46,7 @@ def describe_machine(threads: int) -> dict[str, str | int | float]:
     """Facts for `training.json`: processor, cores, memory and the measured rate in GFLOP/s."""
     dtype = compute_dtype(threads)
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "threads": threads,
         "memory_gb": round(installed_ram() / 1e9, 1),
@@ -55,7 +55,8 @@ def describe_machine(threads: int) -> dict[str, str | int | float]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the CPU, as the system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
