@@ -9,7 +9,7 @@ import typer
 
 from multiscale_transformer.cli import console
 from multiscale_transformer.cli.compiling import ensure_kernels
-from multiscale_transformer.cli.console import counted, out, size
+from multiscale_transformer.cli.console import counted, note, out, size
 from multiscale_transformer.cli.memories import index_folders
 from multiscale_transformer.cli.options import Checkpoint, MemoryFolders, Threads, help_text, paths
 
@@ -32,7 +32,7 @@ def bpb(
     ] = None,
     memory: MemoryFolders = None,
     peers: Annotated[
-        bool, typer.Option("--peers", metavar="", help="Also xz, PPMd, and PPMd primed with the training files.")
+        bool, typer.Option("--peers", metavar="", help="Also xz, PPMd and zpaq, alone and primed with the training files.")
     ] = False,
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print one line of JSON.")] = False,
@@ -47,18 +47,20 @@ def bpb(
     """
     import torch
 
-    from multiscale_transformer.cli.steps import PEERS
+    from multiscale_transformer.evaluation.compression_baselines import NEEDS_ZPAQ, has_zpaq, labelled
     from multiscale_transformer.machine import available_cores
     from multiscale_transformer.training.held_out import evaluate_bpb
 
     torch.set_num_threads(threads or available_cores())
+    if peers and not has_zpaq():
+        note(NEEDS_ZPAQ)
     ensure_kernels()
     folders = index_folders(memory) if memory else None
     with console.bar() as bar:
         task = bar.add_task("reading", total=None)
 
         def advance(done: int, total: int) -> None:
-            doing = "scoring" if done < total or not peers else "comparing with xz and PPMd"
+            doing = "scoring" if done < total or not peers else "comparing with compressors"
             bar.update(task, description=doing, completed=done, total=total)
 
         figures = evaluate_bpb(model, data, context=context, memory=folders, with_peers=peers, on_bytes=advance)
@@ -72,7 +74,7 @@ def bpb(
     if not peers:
         console.prose(title)
         return
-    rows = [("this model", figures["bits_per_byte"]), *((PEERS[key], figures[key]) for key in PEERS if key in figures)]
+    rows = [("this model", figures["bits_per_byte"]), *labelled(figures)]
     console.bits_per_byte(title, rows, "this model")
 
 

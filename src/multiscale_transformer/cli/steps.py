@@ -22,6 +22,7 @@ from multiscale_transformer.cli.endings import status_of
 from multiscale_transformer.cli.heartbeat import EVERY_SECONDS
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.evaluation.compression_baselines import labelled
 from multiscale_transformer.locks import writing
 from multiscale_transformer.training.held_out import measure_run, read_training
 from multiscale_transformer.training.report.words import duration
@@ -36,7 +37,6 @@ FEW_STEPS = 50
 LINES = 10  # of progress at least, where there is no live bar
 BYTES_PER_PARAMETER = 28  # on disk: two resume points of weights and two moments, and the weights of the checkpoint
 INDEX_BYTES = 6  # on disk, for each byte of text
-PEERS = {"xz": "xz -9e", "ppmd": "PPMd, order 8", "ppmd_primed": "PPMd primed with the training files"}
 
 
 def best_size(minutes: float, threads: int, *, memory: bool = True) -> Recipe:
@@ -105,7 +105,7 @@ def measure(folder: Path, corpus: Corpus, threads: int) -> None:
             bar.stop()
             _interrupted("the checkpoint is whole, its figure is not measured yet", folder, interrupt)
     held_out, ours = facts["held_out"], facts["name"]
-    rows = [(ours, held_out["bits_per_byte"]), *((PEERS[key], held_out[key]) for key in PEERS if key in held_out)]
+    rows = [(ours, held_out["bits_per_byte"]), *labelled(held_out)]
     title = f"Bits per byte on {size(held_out['bytes'])} of files it never read (lower is better)"
     out.print()
     console.bits_per_byte(title, rows, ours)

@@ -19,7 +19,7 @@ from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.selection import Selection
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.bits_per_byte import Score, score_documents
-from multiscale_transformer.evaluation.compression_baselines import peers
+from multiscale_transformer.evaluation.compression_baselines import has_zpaq, peers
 from multiscale_transformer.memory.lookup import CorpusMemory, memory_of
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.folder import TRAINING_FILE
@@ -88,7 +88,7 @@ def evaluate_bpb(
         "documents": len(documents),
         "data": what,
         "context": context or model.config.max_seq_len,
-        **(peers(train, documents) if with_peers else {}),
+        **(peers(train, documents, zpaq=has_zpaq()) if with_peers else {}),
     }
 
 

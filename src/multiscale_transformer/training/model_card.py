@@ -18,6 +18,7 @@ from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.installed import licences, permissive_packages
 from multiscale_transformer.data.selection import EVERYTHING
 from multiscale_transformer.data.sources import INSTALLED
+from multiscale_transformer.evaluation.compression_baselines import labelled
 
 CARD_FILE = "README.md"
 
@@ -77,9 +78,7 @@ def _figures(facts: dict[str, Any]) -> list[str]:
     held_out = facts.get("held_out")
     if not held_out:
         return ["Not yet measured on held-out files.", ""]
-    rows = [("this model", held_out["bits_per_byte"]), ("xz -9e", held_out["xz"]), ("PPMd, order 8", held_out["ppmd"])]
-    if "ppmd_primed" in held_out:
-        rows.append(("PPMd primed with the training files", held_out["ppmd_primed"]))
+    rows = [("this model", held_out["bits_per_byte"]), *labelled(held_out)]
     return [
         f"Bits per byte over all {held_out['bytes']:,} bytes of the held-out files (lower is better):",
         "",
