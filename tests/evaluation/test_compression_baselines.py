@@ -108,12 +108,11 @@ def test_priming_with_nothing_changes_nothing(alone, primed):
 
 
 @needs_zpaq
-def test_zpaq_is_a_peer_where_it_is_asked_for_and_the_strongest():
+def test_zpaq_is_a_peer_where_it_is_asked_for():
     train, held_out = ([(module.__name__, inspect.getsource(module).encode())] for module in (json.encoder, json.decoder))
     figures = peers(train, held_out, zpaq=True)
     assert list(figures) == list(LABELS)
-    assert figures["zpaq"] < figures["ppmd"]
-    assert figures["zpaq_primed"] < figures["ppmd_primed"]
+    assert figures["zpaq_primed"] < figures["zpaq"]
 
 
 def test_labels_are_in_one_order_and_only_for_what_was_measured():
