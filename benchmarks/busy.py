@@ -17,16 +17,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+import typer
 
-from benchmarks.contenders import MEMORY_CONTENDERS
+from benchmarks.command import Rounds, main
+from benchmarks.comparison import FLAT_WITH_MEMORY
+from benchmarks.result import Result, Row, origin
+from multiscale_transformer.cli.options import Checkpoint, Threads
 from multiscale_transformer.data.corpus import load_corpus
 from multiscale_transformer.engine.engine import Engine, Read, load_engine
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
-from multiscale_transformer.machine import available_ram
+from multiscale_transformer.machine import available_cores, available_ram
 from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.reader import no_features
@@ -34,12 +38,31 @@ from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Trainer
+from multiscale_transformer.zoo.shipped import shipped_model
 
 EVALUATED_BYTES = 300_000  # of held-out files, in each measurement
 PROMPT, WRITTEN = 254, 32  # bytes of a prompt, as an editor sends it, and bytes that are then read one by one
 WARM_UP_STEPS = 3
 _SPIN = "import os, sys\nif sys.argv[1:]: os.sched_setaffinity(0, {int(sys.argv[1])})\nprint(flush=True)\nwhile True: pass"
 _ON_ONE_CORE = "import sys; from benchmarks.busy import _on_one_core; _on_one_core(*sys.argv[1:])"
+
+
+class OneCore(Row):
+    """Seconds with several threads over those with one, on one core."""
+
+    prefill: float
+    decoding: float
+
+
+class BusyResult(Result):
+    """Rates beside busy programs over those without, by task and place of the programs: medians, and each round."""
+
+    kind: Literal["busy"] = "busy"
+    busy: dict[str, float]
+    rounds: dict[str, list[float]]
+    one_core: OneCore
+    threads: int
+    cores: int
 
 
 @contextmanager
@@ -55,9 +78,14 @@ def busy_programs(cores: Sequence[int | None]) -> Iterator[None]:
         yield
 
 
-def measure_busy(threads: int, rounds: int, seconds: float, checkpoint: Path) -> dict[str, Any]:
-    """Rates beside busy programs over those without, by name; `seconds` are those of one measurement of training."""
-    cores = sorted(os.sched_getaffinity(0))
+def run(
+    model: Checkpoint = shipped_model(),  # noqa: B008 (a path, made once)
+    rounds: Rounds = 5,
+    seconds: Annotated[float, typer.Option(metavar="S", min=1.0, help="Seconds of training in each measurement.")] = 12.0,
+    threads: Threads = None,
+) -> BusyResult:
+    """Training, evaluation and decoding beside busy programs, over the same on the quiet machine."""
+    threads, cores = threads or available_cores(), sorted(os.sched_getaffinity(0))
     places: dict[str, list[int | None]] = {"one": [None], "each": list(cores)}
     ratios: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -71,18 +99,22 @@ def measure_busy(threads: int, rounds: int, seconds: float, checkpoint: Path) ->
         }
         for _ in range(rounds):
             for name, rate in tasks.items():
-                quiet = rate()
+                alone = rate()
                 for beside, where in places.items():
                     with busy_programs(where):
-                        ratios.setdefault(f"{name}_{beside}", []).append(rate() / quiet)
-    decoding = [_one_core(checkpoint, threads, cores[0]) for _ in range(rounds)]
-    return {
-        "busy": {name: statistics.median(values) for name, values in ratios.items()},
-        "rounds": ratios,
-        "one_core": {name: statistics.median(row[name] for row in decoding) for name in decoding[0]},
-        "threads": threads,
-        "cores": len(cores),
-    }
+                        ratios.setdefault(f"{name}_{beside}", []).append(rate() / alone)
+    one_core = [_one_core(model, threads, cores[0]) for _ in range(rounds)]
+    return BusyResult(
+        **origin("busy", threads).model_dump(),
+        busy={name: statistics.median(values) for name, values in ratios.items()},
+        rounds=ratios,
+        one_core=OneCore(
+            prefill=statistics.median(row.prefill for row in one_core),
+            decoding=statistics.median(row.decoding for row in one_core),
+        ),
+        threads=threads,
+        cores=len(cores),
+    )
 
 
 def training_rate(trainer: Trainer, seconds: float) -> float:
@@ -101,7 +133,7 @@ def training_rate(trainer: Trainer, seconds: float) -> float:
 def _training(threads: int, folder: Path) -> tuple[Trainer, Callable[[int], float]]:
     """The quickstart's training on this Python's library, and the evaluation of its held-out files in bytes a second."""
     torch.set_num_threads(threads)
-    corpus, config = load_corpus(), MEMORY_CONTENDERS["flat with memory"]
+    corpus, config = load_corpus(), FLAT_WITH_MEMORY
     shards = build_index(folder / "index", corpus.train, corpus.sources).shards
     torch.manual_seed(0)
     model = MultiScaleTransformer(config)
@@ -125,11 +157,10 @@ def _training(threads: int, folder: Path) -> tuple[Trainer, Callable[[int], floa
     return trainer, evaluate
 
 
-def _one_core(checkpoint: Path, threads: int, core: int) -> dict[str, float]:
+def _one_core(checkpoint: Path, threads: int, core: int) -> OneCore:
     """Seconds with `threads` threads over those with one, in a process that has one core."""
     words = [sys.executable, "-c", _ON_ONE_CORE, str(checkpoint), str(threads), str(core)]
-    answer: dict[str, float] = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
-    return answer
+    return OneCore.model_validate_json(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 
 def _on_one_core(checkpoint: str, threads: str, core: str) -> None:
@@ -156,3 +187,25 @@ def _read(engine: Engine, text: list[int]) -> tuple[float, float]:
         engine.read([Read(sequence, [byte], no_features(1))])
     sequence.close()
     return middle - begin, time.perf_counter() - middle
+
+
+def table(result: BusyResult) -> str:
+    """What is left beside busy programs."""
+    figures, core = result.busy, result.one_core
+    lines = [
+        "| beside other work, over the quiet machine | one busy program | one on each core |",
+        "|---|---:|---:|",
+        f"| training, bytes a second | {figures['training_one']:.2f} | {figures['training_each']:.2f} |",
+        f"| evaluation, time | {1 / figures['evaluation_one']:.2f} × | {1 / figures['evaluation_each']:.2f} × |",
+        "",
+        f"On one free core, {result.threads} threads take {core.prefill:.2f} times as long as one to read a prompt, and "
+        f"{core.decoding:.2f} times as long to write. {result.threads} threads on {result.cores} cores; medians of "
+        f"{len(result.rounds['training_one'])} rounds.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+RESULT = BusyResult
+
+if __name__ == "__main__":
+    main("busy")

@@ -1,8 +1,9 @@
 """How fast the engine reads and writes, beside PyTorch and beside llama.cpp on a llama of the same number of parameters.
 
 All contenders take turns in every round, and what is quoted are medians and ratios of them: this machine is shared. llama.cpp
-runs in a process of its own; its model has random weights, as ours has where no checkpoint is given, for the speed does not
-depend on them (but for drafts, which need a trained model and its memory: `measure_drafting`).
+is the build for this processor, called without HTTP (`llama_client`) in a process of its own; its model has random weights, as
+ours has where no checkpoint is given, for the speed does not depend on them (but for speculative decoding, which needs a
+trained model and its memory: `measure_trained`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+import typer
 
-from benchmarks.llama import LlamaProcess, llama_process
+from benchmarks.command import Rounds, main
+from benchmarks.llama_client import LlamaProcess, llama_process
 from benchmarks.llama_file import llama_shape, write_byte_llama
-from benchmarks.resident import measure_resident, measure_start
+from benchmarks.result import Result, Row, origin
+from benchmarks.rss import ServingMemory, measure_rss, measure_start
 from multiscale_transformer.data.corpus import load_corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.engine.engine import Engine, load_engine
@@ -34,11 +38,11 @@ from multiscale_transformer.memory.index import MEMORY_FOLDER
 from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
 from multiscale_transformer.model.cache import Cache
 from multiscale_transformer.model.checkpoint import load_model, save_model
-from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.training.held_out import run_selection, run_sources
+from multiscale_transformer.zoo.recipes import load_recipe
 
 PROMPT, WRITTEN = 256, 128  # bytes before what is timed, and bytes that are
 PREFILLED = 1024
@@ -48,68 +52,142 @@ EAGER_WRITTEN = 24  # of PyTorch, which is slow and steady
 QUANTS = ("F16", "Q8_0", "Q4_K_M")
 _NO_END = {EOS: -100.0}
 
-Rates = dict[str, list[float]]
+PEER = "llama.cpp Q4_K_M"  # what we are held against: the kind that people run
+COLUMNS = ("1 at once", "4 at once", "16 at once", "prefill")
+
+
+class Rate(Row):
+    """Bytes per second of one contender under one load, round by round."""
+
+    name: str
+    load: str
+    rates: list[float]
+
+    @property
+    def median(self) -> float:
+        """What is quoted."""
+        return statistics.median(self.rates)
+
+
+class FirstByte(Row):
+    """Seconds to the first byte after a prompt that is new, and after one that was read before."""
+
+    bytes: int | None = None
+    cold: float
+    warm: float
+
+
+class Drafting(Row):
+    """Bytes per second of a trained model on held-out code, with speculative decoding and without."""
+
+    threads: int
+    with_drafts: float
+    without: float
+    bytes_per_step: float
+
+
+class Rounding(Row):
+    """Bits per byte of a trained model in each width."""
+
+    fp32: float
+    bits_8: float
+    bits_4: float
+    bytes: int
+
+
+class Trained(Row):
+    """What needs a trained checkpoint with its memory."""
+
+    drafting: Drafting
+    rounding: Rounding
+    first_byte: FirstByte
+    rss: dict[str, ServingMemory]
+    start_seconds: float
+
+
+class DecodeResult(Result):
+    """Rates of all contenders, and what was measured of a trained checkpoint."""
+
+    kind: Literal["decode"] = "decode"
+    model: str
+    parameters: int
+    rounds: int
+    peer_build: str | None = None
+    rows: list[Rate]
+    first_byte: FirstByte | None = None
+    trained: Trained | None = None
 
 
 @dataclass(frozen=True)
 class Timed:
-    """One thing that can be timed: its name, and a call that returns bytes per second."""
+    """One thing that can be timed: who, under which load, and a call that returns bytes per second."""
 
     name: str
+    load: str
     rate: Callable[[], float]
 
 
-def measure_decoding(
-    config: ModelConfig,
-    rounds: int,
-    *,
-    threads: tuple[int, ...] = (1, 2),
-    peers: bool = True,
-    eager: bool = True,
-    prefix: int = 0,
-) -> dict[str, Any]:
-    """Median bytes per second by contender, for a model of this shape with random weights.
-
-    With `prefix` also the time to the first byte after a prompt of as many bytes, new and read before.
-    """
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as open_ones:
+def run(
+    model: Annotated[str, typer.Option(metavar="NAME", help="A shipped model's shape; weights are random.")] = "AXL-Micro-Lion",
+    trained: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A checkpoint with a memory, to measure drafts and rounding with.")
+    ] = None,
+    rounds: Rounds = 5,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", min=1, help="Counts of threads (default: 1 and 2); a large model wants one."),
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers/--no-peers", metavar="", help="Also llama.cpp, of the same size.")] = True,
+    eager: Annotated[bool, typer.Option("--eager/--no-eager", metavar="", help="Also the reference in PyTorch.")] = True,
+    prefix: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Bytes of a prompt after which the first byte is waited for; 0 for none.")
+    ] = 8192,
+) -> DecodeResult:
+    """The compiled engine beside PyTorch and llama.cpp: bytes per second, alone and in batches, drafts, rounding, memory."""
+    config, counts, build = load_recipe(model).model, threads or [1, 2], None
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch) / "ours"
         torch.manual_seed(0)
-        model = _with_a_say(MultiScaleTransformer(config)).eval()
-        save_model(model, folder)
-        timed = [*_eager(model)] if eager else []
+        network = _with_random_outputs(MultiScaleTransformer(config)).eval()
+        save_model(network, folder)
+        timed = [*_eager(network)] if eager else []
         for bits in (8, 4):
-            for count in threads:
+            for count in counts:
                 engine = load_engine(folder, bits=bits, threads=count)
-                open_ones.callback(engine.close)
+                stack.callback(engine.close)
                 timed += _ours(engine, f"axl {bits} bits, {_threads(count)}")
         if peers:
-            for kind, count, peer in _llamas(Path(scratch), config.parameters(), config.d_model, threads, open_ones):
+            for kind, count, peer in _llamas(Path(scratch), config.parameters(), config.d_model, counts, stack):
                 timed += _theirs(peer, f"llama.cpp {kind}, {_threads(count)}")
-        rates = _interleaved(timed, rounds)
-        first_byte = _after_prefix(model, Path(scratch), prefix, rounds) if prefix else None
-    return {
-        "parameters": config.parameters(),
-        "rounds": rounds,
-        "bytes_per_second": {name: statistics.median(values) for name, values in rates.items()},
-        "all": rates,
-        **({"first_byte": first_byte} if first_byte else {}),
-    }
+                build = peer.build
+        rows = _interleaved(timed, rounds)
+        first_byte = _after_prefix(network, Path(scratch), prefix, rounds) if prefix else None
+    return DecodeResult(
+        **origin("decode", max(counts)).model_dump(),
+        model=model,
+        parameters=config.parameters(),
+        rounds=rounds,
+        peer_build=build,
+        rows=rows,
+        first_byte=first_byte,
+        trained=measure_trained(trained, rounds) if trained else None,
+    )
 
 
-def _after_prefix(model: MultiScaleTransformer, scratch: Path, prefix: int, rounds: int) -> dict[str, float]:
+def _after_prefix(model: MultiScaleTransformer, scratch: Path, prefix: int, rounds: int) -> FirstByte:
     """`time_to_first_byte` of the same weights with a context that is long enough."""
     longer = MultiScaleTransformer(model.config.model_copy(update={"max_seq_len": prefix + 64}))
     longer.load_state_dict(model.state_dict())
     save_model(longer, scratch / "longer")
     engine = load_engine(scratch / "longer", threads=available_cores())
     try:
-        return {"bytes": prefix, **time_to_first_byte(engine, torch.randint(0, 256, (prefix,)).tolist(), rounds)}
+        waited = time_to_first_byte(engine, torch.randint(0, 256, (prefix,)).tolist(), rounds)
+        return waited.model_copy(update={"bytes": prefix})
     finally:
         engine.close()
 
 
-def measure_trained(folder: Path, rounds: int) -> dict[str, Any]:
+def measure_trained(folder: Path, rounds: int) -> Trained:
     """What needs a trained checkpoint with its memory: drafts on held-out code, rounding, the first byte, and memory."""
     memory = open_memory([folder / MEMORY_FOLDER])
     held_out = load_corpus(run_sources(folder), selection=run_selection(folder), without=[folder]).held_out
@@ -118,89 +196,90 @@ def measure_trained(folder: Path, rounds: int) -> dict[str, Any]:
     exact = score_documents(load_model(folder), [("", text) for text in texts], memory=memory).bits_per_byte
     engine = load_engine(folder)
     long = [*held_out[int(np.argmax(np.diff(held_out.offsets)))][: engine.config.max_seq_len - 8]]
-    return {
-        "drafting": _best_drafting(folder, memory, held_out, rounds),
-        "rounding": {"fp32": exact, "8 bits": cost[8], "4 bits": cost[4], "bytes": sum(map(len, texts))},
-        "first_byte": time_to_first_byte(engine, long, rounds),
-        "resident": {f"{bits} bits": measure_resident(folder, bits) for bits in (8, 4)},
-        "start_seconds": measure_start(folder, rounds),
-    }
+    return Trained(
+        drafting=_best_drafting(folder, memory, held_out, rounds),
+        rounding=Rounding(fp32=exact, bits_8=cost[8], bits_4=cost[4], bytes=sum(map(len, texts))),
+        first_byte=time_to_first_byte(engine, long, rounds),
+        rss={f"{bits} bits": measure_rss(folder, bits) for bits in (8, 4)},
+        start_seconds=measure_start(folder, rounds),
+    )
 
 
-def _best_drafting(folder: Path, memory: CorpusMemory, held_out: Documents, rounds: int) -> dict[str, float]:
+def _best_drafting(folder: Path, memory: CorpusMemory, held_out: Documents, rounds: int) -> Drafting:
     """With the number of threads that is best with drafts, as for every contender."""
-    found = []
+    figures = []
     for threads in (1, 2):
         engine = load_engine(folder, threads=threads)
-        found.append({"threads": threads, **measure_drafting(engine, memory, held_out, rounds)})
+        figures.append(measure_drafting(engine, threads, memory, held_out, rounds))
         engine.close()
-    return max(found, key=lambda figures: figures["with drafts"])
+    return max(figures, key=lambda drafting: drafting.with_drafts)
 
 
-def measure_drafting(engine: Engine, memory: CorpusMemory, held_out: Documents, rounds: int) -> dict[str, float]:
+def measure_drafting(engine: Engine, threads: int, memory: CorpusMemory, held_out: Documents, rounds: int) -> Drafting:
     """Median bytes per second on held-out code, with drafts and without, and how many bytes a step wrote."""
-    rates: Rates = {"with drafts": [], "without": []}
-    batcher, steps, written = Scheduler(engine), 0, 0
+    rates: dict[bool, list[float]] = {True: [], False: []}
+    scheduler, steps, written = Scheduler(engine), 0, 0
     for number in range(rounds):
         content = held_out[number * 7 % len(held_out)]
         begin = max(0, len(content) // 2 - 1000)
         prompt = [BOS] * (begin == 0) + list(content[begin : len(content) // 2])
-        for name, draft in (("with drafts", True), ("without", False)):
-            rate, count = _timed_request(batcher, Request(prompt, _greedy(WRITTEN), memory, draft=draft))
-            rates[name].append(rate)
+        for draft, measured in rates.items():
+            rate, count = _timed_request(scheduler, Request(prompt, _greedy(WRITTEN), memory, draft=draft))
+            measured.append(rate)
             if draft:
                 steps, written = steps + count, written + WRITTEN
-    return {**{name: statistics.median(values) for name, values in rates.items()}, "bytes_per_step": written / steps}
+    with_drafts, without = map(statistics.median, rates.values())
+    return Drafting(threads=threads, with_drafts=with_drafts, without=without, bytes_per_step=written / steps)
 
 
-def time_to_first_byte(engine: Engine, prompt: list[int], rounds: int) -> dict[str, float]:
+def time_to_first_byte(engine: Engine, prompt: list[int], rounds: int) -> FirstByte:
     """Median seconds to the first byte after a prompt that nothing is known of, and after one that was read before."""
     cold: list[float] = []
     warm: list[float] = []
-    batcher = Scheduler(engine)
+    scheduler = Scheduler(engine)
     for number in range(rounds):
         text = [BOS, number % 256, number // 256, *prompt]
         for times in (cold, warm):
             begin = time.perf_counter()
-            stream = batcher.stream(Request(text, _greedy(1)))
+            stream = scheduler.stream(Request(text, _greedy(1)))
             next(stream)
             times.append(time.perf_counter() - begin)
             list(stream)
-    return {"cold": statistics.median(cold), "warm": statistics.median(warm)}
+    return FirstByte(cold=statistics.median(cold), warm=statistics.median(warm))
 
 
 def _ours(engine: Engine, name: str) -> Iterator[Timed]:
-    batcher = Scheduler(engine)
+    scheduler = Scheduler(engine)
     prompt = [BOS, *(n * 7 % 256 for n in range(PROMPT))]
     for count in MANY:
-        yield Timed(f"{name}, {count} at once", lambda count=count: _rate(batcher, prompt, count))  # type: ignore[misc]
-    yield Timed(f"{name}, prefill", lambda: _prefill(batcher))
+        yield Timed(name, f"{count} at once", lambda count=count: _rate(scheduler, prompt, count))  # type: ignore[misc]
+    yield Timed(name, "prefill", lambda: _prefill(scheduler))
 
 
-def _rate(batcher: Scheduler, prompt: list[int], count: int) -> float:
+def _rate(scheduler: Scheduler, prompt: list[int], count: int) -> float:
     """Bytes per second of `count` requests together, once all have read their prompts."""
     requests = [Request([*prompt, number], _greedy(WRITTEN)) for number in range(count)]
     for request in requests:
-        batcher.submit(request)
+        scheduler.submit(request)
     writing: set[Request | ScoreRequest] = set()
-    while len(writing) < count and batcher.busy:
-        writing |= {request for request, _ in batcher.step()}
+    while len(writing) < count and scheduler.busy:
+        writing |= {request for request, _ in scheduler.step()}
     begin, written = time.perf_counter(), 0
-    while batcher.busy:
-        written += sum(len(piece.drawn) for _, piece in batcher.step())
+    while scheduler.busy:
+        written += sum(len(piece.drawn) for _, piece in scheduler.step())
     return written / (time.perf_counter() - begin)
 
 
-def _prefill(batcher: Scheduler) -> float:
+def _prefill(scheduler: Scheduler) -> float:
     prompt = torch.randint(0, 256, (PREFILLED,)).tolist()
     begin = time.perf_counter()
-    list(batcher.stream(Request(prompt, _greedy(1))))
+    list(scheduler.stream(Request(prompt, _greedy(1))))
     return PREFILLED / (time.perf_counter() - begin)
 
 
-def _timed_request(batcher: Scheduler, request: Request) -> tuple[float, int]:
+def _timed_request(scheduler: Scheduler, request: Request) -> tuple[float, int]:
     """Bytes per second after the first step that wrote, and the number of steps."""
-    stream = batcher.stream(request)
+    stream = scheduler.stream(request)
     next(stream)
     begin, written, steps = time.perf_counter(), 0, 1
     for piece in stream:
@@ -224,18 +303,18 @@ def _eager(model: MultiScaleTransformer) -> Iterator[Timed]:
         return rate()
 
     for threads in (1, 2):
-        yield Timed(f"PyTorch eager, {_threads(threads)}, 1 at once", lambda threads=threads: on(threads))  # type: ignore[misc]
+        yield Timed(f"PyTorch eager, {_threads(threads)}", "1 at once", lambda threads=threads: on(threads))  # type: ignore[misc]
 
 
 def _theirs(peer: LlamaProcess, name: str) -> Iterator[Timed]:
-    yield Timed(f"{name}, 1 at once", lambda: 1 / peer.decode(WRITTEN, PROMPT))
+    yield Timed(name, "1 at once", lambda: 1 / peer.decode(WRITTEN, PROMPT))
     for count in MANY[1:]:
-        yield Timed(f"{name}, {count} at once", lambda count=count: peer.decode_many(count, WRITTEN, PROMPT))  # type: ignore[misc]
-    yield Timed(f"{name}, prefill", lambda: 1 / peer.prefill(PREFILLED))
+        yield Timed(name, f"{count} at once", lambda count=count: peer.decode_many(count, WRITTEN, PROMPT))  # type: ignore[misc]
+    yield Timed(name, "prefill", lambda: 1 / peer.prefill(PREFILLED))
 
 
 def _llamas(
-    scratch: Path, parameters: int, width: int, threads: tuple[int, ...], open_ones: ExitStack
+    scratch: Path, parameters: int, width: int, threads: list[int], stack: ExitStack
 ) -> Iterator[tuple[str, int, LlamaProcess]]:
     plain = scratch / "llama-F16.gguf"
     write_byte_llama(plain, llama_shape(parameters, width), seed=0)
@@ -244,18 +323,18 @@ def _llamas(
         if kind != "F16":
             quantize_file(plain, path, kind)  # type: ignore[arg-type]
         for count in threads:
-            yield kind, count, open_ones.enter_context(llama_process(path, count, slots=max(MANY)))
+            yield kind, count, stack.enter_context(llama_process(path, count, slots=max(MANY)))
 
 
-def _interleaved(timed: list[Timed], rounds: int) -> Rates:
+def _interleaved(timed: list[Timed], rounds: int) -> list[Rate]:
     """Every contender once a round; a round before the first is thrown away."""
-    rates: Rates = {contender.name: [] for contender in timed}
+    rows = [Rate(name=contender.name, load=contender.load, rates=[]) for contender in timed]
     for number in range(rounds + 1):
-        for contender in timed:
+        for contender, row in zip(timed, rows, strict=True):
             rate = contender.rate()
             if number:
-                rates[contender.name].append(rate)
-    return rates
+                row.rates.append(rate)
+    return rows
 
 
 def _greedy(count: int) -> Sampling:
@@ -267,9 +346,58 @@ def _threads(count: int) -> str:
 
 
 @torch.no_grad()
-def _with_a_say(model: MultiScaleTransformer) -> MultiScaleTransformer:
+def _with_random_outputs(model: MultiScaleTransformer) -> MultiScaleTransformer:
     """Fresh output maps are zero; give them numbers, so that nothing is skipped or saved by zeros."""
     for parameter in model.parameters():
         if parameter.ndim > 1 and float(parameter.abs().max()) == 0.0:
             parameter.normal_(std=0.02)
     return model
+
+
+def table(result: DecodeResult) -> str:
+    """Bytes per second by contender, and ratios to the best of llama.cpp in Q4_K_M."""
+    rates = {(row.name, row.load): row.median for row in result.rows}
+    lines = ["| bytes per second | " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * len(COLUMNS)]
+    for name in dict.fromkeys(row.name for row in result.rows):
+        cells = (f"{rates[name, load]:,.0f}" if (name, load) in rates else "" for load in COLUMNS)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    text = "\n".join(lines) + "\n\n"
+    peer, ours, eager = (_best(result, name, "1 at once") for name in (PEER, "axl", "PyTorch"))
+    if peer:
+        text += f"One request: **{ours / peer:.1f} times** {PEER}, each at its best number of threads"
+        text += f"; {ours / eager:.0f} times PyTorch eager" if eager else ""
+        text += f"; 16 requests together write {_best(result, 'axl', '16 at once') / ours:.1f} times as much as one.\n"
+    if result.first_byte:
+        waited = result.first_byte
+        text += (
+            f"The first byte after {waited.bytes:,} bytes that were read before takes 1/{waited.cold / waited.warm:.0f} of "
+            "that of new ones.\n"
+        )
+    if result.trained:
+        text += _trained_sentences(result.trained, peer)
+    build = f" llama.cpp is {result.peer_build}, called without HTTP." if result.peer_build else ""
+    return text + f"\n{result.model}, {result.parameters:,} parameters, medians of {result.rounds} rounds.{build}\n"
+
+
+def _best(result: DecodeResult, name: str, load: str) -> float:
+    return max((row.median for row in result.rows if row.name.startswith(name) and row.load == load), default=0.0)
+
+
+def _trained_sentences(trained: Trained, peer: float) -> str:
+    drafting, rounding, waited, memory = trained.drafting, trained.rounding, trained.first_byte, trained.rss["4 bits"]
+    share = f" ({drafting.with_drafts / peer:.1f} times {PEER})" if peer else ""
+    return (
+        f"\nWith drafts from its memory a trained one writes {drafting.with_drafts / drafting.without:.1f} times as fast on "
+        f"held-out code{share}, {drafting.bytes_per_step:.0f} bytes a step. Rounding costs "
+        f"{rounding.bits_8 - rounding.fp32:+.4f} bits per byte with 8 bits and {rounding.bits_4 - rounding.fp32:+.4f} with 4 "
+        f"(on {rounding.bytes:,} held-out bytes). The first byte after a prompt that was read before takes "
+        f"{waited.warm / waited.cold:.3f} of the time of a new one. A process that serves it in 4 bits holds "
+        f"{memory.rss_bytes / 1e6:.0f} MB, {memory.imports_bytes / 1e6:.0f} of them imports; `axl complete` takes "
+        f"{trained.start_seconds:.1f} s from start to end for one byte.\n"
+    )
+
+
+RESULT = DecodeResult
+
+if __name__ == "__main__":
+    main("decode")

@@ -1,43 +1,91 @@
-"""What a memory is worth: the figures of `axl bench memory` beside bits per byte.
+"""What a memory is worth: models with it and without, beside compressors.
 
-Line completion with the same lines for every model; bits per byte of packages that neither training nor index has seen; the
-time that building an index and looking up takes, on one core.
+Beside bits per byte of held-out files: line completion with the same lines for every model; bits per byte of packages that
+neither training nor index has seen; and the time that building an index and looking up takes.
 """
 
 from __future__ import annotations
 
-import random
-import statistics
-import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
+from pydantic import Field
 
-from benchmarks.contest import Measure
+from benchmarks.command import LIBRARY, Data, Results, Seeds, main, results_file
+from benchmarks.comparison import (
+    FLAT,
+    FLAT_WITH_MEMORY,
+    THREE_SCALES,
+    Columns,
+    Comparison,
+    Measure,
+    Run,
+    bits_of,
+    compare,
+    comparison_table,
+    contenders_of,
+    corpus_of,
+    mean_of,
+)
+from benchmarks.index import IndexCost, index_cost
+from multiscale_transformer.cli.options import Minutes, Threads
 from multiscale_transformer.data.corpus import load_documents
 from multiscale_transformer.data.documents import Documents
-from multiscale_transformer.data.filters import MAX_BYTES
+from multiscale_transformer.data.installed import UNSEEN
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
-from multiscale_transformer.evaluation.compression_baselines import peers, ppmd_apart_bits_per_byte
+from multiscale_transformer.evaluation.compression_baselines import LABELS, peers, ppmd_apart_bits_per_byte
 from multiscale_transformer.evaluation.lines import draw_lines, score_lines
-from multiscale_transformer.memory.index import build_index, load_index
-from multiscale_transformer.memory.lookup import CorpusMemory, Window, warm_up
-from multiscale_transformer.memory.reader import MemoryReader
+from multiscale_transformer.evaluation.statistics import summary
+from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.model.vocabulary import BOS
 
-UNSEEN = ("pathspec", "yaml")  # packages that AXL itself needs, so they are everywhere, and that Python's library lacks
 LINES = 200
-BATCH_WINDOW, BATCH_ROWS, ROUNDS = 2048, 4, 20
+CONFIGS = {
+    "three scales with memory": THREE_SCALES.model_copy(update={"memory": True}),
+    "flat with memory": FLAT_WITH_MEMORY,
+    "flat alone": FLAT,
+}
 
 
-def unseen_packages(names: tuple[str, ...] = UNSEEN) -> dict[str, Documents]:
+class MemoryRun(Run):
+    """A trained model, with line completion and bits per byte of unseen packages."""
+
+    unseen: dict[str, float]
+    unseen_in_order: dict[str, float]
+    lines_exact: float
+    lines_similarity: float
+    lines: int
+
+
+class MemoryResult(Comparison):
+    """The runs, the compressors on held-out files and on unseen packages, and what the index costs."""
+
+    kind: Literal["memory"] = "memory"
+    runs: list[MemoryRun]
+    unseen_peers: dict[str, dict[str, float]] = Field(default_factory=dict)
+    memory: IndexCost | None = None
+
+
+def run(
+    minutes: Minutes = 3.0, seeds: Seeds = 3, data: Data = None, threads: Threads = None, results: Results = None
+) -> MemoryResult:
+    """With memory and without: bits per byte, unseen packages, line completion, and what looking up costs."""
+    path, corpus, packages = results or results_file("memory"), corpus_of(data or LIBRARY), unseen_packages()
+    contenders = contenders_of(CONFIGS, minutes, threads, corpus)
+    measure = measure_with(corpus.held_out, packages)
+    result = compare(MemoryResult, contenders, corpus, range(seeds), path, measure=measure)
+    if "zpaq" not in result.peers:
+        result.peers = peers(corpus.train, corpus.held_out, zpaq=True)
+        result.unseen_peers = unseen_peers(corpus.train, packages)
+    result.memory = result.memory or index_cost(corpus.train, corpus.held_out)
+    result.write(path)
+    return result
+
+
+def unseen_packages(names: Iterable[str] = UNSEEN.values()) -> dict[str, Documents]:
     """The source files of installed packages. Raises AxlError when one is not installed."""
     packages = {}
     for name in names:
@@ -49,7 +97,7 @@ def unseen_packages(names: tuple[str, ...] = UNSEEN) -> dict[str, Documents]:
 
 
 def measure_with(held_out: Documents, packages: dict[str, Documents], lines: int = LINES) -> Measure:
-    """Line completion on `held_out` and bits per byte of `packages`, for each trained model of a contest."""
+    """Line completion on `held_out` and bits per byte of `packages`, for each trained model of a comparison."""
     drawn = draw_lines(held_out, lines)
 
     def measure(model: MultiScaleTransformer, memory: CorpusMemory | None) -> dict[str, Any]:
@@ -72,8 +120,8 @@ def measure_with(held_out: Documents, packages: dict[str, Documents], lines: int
 def score_in_order(model: MultiScaleTransformer, documents: Documents, memory: CorpusMemory) -> float:
     """Bits per byte of `documents` read in the order of their names, each indexed once it is scored.
 
-    So a file may draw on the files before it, as PPMd does, which reads a package as one stream; and as a user's editor does
-    whose project is indexed.
+    So a file may draw on the files before it, as a compressor does, which reads a package as one stream; and as a user's editor
+    does whose project is indexed.
     """
     read: list[tuple[str, bytes]] = []
     bits = 0.0
@@ -88,85 +136,63 @@ def score_in_order(model: MultiScaleTransformer, documents: Documents, memory: C
 def unseen_peers(train: Documents, packages: dict[str, Documents]) -> dict[str, dict[str, float]]:
     """What the compressors make of each package; `ppmd_apart` is PPMd that reads each file by itself."""
     return {
-        name: {**peers(train, documents), "ppmd_apart": ppmd_apart_bits_per_byte(documents)}
+        name: {**peers(train, documents, zpaq=True), "ppmd_apart": ppmd_apart_bits_per_byte(documents)}
         for name, documents in packages.items()
     }
 
 
-def index_growth(folders: Sequence[Path], megabytes: Sequence[int]) -> list[dict[str, Any]]:
-    """What an index takes as its text grows: `time_memory` for files of `folders`, in one random order, up to each size.
-
-    Raises AxlError when the folders hold less text than the largest size.
-    """
-    texts = _texts(folders, max(megabytes) * 1_000_000)
-    ends, rows = np.cumsum([len(content) for _, content in texts]), []
-    for size in sorted(megabytes):
-        documents = Documents.from_items(texts[: int(np.searchsorted(ends, size * 1_000_000)) + 1])
-        rows.append(time_memory(documents, documents))
-    return rows
+def strongest_primed(figures: dict[str, float]) -> str:
+    """The key of the primed compressor that a memory is held against: zpaq where it was measured."""
+    return "zpaq_primed" if "zpaq_primed" in figures else "ppmd_primed"
 
 
-def _texts(folders: Sequence[Path], nbytes: int) -> list[tuple[str, bytes]]:
-    """Text files until they have `nbytes`, in a random order that is always the same."""
-    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    random.Random(0).shuffle(paths)
-    texts, read = [], 0
-    for path in paths:
-        if read >= nbytes:
-            break
-        try:
-            content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b"\0"
-            content.decode("utf-8")
-        except (OSError, UnicodeDecodeError):
-            continue
-        if content and b"\0" not in content:
-            texts.append((str(path), content))
-            read += len(content)
-    if read < nbytes:
-        raise AxlError(f"the folders hold {read / 1e6:,.0f} MB of text; name more of them, or smaller --megabytes")
-    return texts
+def table(result: MemoryResult) -> str:
+    """The comparison, the unseen packages, and what looking up costs."""
+    key = strongest_primed(result.peers)
+    columns: Columns = {
+        "held-out bits per byte": bits_of,
+        f"of {LABELS[key].short}": lambda runs: f"{mean_of(runs, 'bits_per_byte') / result.peers[key]:.2f}",
+        "next line exact": lambda runs: f"{mean_of(runs, 'lines_exact'):.1%}",
+        "next line similar": lambda runs: f"{mean_of(runs, 'lines_similarity'):.1%}",
+        "parameters": lambda runs: f"{runs[0].parameters:,}",
+        "MB read": lambda runs: f"{mean_of(runs, 'bytes_read') / 1e6:.1f}",
+        "looking up": lambda runs: f"{mean_of(runs, 'lookup_share'):.0%} of the time",
+    }
+    text = comparison_table(result, columns) + _unseen_table(result)
+    return text + (_index_sentence(result.memory) if result.memory else "")
 
 
-def time_memory(train: Documents, held_out: Documents) -> dict[str, Any]:
-    """Seconds and bytes of an index of `train`, and microseconds of a look-up in it, on one core."""
-    warm_up()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "index"
-        begin = time.perf_counter()
-        build_index(folder, train)
-        built = time.perf_counter() - begin
-        disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        memory = CorpusMemory(load_index(folder).shards)
-        return {
-            "index_seconds": built,
-            "index_bytes": disk,
-            "corpus_bytes": train.nbytes,
-            "batch_microseconds": _batch_microseconds(memory, held_out),
-            "single_microseconds": _single_microseconds(memory, held_out),
-        }
+def _unseen_table(result: MemoryResult) -> str:
+    """Bits per byte of packages that neither training nor index has seen."""
+    packages = list(result.unseen_peers)
+    head = "| a package that neither training nor index has seen | "
+    lines = ["", head + " | ".join(packages) + " |", "|---|" + "---:|" * len(packages)]
+
+    def row(label: str, figures: Sequence[dict[str, float]]) -> str:
+        return f"| {label} | " + " | ".join(summary([each[package] for each in figures]) for package in packages) + " |"
+
+    for name in dict.fromkeys(run.name for run in result.runs):
+        runs = [run for run in result.runs if run.name == name]
+        lines.append(row(name, [run.unseen for run in runs]))
+        in_order = [run.unseen_in_order for run in runs if run.unseen_in_order]
+        if in_order:
+            lines.append(row(f"{name}, files before indexed", in_order))
+    for key in ("ppmd", "ppmd_primed", "zpaq", "zpaq_primed"):
+        if all(key in figures for figures in result.unseen_peers.values()):
+            bits = (result.unseen_peers[package][key] for package in packages)
+            lines.append(f"| {LABELS[key].full} | " + " | ".join(f"{figure:.3f}" for figure in bits) + " |")
+    return "\n".join(lines) + "\n"
 
 
-def _batch_microseconds(memory: CorpusMemory, documents: Documents) -> float:
-    """Median over rounds of the time for a position in windows from the middle of documents."""
-    times = []
-    for turn in range(ROUNDS):
-        windows = []
-        for row in range(BATCH_ROWS):
-            content = documents[(turn * BATCH_ROWS + row) % len(documents)]
-            begin = max(0, len(content) - BATCH_WINDOW) // 2
-            ids = np.frombuffer(content[begin : begin + BATCH_WINDOW], np.uint8).astype(np.int64)
-            windows.append(Window(ids, np.frombuffer(content[:begin], np.uint8)))
-        begin_time = time.perf_counter()
-        memory.recall(windows)
-        times.append((time.perf_counter() - begin_time) / sum(len(window.ids) for window in windows))
-    return statistics.median(times) * 1e6
+def _index_sentence(cost: IndexCost) -> str:
+    return (
+        f"\nOn one core, an index of {cost.corpus_bytes / 1e6:.1f} MB takes {cost.index_seconds:.1f} s to build and "
+        f"{cost.index_bytes / cost.corpus_bytes:.2f} bytes on disk for each byte of text; a look-up of all sources "
+        f"takes {cost.batch_microseconds:.1f} µs a position in a batch and {cost.single_microseconds:.0f} µs alone.\n"
+    )
 
 
-def _single_microseconds(memory: CorpusMemory, documents: Documents) -> float:
-    """Median time of a look-up of one position after the other."""
-    reader, times = MemoryReader(memory), []
-    for symbol in [BOS, *documents[0][:4000]]:
-        begin = time.perf_counter()
-        reader.read([symbol])
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times) * 1e6
+RESULT = MemoryResult
+
+if __name__ == "__main__":
+    main("memory")

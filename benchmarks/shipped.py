@@ -10,109 +10,178 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import torch
+import typer
 
-from benchmarks.contest import Contender
-from benchmarks.memory import score_in_order, unseen_packages, unseen_peers
-from multiscale_transformer.data.corpus import Corpus
+from benchmarks.command import LIBRARY, Seeds, main
+from benchmarks.comparison import FLAT_WITH_MEMORY, Contender, contenders_of, corpus_of
+from benchmarks.memory import LINES, score_in_order, strongest_primed, unseen_packages, unseen_peers
+from benchmarks.result import Result, Row, origin
+from multiscale_transformer.cli.options import Checkpoint, Minutes, Threads
+from multiscale_transformer.data.corpus import Corpus, load_corpus, split
 from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
-from multiscale_transformer.evaluation.compression_baselines import peers
-from multiscale_transformer.evaluation.lines import draw_lines, score_lines
-from multiscale_transformer.memory.index import build_index
+from multiscale_transformer.evaluation.compression_baselines import LABELS, peers
+from multiscale_transformer.evaluation.lines import Line, draw_lines, score_lines
+from multiscale_transformer.machine import available_cores
+from multiscale_transformer.memory.index import MEMORY_FOLDER, build_index
 from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.run import RunRequest, train_run
+from multiscale_transformer.zoo.shipped import shipped_model
 
-LINES = 200
+
+class Scores(Row):
+    """Held-out bits per byte, and next lines."""
+
+    bits_per_byte: float
+    lines_exact: float
+    lines_similarity: float
 
 
-def measure_library(checkpoint: Path, corpus: Corpus, untrained: Documents) -> dict[str, Any]:
+class Unseen(Row):
+    """Bits per byte of a package: each file by itself, and each after those before it are indexed."""
+
+    alone: float
+    in_order: float
+
+
+class Library(Row):
+    """The model on held-out files of the Python library and on unseen packages."""
+
+    parameters: int
+    held_out_bytes: int
+    with_index: Scores
+    without_index: Scores
+    peers: dict[str, float]
+    unseen: dict[str, Unseen]
+    unseen_peers: dict[str, dict[str, float]]
+
+
+class TrainedAlone(Row):
+    """A model that was trained on the project alone."""
+
+    name: str
+    seed: int
+    minutes: float
+    bits_per_byte: float
+
+
+class Swap(Row):
+    """Bits per byte on a project: the shipped weights by index, models trained on it alone, and compressors."""
+
+    project: str
+    weights: dict[str, float]
+    trained: list[TrainedAlone]
+    peers: dict[str, float]
+    train_bytes: int
+    held_out_bytes: int
+
+
+class ShippedResult(Result):
+    """The model on the library, and on a project that it has never seen."""
+
+    kind: Literal["shipped"] = "shipped"
+    library: Library
+    swap: Swap
+
+
+def run(
+    model: Checkpoint = shipped_model(),  # noqa: B008 (a path, made once)
+    project: Annotated[str, typer.Option(metavar="PACKAGE", help="An installed package not trained on.")] = "hypothesis",
+    minutes: Minutes = 3.0,
+    seeds: Seeds = 3,
+    threads: Threads = None,
+) -> ShippedResult:
+    """The model in the package: with an index and without, on unseen packages, and against training on a project alone."""
+    threads = threads or available_cores()
+    torch.set_num_threads(threads)
+    library = corpus_of(LIBRARY)
+    corpus = split(unseen_packages((project,))[project])
+    (rival,) = contenders_of({"flat with memory": FLAT_WITH_MEMORY}, minutes, threads, corpus)
+    swap = measure_swap(model, library, project, corpus, rival, seeds)
+    untrained = load_corpus([STDLIB, INSTALLED]).held_out
+    return ShippedResult(
+        **origin("shipped", threads).model_dump(), library=measure_library(model, library, untrained), swap=swap
+    )
+
+
+def measure_library(checkpoint: Path, corpus: Corpus, untrained: Documents) -> Library:
     """Bits per byte and next lines on those files of `corpus.held_out` that are in `untrained`, with an index and without.
 
-    `untrained` are files that the training of the checkpoint held out too: of the others it may have read a near-copy.
+    `untrained` are files that the training of the checkpoint held out too: of the others it may have read a near-duplicate.
     """
     model = _load(checkpoint)
     held_out = _common(corpus.held_out, untrained)
-    drawn = draw_lines(held_out, LINES)
+    lines, packages = draw_lines(held_out, LINES), unseen_packages()
     with _index(corpus.train) as folder:
         memory = open_memory([folder], threads=torch.get_num_threads())
-        found = {name: _score(model, held_out, known, drawn) for name, known in (("with", memory), ("without", None))}
-        packages = unseen_packages()
-        unseen = {
-            name: {
-                "alone": score_documents(model, documents, memory=memory).bits_per_byte,
-                "in_order": score_in_order(model, documents, memory),
-            }
-            for name, documents in packages.items()
-        }
-    return {
-        "parameters": model.config.parameters(),
-        "held_out_bytes": held_out.nbytes,
-        "library": found,
-        "peers": peers(corpus.train, held_out),
-        "unseen": unseen,
-        "unseen_peers": unseen_peers(corpus.train, packages),
-    }
+        return Library(
+            parameters=model.config.parameters(),
+            held_out_bytes=held_out.nbytes,
+            with_index=_score(model, held_out, memory, lines),
+            without_index=_score(model, held_out, None, lines),
+            peers=peers(corpus.train, held_out, zpaq=True),
+            unseen={
+                name: Unseen(
+                    alone=score_documents(model, documents, memory=memory).bits_per_byte,
+                    in_order=score_in_order(model, documents, memory),
+                )
+                for name, documents in packages.items()
+            },
+            unseen_peers=unseen_peers(corpus.train, packages),
+        )
 
 
-def measure_swap(checkpoint: Path, library: Corpus, project: Corpus, rivals: Sequence[Contender]) -> dict[str, Any]:
-    """Bits per byte on `project.held_out`: the weights with other indexes, and `rivals` trained on `project.train` alone."""
+def measure_swap(checkpoint: Path, library: Corpus, name: str, project: Corpus, rival: Contender, seeds: int) -> Swap:
+    """Bits per byte on `project.held_out`: the weights with other indexes, and `rival` trained on `project.train` alone."""
     model, threads = _load(checkpoint), torch.get_num_threads()
     with _index(library.train) as of_library, _index(project.train) as of_project:
-        memories = {
+        indexes = {
             "no index": None,
             "index of the library": [of_library],
             "index of the project": [of_project],
             "index of both": [of_library, of_project],
         }
         weights = {
-            name: score_documents(
+            label: score_documents(
                 model, project.held_out, memory=None if folders is None else open_memory(folders, threads=threads)
             ).bits_per_byte
-            for name, folders in memories.items()
+            for label, folders in indexes.items()
         }
-    return {
-        "weights": weights,
-        "trained": [_trained(rival, project) for rival in rivals],
-        "peers": peers(project.train, project.held_out),
-        "train_bytes": project.train.nbytes,
-        "held_out_bytes": project.held_out.nbytes,
-    }
+    return Swap(
+        project=name,
+        weights=weights,
+        trained=[_trained_alone(rival, seed, project) for seed in range(seeds)],
+        peers=peers(project.train, project.held_out, zpaq=True),
+        train_bytes=project.train.nbytes,
+        held_out_bytes=project.held_out.nbytes,
+    )
 
 
-def _trained(rival: Contender, project: Corpus) -> dict[str, Any]:
+def _trained_alone(rival: Contender, seed: int, project: Corpus) -> TrainedAlone:
+    settings = rival.settings.model_copy(update={"seed": seed})
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
-        train_run(RunRequest(rival.name, rival.config, rival.settings, project.sources, folder), project)
-        memory = open_memory([folder / "memory"], threads=rival.settings.threads) if rival.config.memory else None
+        train_run(RunRequest(rival.name, rival.config, settings, project.sources, folder), project)
+        memory = open_memory([folder / MEMORY_FOLDER], threads=settings.threads) if rival.config.memory else None
         score = score_documents(_load(folder), project.held_out, memory=memory)
-    return {
-        "name": rival.name,
-        "seed": rival.settings.seed,
-        "minutes": rival.settings.minutes,
-        "bits_per_byte": score.bits_per_byte,
-    }
+    return TrainedAlone(name=rival.name, seed=seed, minutes=settings.minutes, bits_per_byte=score.bits_per_byte)
 
 
-def seeded(contender: Contender, seeds: int) -> list[Contender]:
-    """The same contender once for each seed."""
-    return [replace(contender, settings=contender.settings.model_copy(update={"seed": seed})) for seed in range(seeds)]
-
-
-def _score(model: MultiScaleTransformer, held_out: Documents, memory: CorpusMemory | None, drawn: Any) -> dict[str, float]:
+def _score(model: MultiScaleTransformer, held_out: Documents, memory: CorpusMemory | None, drawn: Sequence[Line]) -> Scores:
     lines = score_lines(model, drawn, memory)
-    return {
-        "bits_per_byte": score_documents(model, held_out, memory=memory).bits_per_byte,
-        "lines_exact": lines.exact,
-        "lines_similarity": lines.similarity,
-    }
+    return Scores(
+        bits_per_byte=score_documents(model, held_out, memory=memory).bits_per_byte,
+        lines_exact=lines.exact,
+        lines_similarity=lines.similarity,
+    )
 
 
 def _load(checkpoint: Path) -> MultiScaleTransformer:
@@ -130,5 +199,67 @@ def _index(documents: Documents) -> Iterator[Path]:
 
 
 def _common(documents: Documents, others: Documents) -> Documents:
-    known = set(others)
-    return documents.subset([number for number, item in enumerate(documents) if item in known])
+    items = set(others)
+    return documents.subset([number for number, item in enumerate(documents) if item in items])
+
+
+def table(result: ShippedResult) -> str:
+    """The model on the library's held-out files, on unseen packages, and on a project that it has never seen."""
+    library = result.library
+    strongest = strongest_primed(library.peers)
+    primed = library.peers[strongest]
+    lines = [
+        f"| | held-out bits per byte | of {LABELS[strongest].short} | next line exact | next line similar |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, scores in (
+        ("with an index of the library's training files", library.with_index),
+        ("the same weights without", library.without_index),
+    ):
+        bits = scores.bits_per_byte
+        cells = f"{bits:.3f} | {bits / primed:.2f} | {scores.lines_exact:.1%} | {scores.lines_similarity:.1%}"
+        lines.append(f"| {name} | {cells} |")
+    for key in ("ppmd", "ppmd_primed", "zpaq", "zpaq_primed"):
+        if key in library.peers:
+            bits = library.peers[key]
+            lines.append(f"| {LABELS[key].full} | {bits:.3f} | {bits / primed:.2f} | | |")
+    text = "\n".join(lines) + f"\n\n{library.held_out_bytes:,} held-out bytes.\n"
+    return text + _unseen_table(library) + _swap_table(result.swap)
+
+
+def _unseen_table(library: Library) -> str:
+    packages = list(library.unseen)
+    lines = ["", "| a package that no training and no index has seen | " + " | ".join(packages) + " |"]
+    lines.append("|---|" + "---:|" * len(packages))
+
+    def row(label: str, figures: Sequence[float]) -> str:
+        return f"| {label} | " + " | ".join(f"{bits:.3f}" for bits in figures) + " |"
+
+    lines.append(row("each file by itself", [library.unseen[name].alone for name in packages]))
+    lines.append(row("each file after those before it are indexed", [library.unseen[name].in_order for name in packages]))
+    for key, label in (
+        ("ppmd_apart", "PPMd, each file by itself"),
+        ("ppmd", "PPMd, the package as one stream"),
+        ("zpaq", "zpaq, the package as one stream"),
+    ):
+        if all(key in library.unseen_peers[name] for name in packages):
+            lines.append(row(label, [library.unseen_peers[name][key] for name in packages]))
+    return "\n".join(lines) + "\n"
+
+
+def _swap_table(swap: Swap) -> str:
+    lines = ["", f"| on held-out files of {swap.project} | bits per byte |", "|---|---:|"]
+    lines += [f"| shipped weights, {name} | {bits:.3f} |" for name, bits in swap.weights.items()]
+    for row in swap.trained:
+        minutes = f"{row.minutes:g} minutes on the project alone"
+        lines.append(f"| {row.name}, {minutes}, seed {row.seed} | {row.bits_per_byte:.3f} |")
+    for key in ("ppmd_primed", "zpaq_primed"):
+        if key in swap.peers:
+            lines.append(f"| {LABELS[key].short} with the project's other files | {swap.peers[key]:.3f} |")
+    return "\n".join(lines) + f"\n\n{swap.train_bytes:,} bytes to index or train on, {swap.held_out_bytes:,} held out.\n"
+
+
+RESULT = ShippedResult
+
+if __name__ == "__main__":
+    main("shipped")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +42,21 @@ def test_a_text_longer_than_the_context(tmp_path: Path) -> None:
         saved = bits_saved(costs, ids, memory, 50)
         assert saved.shape == (50,)
         assert np.isfinite(saved).all()
+
+
+def test_the_engine_needs_no_pytorch(tmp_path: Path) -> None:
+    checkpoint(SHAPES["memory"], tmp_path)
+    program = f"""
+import sys
+sys.modules["torch"] = None  # an import of it fails
+from pathlib import Path
+from multiscale_transformer.engine.engine import load_engine
+from multiscale_transformer.engine.scheduler import Scheduler
+from multiscale_transformer.evaluation.attribution import bits_saved, engine_costs
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.memory.shard import build_shard
+memory = CorpusMemory([build_shard([("a.py", bytes({TEXT[1:150]}))])[0]])
+print(len(bits_saved(engine_costs(Scheduler(load_engine(Path({str(tmp_path)!r}), bits=8))), {TEXT[:200]}, memory, 60)))
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert answer.stdout.strip() == "60", answer.stderr[-500:]

@@ -3,6 +3,7 @@
 import inspect
 import json
 import random
+import sys
 
 import pyppmd
 import pytest
@@ -12,27 +13,35 @@ from hypothesis import strategies as st
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.compression_baselines import (
+    LABELS,
+    NEEDS_ZPAQ,
+    has_zpaq,
+    labelled,
     peers,
     ppmd_bits_per_byte,
     ppmd_primed_bits_per_byte,
     xz_bits_per_byte,
+    zpaq_bits_per_byte,
+    zpaq_primed_bits_per_byte,
 )
 
 NOISE = random.Random(0).randbytes(40_000)
+needs_zpaq = pytest.mark.skipif(not has_zpaq(), reason="zpaq is not installed")
+ALONE = [xz_bits_per_byte, ppmd_bits_per_byte, pytest.param(zpaq_bits_per_byte, marks=needs_zpaq)]
 CODE = "".join(f"def f{i}(x):\n    return x + {i * i}\n\n" for i in range(300)).encode()
 
 
-@pytest.mark.parametrize("measure", [xz_bits_per_byte, ppmd_bits_per_byte])
+@pytest.mark.parametrize("measure", ALONE)
 def test_random_bytes_cost_at_least_eight_bits(measure):
     assert 8.0 <= measure([("noise", NOISE)]) < 8.4
 
 
-@pytest.mark.parametrize("measure", [xz_bits_per_byte, ppmd_bits_per_byte])
+@pytest.mark.parametrize("measure", ALONE)
 def test_a_repeated_text_costs_little(measure):
     assert measure([("a", b"the same line again\n" * 5_000)]) < 0.1
 
 
-@pytest.mark.parametrize("measure", [xz_bits_per_byte, ppmd_bits_per_byte])
+@pytest.mark.parametrize("measure", ALONE)
 def test_all_documents_are_one_stream_in_the_order_of_their_names(measure):
     parts = [("b", NOISE[:5_000]), ("a", CODE[:3_000]), ("c", NOISE[:5_000])]
     assert measure(parts) == measure(reversed(parts))
@@ -40,14 +49,22 @@ def test_all_documents_are_one_stream_in_the_order_of_their_names(measure):
     assert measure(parts) < 6.0  # the second copy of the noise is free only if the first is remembered
 
 
-def test_priming_with_the_same_text_makes_it_nearly_free():
+PRIMED = [
+    (ppmd_bits_per_byte, ppmd_primed_bits_per_byte),
+    pytest.param(zpaq_bits_per_byte, zpaq_primed_bits_per_byte, marks=needs_zpaq),
+]
+
+
+@pytest.mark.parametrize(("alone", "primed"), PRIMED)
+def test_priming_with_the_same_text_makes_it_nearly_free(alone, primed):
     held_out = [("noise", NOISE)]
-    assert ppmd_primed_bits_per_byte([("seen", NOISE)], held_out) < 0.1 * ppmd_bits_per_byte(held_out)
+    assert primed([("seen", NOISE)], held_out) < 0.1 * alone(held_out)
 
 
-def test_priming_with_similar_text_helps():
+@pytest.mark.parametrize(("alone", "primed"), PRIMED)
+def test_priming_with_similar_text_helps(alone, primed):
     train, held_out = ([(module.__name__, inspect.getsource(module).encode())] for module in (json.encoder, json.decoder))
-    assert ppmd_primed_bits_per_byte(train, held_out) < 0.9 * ppmd_bits_per_byte(held_out)
+    assert primed(train, held_out) < 0.9 * alone(held_out)
 
 
 @settings(max_examples=25, deadline=None)
@@ -85,5 +102,25 @@ def test_nothing_to_compress_is_one_clear_line(documents):
     assert "\n" not in str(error.value)
 
 
-def test_priming_with_nothing_changes_nothing():
-    assert ppmd_primed_bits_per_byte([], [("h", CODE)]) == ppmd_bits_per_byte([("h", CODE)])
+@pytest.mark.parametrize(("alone", "primed"), PRIMED)
+def test_priming_with_nothing_changes_nothing(alone, primed):
+    assert primed([], [("h", CODE)]) == alone([("h", CODE)])
+
+
+@needs_zpaq
+def test_zpaq_is_a_peer_where_it_is_asked_for():
+    train, held_out = ([(module.__name__, inspect.getsource(module).encode())] for module in (json.encoder, json.decoder))
+    figures = peers(train, held_out, zpaq=True)
+    assert list(figures) == list(LABELS)
+    assert figures["zpaq_primed"] < figures["zpaq"]
+
+
+def test_labels_are_in_one_order_and_only_for_what_was_measured():
+    assert labelled({"ppmd": 2.0, "bytes": 7, "xz": 1.0}) == [("xz -9e", 1.0), ("PPMd, order 8", 2.0)]
+
+
+def test_a_missing_zpaq_is_one_clear_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "zpaq", None)
+    with pytest.raises(AxlError, match=r"pip install axl\[bench\]") as error:
+        peers(None, [("h", CODE)], zpaq=True)
+    assert str(error.value) == NEEDS_ZPAQ

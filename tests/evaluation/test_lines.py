@@ -7,10 +7,10 @@ import pytest
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation import lines
-from multiscale_transformer.evaluation.lines import LONGEST, SHORTEST, Line, draw_lines, score_lines
+from multiscale_transformer.evaluation.lines import MAX_LINE_BYTES, MIN_LINE_BYTES, Line, draw_lines, score_lines
 from tiny import model_of
 
-TEXT = b"import os\n\n\ndef f(width):\n    return width\n)\n" + b"x" * (LONGEST + 1) + b"\n    height = 100  # last"
+TEXT = b"import os\n\n\ndef f(width):\n    return width\n)\n" + b"x" * (MAX_LINE_BYTES + 1) + b"\n    height = 100  # last"
 
 
 def test_lines_are_those_between_short_and_long_after_the_first() -> None:
@@ -20,7 +20,7 @@ def test_lines_are_those_between_short_and_long_after_the_first() -> None:
         assert TEXT[len(line.before) :].startswith(line.before[:0])
         assert TEXT.startswith(line.before)
         assert TEXT[len(line.before) :].splitlines()[0].strip().decode() == line.text
-        assert SHORTEST <= len(line.text) <= LONGEST
+        assert MIN_LINE_BYTES <= len(line.text) <= MAX_LINE_BYTES
 
 
 def test_the_same_seed_draws_the_same_lines() -> None:

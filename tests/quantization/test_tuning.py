@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import engine_tables
 from multiscale_transformer.engine.engine import Engine, load_engine
 from multiscale_transformer.engine.prompt_scoring import engine_bits_per_byte
 from multiscale_transformer.engine.weights import build_network, linear_names, read_weights
@@ -55,13 +54,3 @@ def test_groups_hold_every_map_once() -> None:
     assert group_maps(linear_names(config))["stacks.0.attention.qkv"] == [
         f"stacks.0.{layer}.attention.qkv.weight" for layer in (0, 1)
     ]
-
-
-def test_the_table_compares_best_with_best() -> None:
-    rates = {"axl 4 bits, 1 thread, 1 at once": 300.0, "axl 8 bits, 1 thread, 1 at once": 200.0}
-    rates |= {"llama.cpp Q4_K_M, 1 thread, 1 at once": 90.0, "llama.cpp Q4_K_M, 2 threads, 1 at once": 100.0}
-    rates |= {"llama.cpp F16, 1 thread, 1 at once": 1000.0, "axl 4 bits, 1 thread, 16 at once": 900.0}
-    text = engine_tables.decoding({"bytes_per_second": rates, "model": "M", "parameters": 1, "rounds": 1})
-    assert "**3.0 times** llama.cpp Q4_K_M" in text
-    assert "3.0 times as much as one" in text
-    assert "| axl 4 bits, 1 thread | 300 |  | 900 |  |" in text

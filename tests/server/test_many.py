@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.serving import measure_soak, measure_throughput
+from benchmarks.serve import measure_soak, measure_throughput
 from multiscale_transformer.memory.lookup import memory_of
 from server.running import Running
 
@@ -38,15 +38,15 @@ def test_a_seed_writes_the_same_bytes_alone_and_among_others(served: Running) ->
 def test_nobody_is_lost_among_misbehaving_clients(model: Path) -> None:
     """A quarter of a minute of what `axl bench serve` does for ten."""
     figures = measure_soak(model, 24, 0.25)
-    assert figures["alive"]
-    assert figures["left_over"] == 0
-    assert not [outcome for outcome in figures["outcomes"] if "LOST" in outcome or "CUT SHORT" in outcome or ": 5" in outcome]
-    assert figures["outcomes"]["polite: answered"] > 0
-    assert set(figures["outcomes"]) >= {"malformed: 400", "huge: answered", "hangs_up: hung up"}
+    assert figures.alive
+    assert figures.left_over == 0
+    assert not [outcome for outcome in figures.outcomes if "LOST" in outcome or "CUT SHORT" in outcome or ": 5" in outcome]
+    assert figures.outcomes["polite: answered"] > 0
+    assert set(figures.outcomes) >= {"malformed: 400", "huge: answered", "hangs_up: hung up"}
 
 
 @pytest.mark.slow
 def test_throughput_is_measured_beside_the_engine(model: Path) -> None:
     figures = measure_throughput(model, memory_of(model, True, None), 2, 1)
-    assert set(figures["bytes_per_second"]) == {"engine", "http, streamed", "http, whole"}
-    assert all(rate > 0 for rate in figures["bytes_per_second"].values())
+    assert set(figures.bytes_per_second) == {"engine", "http, streamed", "http, whole"}
+    assert all(rate > 0 for rate in figures.bytes_per_second.values())

@@ -35,7 +35,7 @@ def bpb(
     ] = None,
     memory: MemoryFolders = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", metavar="", help="Also xz, PPMd, and PPMd primed with the training files.")
+        bool, typer.Option("--baselines", metavar="", help="Also xz, PPMd and zpaq, alone and primed with the training files.")
     ] = False,
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print one line of JSON.")] = False,
@@ -50,18 +50,20 @@ def bpb(
     """
     import torch
 
-    from multiscale_transformer.evaluation.compression_baselines import LABELS
+    from multiscale_transformer.evaluation.compression_baselines import NEEDS_ZPAQ, has_zpaq, labelled
     from multiscale_transformer.machine import available_cores
     from multiscale_transformer.training.held_out import evaluate_bpb
 
     torch.set_num_threads(threads or available_cores())
+    if baselines and not has_zpaq():
+        ui.note(NEEDS_ZPAQ)
     ensure_kernels()
     folders = index_folders(memory) if memory else None
     with ui.bar() as bar:
         task = bar.add_task("reading", total=None)
 
         def advance(done: int, total: int) -> None:
-            doing = "scoring" if done < total or not baselines else "comparing with xz and PPMd"
+            doing = "scoring" if done < total or not baselines else "comparing with compressors"
             bar.update(task, description=doing, completed=done, total=total)
 
         figures = evaluate_bpb(model, data, context=context, memory=folders, with_baselines=baselines, on_bytes=advance)
@@ -75,7 +77,7 @@ def bpb(
     if not baselines:
         ui.print_text(title)
         return
-    rows = [("this model", figures["bits_per_byte"]), *((LABELS[key], figures[key]) for key in LABELS if key in figures)]
+    rows = [("this model", figures["bits_per_byte"]), *labelled(figures)]
     ui.bits_per_byte(title, rows, "this model")
 
 

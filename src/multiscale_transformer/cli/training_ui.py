@@ -22,7 +22,7 @@ from multiscale_transformer.cli.heartbeat import EVERY_SECONDS
 from multiscale_transformer.cli.ui import command, counted, errors, millions, out, print_field, size
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.evaluation.compression_baselines import LABELS
+from multiscale_transformer.evaluation.compression_baselines import labelled
 from multiscale_transformer.locks import writing
 from multiscale_transformer.training.held_out import measure_run
 from multiscale_transformer.training.report.words import duration
@@ -107,8 +107,7 @@ def measure(folder: Path, corpus: Corpus, threads: int) -> None:
             _interrupted("the checkpoint is whole, its figure is not measured yet", folder, interrupt)
     held_out = record.held_out
     assert held_out is not None  # it has just been measured
-    compressors = [(label, getattr(held_out, key)) for key, label in LABELS.items()]
-    rows = [(record.name, held_out.bits_per_byte), *((label, bits) for label, bits in compressors if bits is not None)]
+    rows = [(record.name, held_out.bits_per_byte), *labelled(held_out.model_dump())]
     title = f"Bits per byte on {size(held_out.bytes)} of files it never read (lower is better)"
     out.print()
     ui.bits_per_byte(title, rows, record.name)

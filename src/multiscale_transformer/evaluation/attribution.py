@@ -1,7 +1,8 @@
-"""What a memory was worth to each byte of a text: how many bits fewer the byte costs than it would cost the net alone.
+"""Attribution: how many bits a memory saves at each byte of a text, beside what the byte costs the net alone.
 
-The same text is read with the memory and without it. What helps is positive; where the memory spoke for another byte it is
-negative. `axl complete --explain` adds it up over each passage that stands in an indexed file.
+The same text is scored with the memory and without it. The difference is positive where the memory helped and negative where
+it predicted another byte. `axl complete --explain` adds it up over each passage that stands in an indexed file. The engine
+scores without PyTorch; only the reference imports it.
 """
 
 # Shape suffixes: T ids that are read, V vocabulary, N the last of them.
@@ -33,13 +34,13 @@ def bits_saved(costs: Costs, ids: Sequence[int], memory: CorpusMemory, count: in
     return costs(ids, None, count) - costs(ids, memory, count)
 
 
-def engine_costs(batcher: Scheduler) -> Costs:
+def engine_costs(scheduler: Scheduler) -> Costs:
     """Costs by the compiled engine, in the windows in which texts are scored."""
 
     def costs(ids: Sequence[int], memory: CorpusMemory | None, count: int) -> Bits:
-        scan = ScoreRequest(list(ids), memory, top=0, since=len(ids) - count)
-        batcher.score(scan)
-        return np.array([drawn.logprob for drawn in scan.costs[-count:]]) / -math.log(2)
+        request = ScoreRequest(list(ids), memory, top=0, since=len(ids) - count)
+        scheduler.score(request)
+        return np.array([sampled.logprob for sampled in request.costs[-count:]]) / -math.log(2)
 
     return costs
 

@@ -75,10 +75,10 @@ def score_documents(
     """Cost of all bytes of `documents` under `model` with windows of `context` bytes (default: the model's own).
 
     The model must be in evaluation mode. Batches are shared among `threads` (default: as many as PyTorch has), and the sum does
-    not depend on how many these are. `on_bytes` is told after each batch how many bytes it scored.
+    not depend on how many these are. `on_bytes` is called after each batch with the number of bytes that it scored.
     """
     context = context or model.config.max_seq_len
-    windows = [_Window(content, *part) for _, content in documents for part in scoring_windows(len(content), context)]
+    windows = [_Window(content, *window) for _, content in documents for window in scoring_windows(len(content), context)]
     windows.sort(key=len)
     bits, count = 0.0, 0
     with Workers(threads or torch.get_num_threads()) as workers:
@@ -114,7 +114,7 @@ def _cost(model: MultiScaleTransformer, memory: CorpusMemory | None, batch: list
         counts_BT[row, length - 1 - window.scored : length - 1] = True
     recall = None if memory is None else memory.recall([window.to_read() for window in batch], threads=1)
     states_BTE, _ = model.states(ids_BT[:, :-1], features=recall)
-    known = None if recall is None else recall[counts_BT]
-    logits_NV = model.head(states_BTE[counts_BT], known)  # only where a byte is scored: half of most windows
+    scored_recall = None if recall is None else recall[counts_BT]
+    logits_NV = model.head(states_BTE[counts_BT], scored_recall)  # only where a byte is scored: half of most windows
     nats_N = F.cross_entropy(logits_NV, ids_BT[:, 1:][counts_BT], reduction="none")
     return float(nats_N.double().sum()) / math.log(2), len(nats_N)

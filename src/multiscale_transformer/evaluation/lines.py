@@ -1,4 +1,4 @@
-"""Line completion: does the model write the next line as it stands in a file it never read?
+"""Line completion: how often, and how nearly, a model writes the next line of a file that it never read.
 
 Lines are drawn from held-out files; the model reads everything before a line and writes, taking the likeliest byte each time,
 up to the end of the line. Exact match and edit similarity (one minus the Levenshtein distance over the longer length) compare
@@ -21,7 +21,10 @@ from multiscale_transformer.model.generate import Sampling
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.vocabulary import BOS
 
-SHORTEST, LONGEST = 8, 120  # bytes of a line without the white space around it: shorter ones are braces, longer ones tables
+MIN_LINE_BYTES, MAX_LINE_BYTES = (
+    8,
+    120,
+)  # bytes of a line without the white space around it: shorter ones are braces, longer ones tables
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def draw_lines(documents: Documents, count: int, seed: int = 0) -> list[Line]:
     for number in range(len(documents)):
         begin = 0
         for line in documents[number].splitlines(keepends=True):
-            if begin and SHORTEST <= len(line.strip()) <= LONGEST:
+            if begin and MIN_LINE_BYTES <= len(line.strip()) <= MAX_LINE_BYTES:
                 places.append((number, begin, begin + len(line)))
             begin += len(line)
     if not places:
@@ -72,7 +75,7 @@ def score_lines(
 ) -> LineScore:
     """Let the model write every line, and compare."""
     exact, similarity = 0, 0.0
-    sampling = Sampling(temperature=0.0, max_new_tokens=2 * LONGEST, stop=(b"\n",))
+    sampling = Sampling(temperature=0.0, max_new_tokens=2 * MAX_LINE_BYTES, stop=(b"\n",))
     for line in lines:
         written = "".join(stream_text(model, [BOS, *line.before], sampling, memory)).strip()
         exact += written == line.text

@@ -1,8 +1,8 @@
-"""What a few seeds say: mean, standard error, and whether a difference is more than noise.
+"""Statistics over seeds: mean, standard error, and whether a difference is more than noise.
 
-A figure without its spread is an anecdote, so every comparison of AXL goes through here: 3 seeds or more, and a difference
-counts when it exceeds 2 of its standard errors. With one seed nothing is known about the spread, and the verdict says so. The
-rule is a convention, not a proof: with 3 seeds each, chance alone passes it in about one comparison of nine.
+Every comparison of AXL uses them: 3 seeds or more, and a difference counts when it exceeds 2 of its standard errors. With one
+seed nothing is known about the spread, and the verdict says so. The rule is a convention, not a proof: with 3 seeds each,
+chance alone passes it in about one comparison of nine.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ def verdict(name: str, ours: Sequence[float], other: str, theirs: Sequence[float
 
     `paired` compares seed by seed. Raises AxlError for no values, or for values that cannot be paired.
     """
-    found = paired_difference(ours, theirs) if paired else difference(ours, theirs)
-    if math.isnan(found.error):
-        return f"{name} and {other} differ by {found.mean:+.3f}; one seed shows no spread, so nothing is decided (run 3)"
-    size = f"{abs(found.mean):.3f} ± {found.error:.3f}"
-    if abs(found.mean) > BEYOND * found.error:
-        return f"{name} is {'lower' if found.mean < 0 else 'higher'} than {other} by {size}: beyond 2 standard errors"
+    gap = paired_difference(ours, theirs) if paired else difference(ours, theirs)
+    if math.isnan(gap.error):
+        return f"{name} and {other} differ by {gap.mean:+.3f}; one seed shows no spread, so nothing is decided (run 3)"
+    size = f"{abs(gap.mean):.3f} ± {gap.error:.3f}"
+    if abs(gap.mean) > BEYOND * gap.error:
+        return f"{name} is {'lower' if gap.mean < 0 else 'higher'} than {other} by {size}: beyond 2 standard errors"
     return f"{name} and {other} differ by {size}: not beyond 2 standard errors, so nothing is decided"
 
 

@@ -47,7 +47,7 @@ def describe_machine(threads: int) -> MachineRecord:
     """For `training.json`: processor, threads, RAM and the measured rate in GFLOP/s."""
     dtype = compute_dtype(threads)
     return MachineRecord(
-        processor=_processor(),
+        processor=processor(),
         system=f"{platform.system()} {platform.machine()}",
         threads=threads,
         ram_gb=round(installed_ram() / 1e9, 1),
@@ -56,7 +56,8 @@ def describe_machine(threads: int) -> MachineRecord:
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the CPU, as the system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -17,7 +17,7 @@ from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.installed import licences, permissive_packages
 from multiscale_transformer.data.selection import EVERYTHING
 from multiscale_transformer.data.sources import INSTALLED
-from multiscale_transformer.evaluation.compression_baselines import LABELS
+from multiscale_transformer.evaluation.compression_baselines import labelled
 from multiscale_transformer.zoo.training_record import DataRecord, TrainingRecord
 
 CARD_FILE = "README.md"
@@ -78,7 +78,7 @@ def _figures(record: TrainingRecord) -> list[str]:
     held_out = record.held_out
     if held_out is None:
         return ["Not yet measured on held-out files.", ""]
-    rows = [("this model", held_out.bits_per_byte), *((label, getattr(held_out, key)) for key, label in LABELS.items())]
+    rows = [("this model", held_out.bits_per_byte), *labelled(held_out.model_dump())]
     return [
         f"Bits per byte over all {held_out.bytes:,} bytes of the held-out files (lower is better):",
         "",

@@ -5,10 +5,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
-from benchmarks import llama
-from benchmarks.llama import LlamaPeer, llama_process
+from benchmarks import llama_client, llama_library
+from benchmarks.llama_client import LlamaClient, llama_process
 from benchmarks.llama_file import LlamaShape, write_byte_llama
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.export.gguf_file import quantize_file
@@ -33,31 +34,6 @@ def process(model):
         yield peer
 
 
-class FakeServer:
-    """Answers with what it was asked for, `less` bytes fewer, and counts; `timings` as given."""
-
-    def __init__(self, timings=None, cached=0, less=0):
-        self.timings, self.cached, self.less, self.asked = timings, cached, less, []
-
-    def handle_completions(self, body):
-        prompt, count = len(body["prompt"]), body["max_tokens"]
-        self.asked.append((prompt, count))
-        time.sleep(0.001 * count)
-        usage = {"prompt_tokens": prompt, "completion_tokens": count - self.less}
-        usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
-        return {"usage": usage} | ({"timings": self.timings} if self.timings else {})
-
-
-@pytest.fixture
-def fake(model, monkeypatch):
-    def make(**answers):
-        peer = LlamaPeer(model, threads=1, context=CONTEXT)
-        monkeypatch.setattr(peer, "_server", FakeServer(**answers))
-        return peer
-
-    return make
-
-
 def test_all_three_calls_give_plausible_figures(process):
     assert 1e-7 < process.prefill(100) < 1.0
     assert 1e-7 < process.decode(32, 16) < 1.0
@@ -65,59 +41,72 @@ def test_all_three_calls_give_plausible_figures(process):
 
 
 def test_it_reads_and_writes_the_bytes_that_were_asked_for(model, monkeypatch):
-    answers = []
-    with LlamaPeer(model, threads=1, context=CONTEXT) as peer:
-        server = peer._server
+    steps = []
+    with LlamaClient(model, threads=1, slots=2, context=CONTEXT) as client:
+        decode = client._decode
+        monkeypatch.setattr(client, "_decode", lambda rows, wanted: (steps.append(len(rows)), decode(rows, wanted)))
+        client.decode(32, 16)
+        client.decode(32, 16)  # the same prompt once more: nothing may come from a cache
+        client.prefill(100)
+        client.decode_many(2, 3, 8)
+    assert steps == [16, *[1] * 32, 16, *[1] * 32, 100, 8, 8, 2, 2, 2]
 
-        class Recording:
-            def handle_completions(self, body):
-                answers.append(server.handle_completions(body))
-                return answers[-1]
 
-        monkeypatch.setattr(peer, "_server", Recording())
-        peer.decode(32, 16)
-        peer.decode(32, 16)  # the same prompt once more: nothing may come from a cache
-        peer.prefill(100)
-    timings = [answer["timings"] for answer in answers]
-    assert [(found["prompt_n"], found["predicted_n"], found["cache_n"]) for found in timings] == [
-        (16, 33, 0),
-        (16, 33, 0),
-        (100, 1, 0),
-    ]
+@pytest.mark.parametrize("build", ["npm", "xllamacpp"])
+def test_both_builds_give_what_the_weights_say(tmp_path, monkeypatch, build):
+    path = tmp_path / "f16.gguf"
+    write_byte_llama(path, LlamaShape(d_model=256, n_layers=2, n_heads=4, d_ff=768, context=CONTEXT), seed=1)
+    llama_library.load_library.cache_clear()
+    if build == "xllamacpp":
+        monkeypatch.setattr(llama_library, "fetch", _absent)
+    else:
+        _skip_without_npm()
+    try:
+        with LlamaClient(path, context=CONTEXT) as client:
+            ids = [256, *b"def area(radius):"]
+            together = client.logprobs(ids)
+            alone = client.logprobs(ids[:5])[-1]
+            written = client.greedy(ids, 8)
+    finally:
+        llama_library.load_library.cache_clear()
+    assert client.build.startswith("node-llama-cpp" if build == "npm" else "xllamacpp")
+    assert together.shape == (len(ids), 258)
+    assert abs(together[4] - alone).max() < 0.05
+    assert abs(1 - np.exp(together).sum(axis=1)).max() < 1e-5
+    assert written[0] == together[-1, :257].argmax()
+    assert len(written) == 8
+
+
+def test_the_strongest_build_is_the_one_that_is_used(model):
+    _skip_without_npm()
+    with LlamaClient(model) as client:
+        assert client.build.startswith(f"node-llama-cpp {llama_library.VERSION}, ")
+        assert "unknown" not in client.build
+
+
+def _absent():
+    raise AxlError("no npm here")
+
+
+def _skip_without_npm():
+    try:
+        llama_library.fetch()
+    except AxlError as error:
+        pytest.skip(str(error))
 
 
 def test_memory_holds_the_context_of_every_slot(model, process):
-    assert process.resident_bytes > model.stat().st_size
+    assert process.rss_bytes > model.stat().st_size
     keys_and_values = 2 * 2 * 256 * 2  # bytes for a byte of text: both, two layers, d_model, F16
     with llama_process(model, threads=1, slots=2, context=32 * CONTEXT) as large:
-        more = large.resident_bytes - process.resident_bytes
+        more = large.rss_bytes - process.rss_bytes
     assert more > 0.8 * keys_and_values * 2 * 31 * CONTEXT
-
-
-def test_figures_come_from_the_timings_of_llama_cpp(fake):
-    peer = fake(timings={"prompt_ms": 50.0, "predicted_ms": 640.0})
-    assert peer.prefill(100) == pytest.approx(0.0005)
-    assert peer.decode(32, 16) == pytest.approx(0.02)
-    assert peer._server.asked == [(100, 1), (16, 33)]
-
-
-def test_without_timings_the_clock_decides_and_the_prompt_is_taken_off(fake):
-    peer = fake()
-    assert peer.decode(32, 16) == pytest.approx(0.001, rel=0.5)
-    assert peer.prefill(10) > 0.0001
-    assert peer._server.asked == [(16, 33), (16, 1), (10, 1)]
-
-
-@pytest.mark.parametrize("answers", [{"cached": 4}, {"less": 1}])
-def test_a_reply_to_something_else_is_no_figure(fake, answers):
-    with pytest.raises(AxlError, match="instead of"):
-        fake(**answers).decode(8, 16)
 
 
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda peer: peer.prefill(CONTEXT + 1), "refused"),
+        (lambda peer: peer.prefill(CONTEXT + 1), "larger context"),
         (lambda peer: peer.decode(CONTEXT, 16), "larger context"),
         (lambda peer: peer.prefill(0), "ask for 1 or more"),
         (lambda peer: peer.decode_many(3, 8), "3 requests do not fit the 2 slots"),
@@ -130,7 +119,7 @@ def test_what_does_not_fit_is_one_line_and_the_process_goes_on(process, call, sa
     assert process.decode(4, 4) > 0
 
 
-@pytest.mark.parametrize("load", [LlamaPeer, llama_process])
+@pytest.mark.parametrize("load", [LlamaClient, llama_process])
 def test_a_file_that_is_absent_or_no_model_is_one_line(tmp_path, model, load):
     (tmp_path / "text.gguf").write_text("no model")
     (tmp_path / "cut.gguf").write_bytes(model.read_bytes()[:500_000])
@@ -160,7 +149,7 @@ def test_a_killed_caller_leaves_no_busy_process(tmp_path):
     write_byte_llama(model, LlamaShape(d_model=256, n_layers=2, n_heads=4, d_ff=768, context=context), seed=0)
     text = f"""
 from pathlib import Path
-from {llama.__name__} import llama_process
+from {llama_client.__name__} import llama_process
 with llama_process(Path({str(model)!r}), 1, 1, {context}) as peer:
     print(peer._child.pid, flush=True)
     peer.decode({context} - 100, 16)  # far more than ten seconds

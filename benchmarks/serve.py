@@ -18,24 +18,93 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
+import typer
 
-from benchmarks.resident import resident_bytes
+from benchmarks.command import Rounds, main
+from benchmarks.result import Result, Row, origin
+from benchmarks.rss import rss_bytes
+from multiscale_transformer.cli.memory_args import memory_for
+from multiscale_transformer.cli.options import Checkpoint
 from multiscale_transformer.engine.engine import load_engine
 from multiscale_transformer.engine.scheduler import Request, Scheduler
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.model.folder import read_config
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS, EOS
+from multiscale_transformer.zoo.shipped import shipped_model
 
 WRITTEN = 512  # bytes of an answer
 TURNS = 3  # answers that a client asks for, one after the other
 PROMPTS = [f"import {name}\n\n\ndef main(" for name in ("argparse", "json", "os", "re", "sys", "time", "logging", "pathlib")]
 SAMPLED_SECONDS = 5.0  # between two looks at the server's memory
+THROUGHPUT_CLIENTS = 16
 _ADDRESS = re.compile(r"on (http://\S+)")
+
+
+class Throughput(Row):
+    """Bytes per second of requests at once: medians, and medians of the ratios to the engine's own."""
+
+    clients: int
+    rounds: int
+    bytes_per_second: dict[str, float]
+    share_streamed: float
+    share_whole: float
+
+
+class FirstByteSeconds(Row):
+    """Time to the first byte of answers."""
+
+    p50: float
+    p99: float
+
+
+class MeanRss(Row):
+    """Resident memory of the server in MB, once its caches are full."""
+
+    first_half: float
+    second_half: float
+
+
+class Soak(Row):
+    """What became of the requests of ill-behaved clients."""
+
+    clients: int
+    minutes: float
+    alive: bool
+    left_over: int
+    outcomes: dict[str, int]
+    requests: int
+    first_byte_seconds: FirstByteSeconds
+    rss_mb: MeanRss
+    rss_growth: float
+
+
+class ServeResult(Result):
+    """The server's throughput, and the soak."""
+
+    kind: Literal["serve"] = "serve"
+    serving: Throughput
+    soak: Soak | None = None
+
+
+def run(
+    model: Checkpoint = shipped_model(),  # noqa: B008 (a path, made once)
+    minutes: Annotated[float, typer.Option(metavar="M", help="How long the soak lasts; 0 leaves it out.")] = 10.0,
+    clients: Annotated[int, typer.Option(metavar="N", min=1, help="Clients of the soak.")] = 64,
+    rounds: Rounds = 5,
+) -> ServeResult:
+    """The server: 16 clients beside the engine's own throughput, then many clients with bad manners."""
+    memory = memory_for(read_config(model), model, None)
+    return ServeResult(
+        **origin("serve", None).model_dump(),
+        serving=measure_throughput(model, memory, THROUGHPUT_CLIENTS, rounds),
+        soak=measure_soak(model, clients, minutes) if minutes > 0 else None,
+    )
 
 
 @contextlib.contextmanager
@@ -47,9 +116,9 @@ def serving(model: Path, *options: str) -> Iterator[tuple[str, int]]:
     try:
         assert process.stderr is not None
         for line in process.stderr:
-            found = _ADDRESS.search(line)
-            if found:
-                yield found[1], process.pid
+            address = _ADDRESS.search(line)
+            if address:
+                yield address[1], process.pid
                 return
         raise AxlError("the server did not start; try axl serve by hand")
     finally:
@@ -57,32 +126,32 @@ def serving(model: Path, *options: str) -> Iterator[tuple[str, int]]:
         process.wait(60)
 
 
-def measure_throughput(model: Path, memory: CorpusMemory | None, clients: int, rounds: int) -> dict[str, Any]:
+def measure_throughput(model: Path, memory: CorpusMemory | None, clients: int, rounds: int) -> Throughput:
     """Bytes per second of `clients` requests at once, through HTTP and by the engine itself, in turn."""
     rates: dict[str, list[float]] = {"engine": [], "http, streamed": [], "http, whole": []}
-    batcher = Scheduler(load_engine(model))
+    scheduler = Scheduler(load_engine(model))
     with serving(model) as (url, _):
         for number in range(rounds + 1):
-            found = {
-                "engine": _engine_rate(batcher, memory, clients),
+            measured = {
+                "engine": _engine_rate(scheduler, memory, clients),
                 "http, streamed": asyncio.run(_http_rate(url, clients, stream=True)),
                 "http, whole": asyncio.run(_http_rate(url, clients, stream=False)),
             }
             if number:  # the first round compiles and fills caches
-                for name, rate in found.items():
+                for name, rate in measured.items():
                     rates[name].append(rate)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     ratios = {
         name: statistics.median(theirs / own for theirs, own in zip(rates[name], rates["engine"], strict=True))
         for name in rates
     }
-    return {
-        "clients": clients,
-        "rounds": rounds,
-        "bytes_per_second": medians,
-        "share_streamed": ratios["http, streamed"],
-        "share_whole": ratios["http, whole"],
-    }
+    return Throughput(
+        clients=clients,
+        rounds=rounds,
+        bytes_per_second=medians,
+        share_streamed=ratios["http, streamed"],
+        share_whole=ratios["http, whole"],
+    )
 
 
 def _body(number: int) -> dict[str, Any]:
@@ -90,15 +159,15 @@ def _body(number: int) -> dict[str, Any]:
     return {**body, "temperature": 0.8, "top_p": 1.0}
 
 
-def _engine_rate(batcher: Scheduler, memory: CorpusMemory | None, clients: int) -> float:
+def _engine_rate(scheduler: Scheduler, memory: CorpusMemory | None, clients: int) -> float:
     left = [_as_request(number, memory) for number in range(clients * TURNS)]
     begin = time.perf_counter()
     for _ in range(clients):
-        batcher.submit(left.pop())
-    while batcher.busy:
-        for _, piece in batcher.step():
+        scheduler.submit(left.pop())
+    while scheduler.busy:
+        for _, piece in scheduler.step():
             if piece.ended is not None and left:
-                batcher.submit(left.pop())
+                scheduler.submit(left.pop())
     return clients * TURNS * WRITTEN / (time.perf_counter() - begin)
 
 
@@ -132,22 +201,22 @@ async def _ask(url: str, body: dict[str, Any]) -> None:
         raise AxlError(f"the server answers {answer[:300].decode('utf-8', 'replace')!r}")
 
 
-def measure_soak(model: Path, clients: int, minutes: float, seed: int = 0) -> dict[str, Any]:
+def measure_soak(model: Path, clients: int, minutes: float, seed: int = 0) -> Soak:
     """What becomes of requests, of the time to the first byte and of the server's memory under bad manners."""
     small = ("--kv-cache-mb", "64")  # which is full before the memory is first looked at: what grows then is a leak
     with serving(model, "--max-queue", str(2 * clients), *small) as (url, process):
-        return asyncio.run(_Soak(url, process, seed).run(clients, 60 * minutes))
+        return asyncio.run(_Clients(url, process, seed).run(clients, 60 * minutes))
 
 
-class _Soak:
+class _Clients:
     def __init__(self, url: str, process: int, seed: int) -> None:
         self.url, self.process = url, process
         self.outcomes: Counter[str] = Counter()
         self.first_bytes: list[float] = []
-        self.resident: list[float] = []
+        self.rss: list[float] = []
         self.random = random.Random(seed)
 
-    async def run(self, clients: int, seconds: float) -> dict[str, Any]:
+    async def run(self, clients: int, seconds: float) -> Soak:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         end = time.monotonic() + seconds
         async with httpx.AsyncClient(base_url=self.url, timeout=120, limits=limits) as client:
@@ -156,24 +225,25 @@ class _Soak:
             await watching
             alive = (await client.get("/health")).status_code == 200
             waiting = [slot["running"] + slot["waiting"] for slot in (await client.get("/slots")).json()]
-        settled = self.resident[len(self.resident) // 5 :]  # a fifth of the time is for caches to fill
+        settled = self.rss[len(self.rss) // 5 :]  # a fifth of the time is for caches to fill
         half = len(settled) // 2
         ordered = sorted(self.first_bytes)
-        return {
-            "clients": clients,
-            "minutes": seconds / 60,
-            "alive": alive,
-            "left_over": sum(waiting),
-            "outcomes": dict(self.outcomes),
-            "requests": sum(self.outcomes.values()),
-            "first_byte_seconds": {"p50": ordered[len(ordered) // 2], "p99": ordered[int(len(ordered) * 0.99)]},
-            "resident_mb": {"first_half": statistics.mean(settled[:half]), "second_half": statistics.mean(settled[half:])},
-            "resident_growth": statistics.mean(settled[half:]) / statistics.mean(settled[:half]) - 1,
-        }
+        rss = MeanRss(first_half=statistics.mean(settled[:half]), second_half=statistics.mean(settled[half:]))
+        return Soak(
+            clients=clients,
+            minutes=seconds / 60,
+            alive=alive,
+            left_over=sum(waiting),
+            outcomes=dict(self.outcomes),
+            requests=sum(self.outcomes.values()),
+            first_byte_seconds=FirstByteSeconds(p50=ordered[len(ordered) // 2], p99=ordered[int(len(ordered) * 0.99)]),
+            rss_mb=rss,
+            rss_growth=rss.second_half / rss.first_half - 1,
+        )
 
     async def _watch(self, end: float) -> None:
         while time.monotonic() < end:
-            self.resident.append(resident_bytes(self.process) / 1e6)
+            self.rss.append(rss_bytes(self.process) / 1e6)
             await asyncio.sleep(SAMPLED_SECONDS)
 
     async def _client(self, client: httpx.AsyncClient, end: float) -> None:
@@ -226,3 +296,28 @@ class _Soak:
         bad = (good[:-5], b"\xff\xfe" + good, b'{"prompt": 5, "stream": "perhaps"}', b"[]", b"")
         answer = await client.post("/v1/completions", content=self.random.choice(bad))
         return str(answer.status_code)
+
+
+def table(result: ServeResult) -> str:
+    """Throughput through HTTP, and what became of the soak's requests."""
+    figures, soak = result.serving, result.soak
+    text = (
+        f"{figures.clients} clients get **{figures.share_streamed:.0%}** of the engine's own bytes per second as streams "
+        f"and {figures.share_whole:.0%} as whole answers (medians of ratios, {figures.rounds} rounds).\n"
+    )
+    if not soak:
+        return text
+    first, lost = soak.first_byte_seconds, sum(n for name, n in soak.outcomes.items() if "LOST" in name or "CUT" in name)
+    lines = [f"| {name} | {count:,} |" for name, count in sorted(soak.outcomes.items())]
+    return (
+        f"{text}\n{soak.clients} clients for {soak.minutes:g} minutes: {soak.requests:,} requests, {lost} without an "
+        f"answer; resident memory of the second half {soak.rss_growth:+.1%} of the first; first byte after "
+        f"{first.p50:.2f} s (median), {first.p99:.1f} s (99 %), while a seventh of the requests are prompts of a "
+        "megabyte.\n\n" + "\n".join(["| what became of them | |", "|---|---:|", *lines]) + "\n"
+    )
+
+
+RESULT = ServeResult
+
+if __name__ == "__main__":
+    main("serve")

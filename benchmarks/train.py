@@ -1,0 +1,35 @@
+"""Three scales against a flat byte transformer and compressors: the models that train without a memory."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from benchmarks.command import LIBRARY, Data, Results, Seeds, main, results_file
+from benchmarks.comparison import FLAT, THREE_SCALES, Comparison, compare, comparison_table, contenders_of, corpus_of
+from multiscale_transformer.cli.options import Minutes, Threads
+from multiscale_transformer.evaluation.compression_baselines import peers
+
+
+class TrainResult(Comparison):
+    """The runs, and the compressors."""
+
+    kind: Literal["train"] = "train"
+
+
+def run(
+    minutes: Minutes = 3.0, seeds: Seeds = 3, data: Data = None, threads: Threads = None, results: Results = None
+) -> TrainResult:
+    """Three scales against a flat byte transformer, xz, PPMd and zpaq, each model at its best size."""
+    path, corpus = results or results_file("train"), corpus_of(data or LIBRARY)
+    contenders = contenders_of({"three scales": THREE_SCALES, "flat": FLAT}, minutes, threads, corpus)
+    result = compare(TrainResult, contenders, corpus, range(seeds), path)
+    if "zpaq" not in result.peers:
+        result.peers = peers(corpus.train, corpus.held_out, zpaq=True)
+        result.write(path)
+    return result
+
+
+RESULT, table = TrainResult, comparison_table
+
+if __name__ == "__main__":
+    main("train")
