@@ -82,7 +82,7 @@ def test_sources_that_cannot_be_found_do_not_fail_an_answer(
     def failing(*_: object) -> None:
         raise AxlError("texts.bin is damaged")
 
-    monkeypatch.setattr(source_search, "sources", failing)
+    monkeypatch.setattr(source_search, "provenance", failing)
     with running(settings_for(model, tmp_path)) as up, httpx.Client(base_url=up.url, timeout=60) as client:
         for stream in (False, True):
             answer = client.post("/v1/completions", json={"prompt": "def area(", "max_tokens": 4, "stream": stream})
