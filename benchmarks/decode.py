@@ -1,9 +1,6 @@
 """How fast the engine reads and writes, beside PyTorch and beside llama.cpp on a llama of the same number of parameters.
 
-All contenders take turns in every round, and what is quoted are medians and ratios of them: this machine is shared. llama.cpp
-is the build for this processor, called without HTTP (`llama_client`) in a process of its own; its model has random weights, as
-ours has where no checkpoint is given, for the speed does not depend on them (but for speculative decoding, which needs a
-trained model and its memory: `measure_trained`).
+All take turns in every round, and medians of ratios are quoted. llama.cpp is the build for this processor, without HTTP.
 """
 
 from __future__ import annotations
