@@ -47,9 +47,13 @@ def test_exports_and_reports_are_dropped(tmp_path: Path) -> None:
 
 
 def test_a_report_is_dropped(tmp_path: Path) -> None:
-    from multiscale_transformer.training.report.page import _head
+    from multiscale_transformer.training.report import _page
+    from multiscale_transformer.training.report.runs import Series
 
-    write(tmp_path, {"a.py": "1", "report/report.html": _head("one run"), "mine/report.html": "<title>AXL</title>"})
+    write(
+        tmp_path,
+        {"a.py": "1", "report/report.html": _page([Series("one run", [])], {}), "mine/report.html": "<title>AXL</title>"},
+    )
     assert listed(tmp_path) == ["a.py", "mine/report.html"]
 
 

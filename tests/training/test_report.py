@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.training.report import write_report
-from multiscale_transformer.training.report.drawing import DARK, LIGHT
-from multiscale_transformer.training.report.labels import shorten, spread
-from multiscale_transformer.training.report.page import page
-from multiscale_transformer.training.report.runs import load_series
-from multiscale_transformer.training.report.words import duration
+from multiscale_transformer.training.report import duration, write_report
 
 pytest.importorskip("matplotlib")
 
-VOID = {"meta", "path", "use", "rect"}
+VOID = {"meta", "img"}
 HELD_OUT = {"bits_per_byte": 1.234, "bytes": 1_402_118, "xz": 1.325, "ppmd": 1.261, "ppmd_primed": 1.169}
 FACTS = {
     "name": "AXL-Micro",
@@ -98,6 +92,8 @@ class Page(HTMLParser):
         for name, value in attrs:
             if name == "id":
                 self.ids.append(value or "")
+            if name == "alt":
+                self.words.append(value or "")
             if name in ("src", "href", "xlink:href", "srcset", "action", "data"):
                 self.references.append(value or "")
 
@@ -117,11 +113,11 @@ def test_one_run_gives_a_whole_page_and_pngs(report: list[Path]) -> None:
     assert [path.name for path in report] == ["report.html", *PNGS]
     assert sorted(report[0].parent.iterdir()) == sorted(report)
     html = Page(report[0])
-    assert html.raw.count("<svg") == len(PNGS)
+    assert html.raw.count("<img") == len(PNGS)
     for said in (
         *("AXL-Micro", "1.234 bits per byte", "xz 1.325", "PPMd 1.261", "PPMd primed 1.169"),
         *("863,232", "3 min", "3,653,632", "20,275", "muon", "bfloat16", "1,402,118"),
-        *("1,702 documents, 26,812,331 bytes", "41 binary", "9f2c5d1e0b7a44c1", "AMD EPYC", "2.13.0"),
+        *("1,702", "26,812,331", "41 binary", "9f2c5d1e0b7a44c1", "AMD EPYC", "2.13.0"),
     ):
         assert said in html.text, said
 
@@ -130,27 +126,12 @@ def test_the_page_asks_nothing_of_the_network(report: list[Path]) -> None:
     html = Page(report[0])
     assert "http:" not in html.raw
     assert "https:" not in html.raw
-    assert not html.tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
+    assert not html.tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
     assert "@import" not in html.raw
-    assert all(target.startswith("#") for target in html.references)
-    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", html.raw))
+    assert len(html.references) == len(PNGS)
+    assert all(target.startswith("data:image/png;base64,") for target in html.references)
+    assert "url(" not in html.raw
     assert "default-src 'none'" in html.raw
-
-
-def test_references_inside_the_drawings_find_exactly_one_target(report: list[Path]) -> None:
-    html = Page(report[0])
-    pointed_at = {*(target[1:] for target in html.references), *re.findall(r"url\(#([^)]*)\)", html.raw)}
-    assert pointed_at
-    assert len(html.ids) == len(set(html.ids))
-    assert pointed_at <= set(html.ids)
-
-
-def test_drawings_take_every_colour_from_the_page(report: list[Path]) -> None:
-    html = Page(report[0])
-    drawings = re.findall(r"<svg.*?</svg>", html.raw, flags=re.DOTALL)
-    assert not [colour for drawing in drawings for colour in re.findall(r"#[0-9a-f]{6}\b(?!\w)", drawing)]
-    assert set(re.findall(r"var\(--([^)]*)\)", html.raw)) <= LIGHT.keys() == DARK.keys()
-    assert "prefers-color-scheme: dark" in html.raw
 
 
 def test_pngs_are_pictures_with_something_on_them(report: list[Path]) -> None:
@@ -173,7 +154,7 @@ def test_a_run_that_has_not_ended_shows_its_curves(tmp_path: Path) -> None:
     assert "AXL-Nano" in html.text
     assert "No held-out figure yet" in html.text
     assert "3,650,000" in html.text  # bytes of the last row
-    assert html.raw.count("<svg") == len(PNGS)
+    assert html.raw.count("<img") == len(PNGS)
 
 
 def test_a_chart_without_a_curve_is_left_out(tmp_path: Path) -> None:
@@ -188,15 +169,17 @@ def test_runs_that_differ_only_in_seed_are_one_series_with_a_mean(tmp_path: Path
         make_run(tmp_path / f"{optimizer}{seed}", facts)
         for optimizer, bits in (("lion", 1.5), ("muon", 1.2))
         for seed in range(3)
-        for facts in [{**FACTS, "optimizer": optimizer, "seed": seed, "held_out": {"bits_per_byte": bits + seed / 10}}]
+        for facts in [
+            {**FACTS, "optimizer": optimizer, "seed": seed, "held_out": {"bits_per_byte": bits + seed / 10, "bytes": 9}}
+        ]
     ]
     html = Page(write_report([*runs, runs[0]], tmp_path)[0])
     assert "6 training runs" in html.text
     assert "AXL-Micro, muon is lowest: 1.300 bits per byte" in html.text
     assert "the mean of 3 runs from 1.200 to 1.400" in html.text
     assert "1.300 AXL-Micro, muon × 3" in html.text
-    for label in ("AXL-Micro, lion, seed 0", "AXL-Micro, muon, seed 2"):
-        assert label in html.text
+    for run in runs:
+        assert str(run) in html.text
 
 
 def test_a_long_run_is_drawn_with_means_of_neighbours(tmp_path: Path) -> None:
@@ -204,8 +187,7 @@ def test_a_long_run_is_drawn_with_means_of_neighbours(tmp_path: Path) -> None:
     rows = [f"{i},{i},{1 + i % 2},{20_000}" for i in range(20_000)]  # a loss that jumps between 1 and 2
     (run / "metrics.csv").write_text("\n".join(["step,seconds,train_bpb,bytes_per_second", *rows]) + "\n")
     html = Page(write_report([run], tmp_path)[0])
-    assert "1.500 training" in html.text
-    assert len(html.raw) < 100_000
+    assert "1.500 AXL-Micro, training" in html.text
 
 
 def test_figures_from_different_held_out_files_are_not_compared(tmp_path: Path) -> None:
@@ -235,9 +217,9 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(st.data())
-def test_no_training_json_breaks_the_page(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_any_training_json_is_a_page_or_one_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     def mangled(whole: dict[str, Any]) -> dict[str, Any]:
         kept = {key: value for key, value in whole.items() if data.draw(st.booleans())}
         return {key: data.draw(json_values) if data.draw(st.integers(0, 3)) == 0 else value for key, value in kept.items()}
@@ -245,8 +227,14 @@ def test_no_training_json_breaks_the_page(tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("runs")
     facts = {key: mangled(value) if isinstance(value, dict) else value for key, value in FACTS.items()}
     runs = [make_run(folder / "a", mangled(facts)), make_run(folder / "b", FACTS)]
-    (folder / "page.html").write_bytes(page(load_series(runs), {}).encode("utf-8", "replace"))
-    assert "863,232" in Page(folder / "page.html").text
+    try:
+        html = Page(write_report(runs, folder / "out")[0])
+    except AxlError as error:
+        said = str(error)
+        assert "training.json" in said
+        assert "\n" not in said
+    else:
+        assert "863,232" in html.text
 
 
 @pytest.mark.parametrize(
@@ -254,8 +242,8 @@ def test_no_training_json_breaks_the_page(tmp_path_factory: pytest.TempPathFacto
     [
         ({}, "is not a run"),
         ({"training.json": "{}"}, r"holds no metrics\.csv"),
-        ({"metrics.csv": "step\n1\n", "training.json": "{"}, r"cannot read .*training\.json"),
-        ({"metrics.csv": "step\n1\n", "training.json": "[]"}, "is not a JSON object"),
+        ({"metrics.csv": "step\n1\n", "training.json": "{"}, r"training\.json is damaged"),
+        ({"metrics.csv": "step\n1\n", "training.json": "[]"}, "does not say what the run was trained on"),
         ({"metrics.csv": "step\n1,2\n"}, "line 2"),
     ],
 )
@@ -277,28 +265,6 @@ def test_no_run_and_no_matplotlib_say_what_to_do(tmp_path: Path, monkeypatch: py
     with pytest.raises(AxlError, match=r"pip install axl\[report\]"):
         write_report([make_run(tmp_path / "run", FACTS)], tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@given(st.lists(st.floats(-50, 150), max_size=12), st.floats(1, 8))
-def test_labels_keep_apart_in_order_and_inside(wanted: list[float], gap: float) -> None:
-    places = spread(wanted, gap, 0, 100)
-    pairs = sorted(zip(wanted, places, strict=True))
-    ordered = sorted(places)
-    assert all(right - left >= gap - 1e-9 for left, right in pairwise(ordered))
-    assert all(-1e-9 <= place <= 100 + 1e-9 for place in places)
-    assert all(a[1] < b[1] for a, b in pairwise(pairs) if a[0] < b[0])
-
-
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=9, unique=True))
-def test_labels_that_have_room_stay_where_they_belong(wanted: list[int]) -> None:
-    assert spread([10 * y for y in wanted], 10, 0, 90) == [10 * y for y in wanted]
-
-
-@given(st.text(max_size=80))
-def test_shortening_keeps_both_ends(name: str) -> None:
-    short = shorten(name)
-    assert len(short) <= 34
-    assert short == name or (name.startswith(short[:15]) and name.endswith(short[-15:]))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.compression_baselines import labelled
 from multiscale_transformer.locks import writing
 from multiscale_transformer.training.held_out import measure_run
-from multiscale_transformer.training.report.words import duration
+from multiscale_transformer.training.report import duration
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.run import RunRequest, train_run
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
