@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MAX_MEGABYTES = 400
+PROMPT = "    s = s.decode(detect_enc"  # as it stands in json/__init__.py of every Python 3
 TORCH_COMMANDS = (
     ("train", "--data", "project", "--minutes", "1"),
     ("quickstart",),
@@ -68,8 +69,8 @@ def test_it_is_small_and_has_neither_pytorch_nor_benchmarks(light: Path) -> None
 def test_it_indexes_and_completes(light: Path, home: Path) -> None:
     axl(light, home, "data", "project")
     axl(light, home, "index", "project", "--out", "my_index")
-    done = axl(light, home, "complete", "def detect_encoding(", "--memory", "my_index", "--max-tokens", "40", "--explain")
-    assert "def detect_encoding(b):" in done.stdout
+    done = axl(light, home, "complete", PROMPT, "--memory", "my_index", "--temperature", "0", "--max-tokens", "8", "--explain")
+    assert done.stdout.strip() == "s = s.decode(detect_encoding(s)"
     assert "json_module.py" in done.stdout + done.stderr
     axl(light, home, "models")
 
@@ -103,8 +104,8 @@ def serving(light: Path, home: Path) -> Iterator[str]:
 
 
 def test_it_serves(light: Path, home: Path) -> None:
-    body = json.dumps({"model": "shipped", "prompt": "def detect_encoding(", "max_tokens": 8, "temperature": 0}).encode()
+    body = json.dumps({"model": "shipped", "prompt": PROMPT, "max_tokens": 8, "temperature": 0}).encode()
     with serving(light, home) as url:
         request = urllib.request.Request(f"{url}/v1/completions", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=120) as answer:
-            assert json.load(answer)["choices"][0]["text"].startswith("b):")
+            assert json.load(answer)["choices"][0]["text"] == "oding(s)"
