@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,17 +92,24 @@ def serving(light: Path, home: Path) -> Iterator[str]:
     port = "8899"
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     command = [light / "axl", "serve", "--port", port, "--memory", "my_index"]
-    with subprocess.Popen(
-        command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as server:
+    with subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            assert server.stdout is not None
-            for line in server.stdout:
-                if f":{port}" in line:
-                    break
-            yield f"http://127.0.0.1:{port}"
+            url = f"http://127.0.0.1:{port}"
+            wait_for(f"{url}/health")
+            yield url
         finally:
             server.terminate()
+
+
+def wait_for(url: str) -> None:
+    """Return when something answers."""
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(url, timeout=10).close()
+            return
+        except OSError:
+            time.sleep(0.25)
+    raise AssertionError(f"nothing answers at {url}")
 
 
 def test_it_serves(light: Path, home: Path) -> None:
