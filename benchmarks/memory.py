@@ -35,7 +35,7 @@ from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.installed import UNSEEN
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
-from multiscale_transformer.evaluation.compression_baselines import LABELS, peers, ppmd_apart_bits_per_byte
+from multiscale_transformer.evaluation.compression_baselines import LABELS, compression_figures, ppmd_apart_bits_per_byte
 from multiscale_transformer.evaluation.lines import draw_lines, score_lines
 from multiscale_transformer.evaluation.statistics import summary
 from multiscale_transformer.memory.lookup import CorpusMemory
@@ -78,7 +78,7 @@ def run(
     measure = measure_with(corpus.held_out, packages)
     result = compare(MemoryResult, contenders, corpus, range(seeds), path, measure=measure)
     if "zpaq" not in result.peers:
-        result.peers = peers(corpus.train, corpus.held_out, zpaq=True)
+        result.peers = compression_figures(corpus.train, corpus.held_out, zpaq=True)
         result.unseen_peers = unseen_peers(corpus.train, packages)
     result.memory = result.memory or index_cost(corpus.train, corpus.held_out)
     result.write(path)
@@ -136,7 +136,7 @@ def score_in_order(model: MultiScaleTransformer, documents: Documents, memory: C
 def unseen_peers(train: Documents, packages: dict[str, Documents]) -> dict[str, dict[str, float]]:
     """What the compressors make of each package; `ppmd_apart` is PPMd that reads each file by itself."""
     return {
-        name: {**peers(train, documents, zpaq=True), "ppmd_apart": ppmd_apart_bits_per_byte(documents)}
+        name: {**compression_figures(train, documents, zpaq=True), "ppmd_apart": ppmd_apart_bits_per_byte(documents)}
         for name, documents in packages.items()
     }
 

@@ -98,7 +98,7 @@ def run(
     clients: Annotated[int, typer.Option(metavar="N", min=1, help="Clients of the soak.")] = 64,
     rounds: Rounds = 5,
 ) -> ServeResult:
-    """The server: 16 clients beside the engine's own throughput, then many clients with bad manners."""
+    """The server: 16 clients beside the engine's own throughput, then many clients that misbehave."""
     memory = memory_for(read_config(model), model, None)
     return ServeResult(
         **origin("serve", None).model_dump(),
@@ -202,7 +202,7 @@ async def _ask(url: str, body: dict[str, Any]) -> None:
 
 
 def measure_soak(model: Path, clients: int, minutes: float, seed: int = 0) -> Soak:
-    """What becomes of requests, of the time to the first byte and of the server's memory under bad manners."""
+    """What becomes of requests, of the time to the first byte and of the server's memory while clients misbehave."""
     small = ("--kv-cache-mb", "64")  # which is full before the memory is first looked at: what grows then is a leak
     with serving(model, "--max-queue", str(2 * clients), *small) as (url, process):
         return asyncio.run(_Clients(url, process, seed).run(clients, 60 * minutes))

@@ -25,7 +25,7 @@ from multiscale_transformer.data.corpus import Corpus, load_corpus, split
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
-from multiscale_transformer.evaluation.compression_baselines import LABELS, peers
+from multiscale_transformer.evaluation.compression_baselines import LABELS, compression_figures
 from multiscale_transformer.evaluation.lines import Line, draw_lines, score_lines
 from multiscale_transformer.machine import available_cores
 from multiscale_transformer.memory.index import MEMORY_FOLDER, build_index
@@ -127,7 +127,7 @@ def measure_library(checkpoint: Path, corpus: Corpus, untrained: Documents) -> L
             held_out_bytes=held_out.nbytes,
             with_index=_score(model, held_out, memory, lines),
             without_index=_score(model, held_out, None, lines),
-            peers=peers(corpus.train, held_out, zpaq=True),
+            peers=compression_figures(corpus.train, held_out, zpaq=True),
             unseen={
                 name: Unseen(
                     alone=score_documents(model, documents, memory=memory).bits_per_byte,
@@ -159,7 +159,7 @@ def measure_swap(checkpoint: Path, library: Corpus, name: str, project: Corpus, 
         project=name,
         weights=weights,
         trained=[_trained_alone(rival, seed, project) for seed in range(seeds)],
-        peers=peers(project.train, project.held_out, zpaq=True),
+        peers=compression_figures(project.train, project.held_out, zpaq=True),
         train_bytes=project.train.nbytes,
         held_out_bytes=project.held_out.nbytes,
     )

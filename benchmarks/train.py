@@ -7,7 +7,7 @@ from typing import Literal
 from benchmarks.command import LIBRARY, Data, Results, Seeds, main, results_file
 from benchmarks.comparison import FLAT, THREE_SCALES, Comparison, compare, comparison_table, contenders_of, corpus_of
 from multiscale_transformer.cli.options import Minutes, Threads
-from multiscale_transformer.evaluation.compression_baselines import peers
+from multiscale_transformer.evaluation.compression_baselines import compression_figures
 
 
 class TrainResult(Comparison):
@@ -24,7 +24,7 @@ def run(
     contenders = contenders_of({"three scales": THREE_SCALES, "flat": FLAT}, minutes, threads, corpus)
     result = compare(TrainResult, contenders, corpus, range(seeds), path)
     if "zpaq" not in result.peers:
-        result.peers = peers(corpus.train, corpus.held_out, zpaq=True)
+        result.peers = compression_figures(corpus.train, corpus.held_out, zpaq=True)
         result.write(path)
     return result
 

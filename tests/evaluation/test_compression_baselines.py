@@ -15,9 +15,9 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.compression_baselines import (
     LABELS,
     NEEDS_ZPAQ,
+    compression_figures,
     has_zpaq,
     labelled,
-    peers,
     ppmd_bits_per_byte,
     ppmd_primed_bits_per_byte,
     xz_bits_per_byte,
@@ -86,19 +86,19 @@ def test_nothing_is_forgotten_between_the_training_text_and_the_held_out_one():
 
 def test_peers_gives_one_figure_for_each_and_the_primed_one_on_request():
     held_out, train = Documents.from_items([("h", CODE)]), Documents.from_items([("t", CODE)])
-    both = peers(train, held_out)
+    both = compression_figures(train, held_out)
     assert both == {
         "xz": xz_bits_per_byte(held_out),
         "ppmd": ppmd_bits_per_byte(held_out),
         "ppmd_primed": ppmd_primed_bits_per_byte(train, held_out),
     }
-    assert peers(None, held_out) == {name: both[name] for name in ("xz", "ppmd")}
+    assert compression_figures(None, held_out) == {name: both[name] for name in ("xz", "ppmd")}
 
 
 @pytest.mark.parametrize("documents", [[], [("empty", b"")]])
 def test_nothing_to_compress_is_one_clear_line(documents):
     with pytest.raises(AxlError, match="nothing to compress") as error:
-        peers(None, documents)
+        compression_figures(None, documents)
     assert "\n" not in str(error.value)
 
 
@@ -110,7 +110,7 @@ def test_priming_with_nothing_changes_nothing(alone, primed):
 @needs_zpaq
 def test_zpaq_is_a_peer_where_it_is_asked_for():
     train, held_out = ([(module.__name__, inspect.getsource(module).encode())] for module in (json.encoder, json.decoder))
-    figures = peers(train, held_out, zpaq=True)
+    figures = compression_figures(train, held_out, zpaq=True)
     assert list(figures) == list(LABELS)
     assert figures["zpaq_primed"] < figures["zpaq"]
 
@@ -122,5 +122,5 @@ def test_labels_are_in_one_order_and_only_for_what_was_measured():
 def test_a_missing_zpaq_is_one_clear_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "zpaq", None)
     with pytest.raises(AxlError, match=r"pip install axl\[bench\]") as error:
-        peers(None, [("h", CODE)], zpaq=True)
+        compression_figures(None, [("h", CODE)], zpaq=True)
     assert str(error.value) == NEEDS_ZPAQ

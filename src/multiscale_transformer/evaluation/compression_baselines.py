@@ -1,4 +1,4 @@
-"""Compressors as peers: what xz, PPMd and zpaq make of the same held-out files, in bits per byte.
+"""Compression baselines: what xz, PPMd and zpaq make of the same held-out files, in bits per byte.
 
 A language model that predicts files well is a compressor that shrinks them well (Shannon 1951), so the figure of a model only
 means something beside the figure of the programs everybody has. All files are one stream, in the order of their names, so that
@@ -6,7 +6,7 @@ a compressor may use what earlier files taught it. (One stream of the Python lib
 itself gives xz 1.62.) A figure is *primed* when the compressor has read the training files first.
 
 zpaq mixes the predictions of many context models as it goes and is the strongest of the three, but reads less than a megabyte a
-second: benchmarks and `axl eval bpb --peers` ask for it, training does not.
+second: benchmarks and `axl eval bpb --baselines` ask for it, training does not.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ZPAQ_MODEL = ",0w2c0,1010,255i1c256ci1,1,1,1,1,1,2ac0,2,0,255i1c0,3,0,0,255i1c0,
 ZPAQ_MAX_BLOCK = 8  # log2 of the megabytes of a block; the tables of the model grow with it, and two models are at work at once
 
 
-def peers(train: Documents | None, held_out: Documents, *, zpaq: bool = False) -> dict[str, float]:
+def compression_figures(train: Documents | None, held_out: Documents, *, zpaq: bool = False) -> dict[str, float]:
     """Bits per byte of `held_out` by the keys of `LABELS`; the primed ones if `train` is given, zpaq's where it is asked for.
 
     Documents are (name, content). Raises AxlError when the held-out documents hold no byte, or when zpaq is missing.

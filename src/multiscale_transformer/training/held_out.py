@@ -17,7 +17,7 @@ from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.selection import Selection
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.bits_per_byte import Score, score_documents
-from multiscale_transformer.evaluation.compression_baselines import has_zpaq, peers
+from multiscale_transformer.evaluation.compression_baselines import compression_figures, has_zpaq
 from multiscale_transformer.memory.lookup import CorpusMemory, memory_of
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.folder import TRAINING_FILE
@@ -42,7 +42,7 @@ def measure_run(
     record.held_out = HeldOutRecord(
         bits_per_byte=score.bits_per_byte,
         bytes=score.bytes,
-        **peers(corpus.train if primed else None, corpus.held_out),
+        **compression_figures(corpus.train if primed else None, corpus.held_out),
     )
     write_training(folder, record)
     write_model_card(folder, record)
@@ -86,7 +86,7 @@ def evaluate_bpb(
         "documents": len(documents),
         "data": what,
         "context": context or model.config.max_seq_len,
-        **(peers(train, documents, zpaq=has_zpaq()) if with_baselines else {}),
+        **(compression_figures(train, documents, zpaq=has_zpaq()) if with_baselines else {}),
     }
 
 
