@@ -94,7 +94,10 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {  # the function: what it
         [_POINTER, ctypes.POINTER(Token), _INT, ctypes.c_char_p, _INT, ctypes.c_bool, ctypes.c_bool],
     ),
 }
-
+_OF_NPM: dict[str, tuple[object, list[object]]] = {  # what only the npm package has
+    "llama_model_quantize_default_params": (QuantizeParams, []),
+    "llama_model_quantize": (ctypes.c_uint32, [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(QuantizeParams)]),
+}
 
 _discard = _LOG(lambda level, text, data: None)  # llama.cpp logs every tensor; errors come back as return values
 
@@ -102,11 +105,13 @@ _discard = _LOG(lambda level, text, data: None)  # llama.cpp logs every tensor; 
 @cache
 def load_library() -> tuple[ctypes.CDLL, str]:
     """llama.cpp and the label of its build. Raises AxlError when neither package can be had."""
+    signatures = _SIGNATURES | _OF_NPM
     try:
         library, label = _from_npm(fetch())
     except AxlError as error:
         library, label = _from_xllamacpp(str(error))
-    for name, (returned, taken) in _SIGNATURES.items():
+        signatures = _SIGNATURES
+    for name, (returned, taken) in signatures.items():
         function = getattr(library, name)
         function.restype, function.argtypes = returned, taken
     library.llama_log_set(_discard, None)

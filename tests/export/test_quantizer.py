@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import platform
 import shutil
-import subprocess
 from pathlib import Path
 
 import gguf
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.llama_library import load_library
 from multiscale_transformer.export.gguf import write_gguf
 from multiscale_transformer.export.gguf_file import quantize_file
 from multiscale_transformer.export.qwen3 import stack_of
@@ -23,30 +23,15 @@ from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.zoo.recipes import load_recipe, recipe_names
 
-PACKAGE = "@node-llama-cpp/linux-x64@3.22.1"
 KINDS = {"Q8_0": 7, "Q4_K_M": 15}  # llama.h: llama_ftype
 
 
-class _Params(ctypes.Structure):
-    """Enough of llama_model_quantize_params: the defaults fill the rest."""
-
-    _fields_ = (("nthread", ctypes.c_int32), ("ftype", ctypes.c_int), ("rest", ctypes.c_uint8 * 256))
-
-
 @pytest.fixture(scope="module")
-def their_quantizer(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+def their_quantizer() -> ctypes.CDLL:
     if platform.system() != "Linux" or platform.machine() != "x86_64" or not shutil.which("npm"):
         pytest.skip("needs npm on Linux, x86-64")
-    folder = tmp_path_factory.mktemp("npm")
-    subprocess.run(["npm", "install", "--silent", "--omit=optional", "--prefix", folder, PACKAGE], check=True, timeout=300)
-    (found,) = folder.rglob("libllama.v*.so")
-    for needed in ("libggml-base*.so", "libggml.v*.so"):
-        (other,) = found.parent.glob(needed)
-        ctypes.CDLL(str(other), ctypes.RTLD_GLOBAL)
-    library = ctypes.CDLL(str(found))
-    library.llama_model_quantize_default_params.restype = _Params
-    library.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(_Params)]
-    library.llama_model_quantize.restype = ctypes.c_uint32
+    library, build = load_library()
+    assert build.startswith("node-llama-cpp")
     return library
 
 
