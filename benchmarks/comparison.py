@@ -52,7 +52,7 @@ BASELINES = ("flat", "flat with memory")  # what the others of a comparison are 
 Measure = Callable[[MultiScaleTransformer, CorpusMemory | None], dict[str, Any]]
 
 
-class Contender(Row):
+class Candidate(Row):
     """A model and how it is trained; the seed comes from the comparison."""
 
     name: str
@@ -93,7 +93,7 @@ class Comparison(Result):
     corpus: str
     held_out_bytes: int
     runs: Sequence[Run]
-    peers: dict[str, float] = Field(default_factory=dict)
+    baselines: dict[str, float] = Field(default_factory=dict)
 
 
 C = TypeVar("C", bound=Comparison)
@@ -101,7 +101,7 @@ C = TypeVar("C", bound=Comparison)
 
 def compare(
     kind: type[C],
-    contenders: Sequence[Contender],
+    candidates: Sequence[Candidate],
     corpus: Corpus,
     seeds: Sequence[int],
     path: Path,
@@ -109,7 +109,7 @@ def compare(
     score_every: int = 1,
     measure: Measure = lambda model, memory: {},
 ) -> C:
-    """Run what is missing in the result at `path`, seed by seed, all contenders in turn.
+    """Run what is missing in the result at `path`, seed by seed, all candidates in turn.
 
     `score_every` n scores every n-th held-out file only: enough to choose by, not to quote. What `measure` finds out about a
     trained model is added to its row.
@@ -117,23 +117,23 @@ def compare(
     Raises AxlError when the result was made from other data.
     """
     held_out = corpus.held_out.subset(range(0, len(corpus.held_out), score_every))
-    result = _begun(kind, contenders, corpus, held_out, path)
+    result = _begun(kind, candidates, corpus, held_out, path)
     for seed in seeds:
-        for contender in contenders:
-            settings = contender.settings.model_copy(update={"seed": seed})
-            key = {"name": contender.name, "seed": seed, "minutes": settings.minutes, "learning_rate": settings.learning_rate}
+        for candidate in candidates:
+            settings = candidate.settings.model_copy(update={"seed": seed})
+            key = {"name": candidate.name, "seed": seed, "minutes": settings.minutes, "learning_rate": settings.learning_rate}
             if any(all(getattr(run, field) == value for field, value in key.items()) for run in result.runs):
                 continue
-            figures = _train(contender, settings, corpus, held_out, measure)
+            figures = _train(candidate, settings, corpus, held_out, measure)
             result = kind.model_validate({**result.model_dump(), "runs": [*result.model_dump()["runs"], {**key, **figures}]})
             result.write(path)
     return result
 
 
-def contenders_of(configs: Mapping[str, ModelConfig], minutes: float, threads: int | None, corpus: Corpus) -> list[Contender]:
+def candidates_of(configs: Mapping[str, ModelConfig], minutes: float, threads: int | None, corpus: Corpus) -> list[Candidate]:
     """Each config under its name, trained as comparisons train."""
     return [
-        Contender(name=name, config=config, settings=settings_for(config, minutes, threads, corpus))
+        Candidate(name=name, config=config, settings=settings_for(config, minutes, threads, corpus))
         for name, config in configs.items()
     ]
 
@@ -158,10 +158,10 @@ def corpus_of(data: Sequence[str]) -> Corpus:
     return load_corpus(absolute(data))
 
 
-def _begun(kind: type[C], contenders: Sequence[Contender], corpus: Corpus, held_out: Documents, path: Path) -> C:
+def _begun(kind: type[C], candidates: Sequence[Candidate], corpus: Corpus, held_out: Documents, path: Path) -> C:
     if not path.exists():
         name = kind.model_fields["kind"].default
-        made = origin(name, contenders[0].settings.threads)
+        made = origin(name, candidates[0].settings.threads)
         return kind(**made.model_dump(), kind=name, corpus=corpus.sha256, held_out_bytes=held_out.nbytes, runs=[])
     try:
         result = kind.read(path)
@@ -173,15 +173,15 @@ def _begun(kind: type[C], contenders: Sequence[Contender], corpus: Corpus, held_
 
 
 def _train(
-    contender: Contender, settings: TrainSettings, corpus: Corpus, held_out: Documents, measure: Measure
+    candidate: Candidate, settings: TrainSettings, corpus: Corpus, held_out: Documents, measure: Measure
 ) -> dict[str, Any]:
     dtype = compute_dtype(settings.threads)
     matmul_rate.cache_clear()
     rate = matmul_rate(dtype, settings.threads)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
-        request = RunRequest(contender.name, contender.config, settings, corpus.sources, folder)
-        train_run(request, corpus, callbacks=(_progress(contender.name, settings.seed),))
+        request = RunRequest(candidate.name, candidate.config, settings, corpus.sources, folder)
+        train_run(request, corpus, callbacks=(_progress(candidate.name, settings.seed),))
         model, record, metrics = load_model(folder), read_training(folder), read_metrics(folder / "metrics.csv")
         model.compute_dtype = dtype
         torch.set_num_threads(settings.threads)
@@ -192,7 +192,7 @@ def _train(
     return {
         "bits_per_byte": score.bits_per_byte,
         **measured,
-        "parameters": contender.config.parameters(),
+        "parameters": candidate.config.parameters(),
         "optimizer": settings.optimizer,
         "optimizer_state_bytes": record.optimizer_state_bytes,
         "steps": record.steps,
@@ -241,12 +241,12 @@ COLUMNS: Columns = {
 
 
 def comparison_table(result: Comparison, columns: Columns = COLUMNS) -> str:
-    """A row for each contender and compressor, verdicts against the baseline, and what was measured on."""
+    """A row for each candidate and compressor, verdicts against the baseline, and what was measured on."""
     names = dict.fromkeys(run.name for run in result.runs)
     runs = {name: [run for run in result.runs if run.name == name] for name in names}
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     lines += [f"| {name} | " + " | ".join(cell(runs[name]) for cell in columns.values()) + " |" for name in names]
-    lines += [f"| {label} | {bits:.3f} |" + " |" * (len(columns) - 1) for label, bits in labelled(result.peers)]
+    lines += [f"| {label} | {bits:.3f} |" + " |" * (len(columns) - 1) for label, bits in labelled(result.baselines)]
     bits = {name: [run.bits_per_byte for run in runs[name]] for name in names}
     baseline = next((name for name in BASELINES if name in bits), None)
     conclusion = "".join(

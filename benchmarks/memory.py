@@ -22,9 +22,9 @@ from benchmarks.comparison import (
     Measure,
     Run,
     bits_of,
+    candidates_of,
     compare,
     comparison_table,
-    contenders_of,
     corpus_of,
     mean_of,
 )
@@ -65,7 +65,7 @@ class MemoryResult(Comparison):
 
     kind: Literal["memory"] = "memory"
     runs: list[MemoryRun]
-    unseen_peers: dict[str, dict[str, float]] = Field(default_factory=dict)
+    unseen_baselines: dict[str, dict[str, float]] = Field(default_factory=dict)
     memory: IndexCost | None = None
 
 
@@ -74,12 +74,12 @@ def run(
 ) -> MemoryResult:
     """With memory and without: bits per byte, unseen packages, line completion, and what looking up costs."""
     path, corpus, packages = results or results_file("memory"), corpus_of(data or LIBRARY), unseen_packages()
-    contenders = contenders_of(CONFIGS, minutes, threads, corpus)
+    candidates = candidates_of(CONFIGS, minutes, threads, corpus)
     measure = measure_with(corpus.held_out, packages)
-    result = compare(MemoryResult, contenders, corpus, range(seeds), path, measure=measure)
-    if "zpaq" not in result.peers:
-        result.peers = compression_figures(corpus.train, corpus.held_out, zpaq=True)
-        result.unseen_peers = unseen_peers(corpus.train, packages)
+    result = compare(MemoryResult, candidates, corpus, range(seeds), path, measure=measure)
+    if "zpaq" not in result.baselines:
+        result.baselines = compression_figures(corpus.train, corpus.held_out, zpaq=True)
+        result.unseen_baselines = unseen_baselines(corpus.train, packages)
     result.memory = result.memory or index_cost(corpus.train, corpus.held_out)
     result.write(path)
     return result
@@ -133,7 +133,7 @@ def score_in_order(model: MultiScaleTransformer, documents: Documents, memory: C
     return bits / documents.nbytes
 
 
-def unseen_peers(train: Documents, packages: dict[str, Documents]) -> dict[str, dict[str, float]]:
+def unseen_baselines(train: Documents, packages: dict[str, Documents]) -> dict[str, dict[str, float]]:
     """What the compressors make of each package; `ppmd_apart` is PPMd that reads each file by itself."""
     return {
         name: {**compression_figures(train, documents, zpaq=True), "ppmd_apart": ppmd_apart_bits_per_byte(documents)}
@@ -148,10 +148,10 @@ def strongest_primed(figures: dict[str, float]) -> str:
 
 def table(result: MemoryResult) -> str:
     """The comparison, the unseen packages, and what looking up costs."""
-    key = strongest_primed(result.peers)
+    key = strongest_primed(result.baselines)
     columns: Columns = {
         "held-out bits per byte": bits_of,
-        f"of {LABELS[key].short}": lambda runs: f"{mean_of(runs, 'bits_per_byte') / result.peers[key]:.2f}",
+        f"of {LABELS[key].short}": lambda runs: f"{mean_of(runs, 'bits_per_byte') / result.baselines[key]:.2f}",
         "next line exact": lambda runs: f"{mean_of(runs, 'lines_exact'):.1%}",
         "next line similar": lambda runs: f"{mean_of(runs, 'lines_similarity'):.1%}",
         "parameters": lambda runs: f"{runs[0].parameters:,}",
@@ -164,7 +164,7 @@ def table(result: MemoryResult) -> str:
 
 def _unseen_table(result: MemoryResult) -> str:
     """Bits per byte of packages that neither training nor index has seen."""
-    packages = list(result.unseen_peers)
+    packages = list(result.unseen_baselines)
     head = "| a package that neither training nor index has seen | "
     lines = ["", head + " | ".join(packages) + " |", "|---|" + "---:|" * len(packages)]
 
@@ -178,8 +178,8 @@ def _unseen_table(result: MemoryResult) -> str:
         if in_order:
             lines.append(row(f"{name}, files before indexed", in_order))
     for key in ("ppmd", "ppmd_primed", "zpaq", "zpaq_primed"):
-        if all(key in figures for figures in result.unseen_peers.values()):
-            bits = (result.unseen_peers[package][key] for package in packages)
+        if all(key in figures for figures in result.unseen_baselines.values()):
+            bits = (result.unseen_baselines[package][key] for package in packages)
             lines.append(f"| {LABELS[key].full} | " + " | ".join(f"{figure:.3f}" for figure in bits) + " |")
     return "\n".join(lines) + "\n"
 

@@ -12,9 +12,9 @@ from benchmarks.command import LIBRARY, Data, Results, Seeds, main, results_file
 from benchmarks.comparison import (
     LOSS_MARK,
     THREE_SCALES,
+    Candidate,
     Columns,
     Comparison,
-    Contender,
     Run,
     bits_of,
     compare,
@@ -50,8 +50,8 @@ def run(
     """Muon, AdamW, Lion, GaLore and SGD on the same model, each at its own best learning rate."""
     corpus = corpus_of(data or LIBRARY)
     base = settings_for(THREE_SCALES, minutes, threads, corpus)
-    contenders = [
-        Contender(
+    candidates = [
+        Candidate(
             name=f"{name} at {rate * factor:.2g}" if sweep else name,
             config=THREE_SCALES,
             settings=base.model_copy(update={"optimizer": name, "learning_rate": rate * factor}),
@@ -60,7 +60,7 @@ def run(
         for factor in (SWEEP if sweep else (1.0,))
     ]
     path = results or (SWEEP_FILE if sweep else results_file("optimizers"))
-    return compare(OptimizersResult, contenders, corpus, range(1 if sweep else seeds), path, score_every=SCORE_EVERY)
+    return compare(OptimizersResult, candidates, corpus, range(1 if sweep else seeds), path, score_every=SCORE_EVERY)
 
 
 def _steps_to_mark(runs: Sequence[Run]) -> str:

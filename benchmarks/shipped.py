@@ -17,8 +17,8 @@ import torch
 import typer
 
 from benchmarks.command import LIBRARY, Seeds, main
-from benchmarks.comparison import FLAT_WITH_MEMORY, Contender, contenders_of, corpus_of
-from benchmarks.memory import LINES, score_in_order, strongest_primed, unseen_packages, unseen_peers
+from benchmarks.comparison import FLAT_WITH_MEMORY, Candidate, candidates_of, corpus_of
+from benchmarks.memory import LINES, score_in_order, strongest_primed, unseen_baselines, unseen_packages
 from benchmarks.result import Result, Row, origin
 from multiscale_transformer.cli.options import Checkpoint, Minutes, Threads
 from multiscale_transformer.data.corpus import Corpus, load_corpus, split
@@ -59,9 +59,9 @@ class Library(Row):
     held_out_bytes: int
     with_index: Scores
     without_index: Scores
-    peers: dict[str, float]
+    baselines: dict[str, float]
     unseen: dict[str, Unseen]
-    unseen_peers: dict[str, dict[str, float]]
+    unseen_baselines: dict[str, dict[str, float]]
 
 
 class TrainedAlone(Row):
@@ -79,7 +79,7 @@ class Swap(Row):
     project: str
     weights: dict[str, float]
     trained: list[TrainedAlone]
-    peers: dict[str, float]
+    baselines: dict[str, float]
     train_bytes: int
     held_out_bytes: int
 
@@ -104,7 +104,7 @@ def run(
     torch.set_num_threads(threads)
     library = corpus_of(LIBRARY)
     corpus = split(unseen_packages((project,))[project])
-    (rival,) = contenders_of({"flat with memory": FLAT_WITH_MEMORY}, minutes, threads, corpus)
+    (rival,) = candidates_of({"flat with memory": FLAT_WITH_MEMORY}, minutes, threads, corpus)
     swap = measure_swap(model, library, project, corpus, rival, seeds)
     untrained = load_corpus([STDLIB, INSTALLED]).held_out
     return ShippedResult(
@@ -127,7 +127,7 @@ def measure_library(checkpoint: Path, corpus: Corpus, untrained: Documents) -> L
             held_out_bytes=held_out.nbytes,
             with_index=_score(model, held_out, memory, lines),
             without_index=_score(model, held_out, None, lines),
-            peers=compression_figures(corpus.train, held_out, zpaq=True),
+            baselines=compression_figures(corpus.train, held_out, zpaq=True),
             unseen={
                 name: Unseen(
                     alone=score_documents(model, documents, memory=memory).bits_per_byte,
@@ -135,11 +135,11 @@ def measure_library(checkpoint: Path, corpus: Corpus, untrained: Documents) -> L
                 )
                 for name, documents in packages.items()
             },
-            unseen_peers=unseen_peers(corpus.train, packages),
+            unseen_baselines=unseen_baselines(corpus.train, packages),
         )
 
 
-def measure_swap(checkpoint: Path, library: Corpus, name: str, project: Corpus, rival: Contender, seeds: int) -> Swap:
+def measure_swap(checkpoint: Path, library: Corpus, name: str, project: Corpus, rival: Candidate, seeds: int) -> Swap:
     """Bits per byte on `project.held_out`: the weights with other indexes, and `rival` trained on `project.train` alone."""
     model, threads = _load(checkpoint), torch.get_num_threads()
     with _index(library.train) as of_library, _index(project.train) as of_project:
@@ -159,13 +159,13 @@ def measure_swap(checkpoint: Path, library: Corpus, name: str, project: Corpus, 
         project=name,
         weights=weights,
         trained=[_trained_alone(rival, seed, project) for seed in range(seeds)],
-        peers=compression_figures(project.train, project.held_out, zpaq=True),
+        baselines=compression_figures(project.train, project.held_out, zpaq=True),
         train_bytes=project.train.nbytes,
         held_out_bytes=project.held_out.nbytes,
     )
 
 
-def _trained_alone(rival: Contender, seed: int, project: Corpus) -> TrainedAlone:
+def _trained_alone(rival: Candidate, seed: int, project: Corpus) -> TrainedAlone:
     settings = rival.settings.model_copy(update={"seed": seed})
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
@@ -206,8 +206,8 @@ def _common(documents: Documents, others: Documents) -> Documents:
 def table(result: ShippedResult) -> str:
     """The model on the library's held-out files, on unseen packages, and on a project that it has never seen."""
     library = result.library
-    strongest = strongest_primed(library.peers)
-    primed = library.peers[strongest]
+    strongest = strongest_primed(library.baselines)
+    primed = library.baselines[strongest]
     lines = [
         f"| | held-out bits per byte | of {LABELS[strongest].short} | next line exact | next line similar |",
         "|---|---:|---:|---:|---:|",
@@ -220,8 +220,8 @@ def table(result: ShippedResult) -> str:
         cells = f"{bits:.3f} | {bits / primed:.2f} | {scores.lines_exact:.1%} | {scores.lines_similarity:.1%}"
         lines.append(f"| {name} | {cells} |")
     for key in ("ppmd", "ppmd_primed", "zpaq", "zpaq_primed"):
-        if key in library.peers:
-            bits = library.peers[key]
+        if key in library.baselines:
+            bits = library.baselines[key]
             lines.append(f"| {LABELS[key].full} | {bits:.3f} | {bits / primed:.2f} | | |")
     text = "\n".join(lines) + f"\n\n{library.held_out_bytes:,} held-out bytes.\n"
     return text + _unseen_table(library) + _swap_table(result.swap)
@@ -242,8 +242,8 @@ def _unseen_table(library: Library) -> str:
         ("ppmd", "PPMd, the package as one stream"),
         ("zpaq", "zpaq, the package as one stream"),
     ):
-        if all(key in library.unseen_peers[name] for name in packages):
-            lines.append(row(label, [library.unseen_peers[name][key] for name in packages]))
+        if all(key in library.unseen_baselines[name] for name in packages):
+            lines.append(row(label, [library.unseen_baselines[name][key] for name in packages]))
     return "\n".join(lines) + "\n"
 
 
@@ -254,8 +254,8 @@ def _swap_table(swap: Swap) -> str:
         minutes = f"{row.minutes:g} minutes on the project alone"
         lines.append(f"| {row.name}, {minutes}, seed {row.seed} | {row.bits_per_byte:.3f} |")
     for key in ("ppmd_primed", "zpaq_primed"):
-        if key in swap.peers:
-            lines.append(f"| {LABELS[key].short} with the project's other files | {swap.peers[key]:.3f} |")
+        if key in swap.baselines:
+            lines.append(f"| {LABELS[key].short} with the project's other files | {swap.baselines[key]:.3f} |")
     return "\n".join(lines) + f"\n\n{swap.train_bytes:,} bytes to index or train on, {swap.held_out_bytes:,} held out.\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from benchmarks.command import LIBRARY, Data, Results, Seeds, main, results_file
-from benchmarks.comparison import FLAT, THREE_SCALES, Comparison, compare, comparison_table, contenders_of, corpus_of
+from benchmarks.comparison import FLAT, THREE_SCALES, Comparison, candidates_of, compare, comparison_table, corpus_of
 from multiscale_transformer.cli.options import Minutes, Threads
 from multiscale_transformer.evaluation.compression_baselines import compression_figures
 
@@ -21,10 +21,10 @@ def run(
 ) -> TrainResult:
     """Three scales against a flat byte transformer, xz, PPMd and zpaq, each model at its best size."""
     path, corpus = results or results_file("train"), corpus_of(data or LIBRARY)
-    contenders = contenders_of({"three scales": THREE_SCALES, "flat": FLAT}, minutes, threads, corpus)
-    result = compare(TrainResult, contenders, corpus, range(seeds), path)
-    if "zpaq" not in result.peers:
-        result.peers = compression_figures(corpus.train, corpus.held_out, zpaq=True)
+    candidates = candidates_of({"three scales": THREE_SCALES, "flat": FLAT}, minutes, threads, corpus)
+    result = compare(TrainResult, candidates, corpus, range(seeds), path)
+    if "zpaq" not in result.baselines:
+        result.baselines = compression_figures(corpus.train, corpus.held_out, zpaq=True)
         result.write(path)
     return result
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.command import command_of, results_file
-from benchmarks.comparison import Contender, compare, settings_for
+from benchmarks.comparison import Candidate, compare, settings_for
 from benchmarks.index import IndexResult
 from benchmarks.result import BENCHMARKS, KINDS, ROOT, module_of, origin, table_of
 from benchmarks.train import TrainResult
@@ -77,11 +77,11 @@ def corpus(tmp_path: Path) -> Corpus:
 @pytest.mark.slow
 def test_a_comparison_goes_on_where_it_stopped(tmp_path: Path, corpus: Corpus) -> None:
     settings = settings_for(TINY, 0.02, 1, corpus)
-    contenders = [Contender(name=name, config=TINY, settings=settings) for name in ("tiny", "flat")]
+    candidates = [Candidate(name=name, config=TINY, settings=settings) for name in ("tiny", "flat")]
     path = tmp_path / "train.json"
 
     def measured(seeds: int) -> Any:
-        return compare(TrainResult, contenders, corpus, range(seeds), path).model_dump()["runs"]
+        return compare(TrainResult, candidates, corpus, range(seeds), path).model_dump()["runs"]
 
     first = measured(1)
     both = measured(2)
@@ -90,7 +90,7 @@ def test_a_comparison_goes_on_where_it_stopped(tmp_path: Path, corpus: Corpus) -
     assert measured(2) == both
     assert "Tiny" in table_of(path)
     with pytest.raises(AxlError, match="other data"):
-        compare(TrainResult, contenders, corpus.__class__(**{**corpus.__dict__, "sources": ["x"]}), [0], _other(path))
+        compare(TrainResult, candidates, corpus.__class__(**{**corpus.__dict__, "sources": ["x"]}), [0], _other(path))
 
 
 def _other(path: Path) -> Path:

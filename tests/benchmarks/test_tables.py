@@ -35,7 +35,7 @@ def comparison(tmp_path: Path, kind: str = "train") -> Path:
         for who, bits in (("a", 1.5), ("flat", 1.7))
         for seed in range(3)
     ]
-    content = {"kind": kind, "machine": {}, "corpus": "0", "held_out_bytes": 1000, "runs": runs, "peers": {"xz": 1.3}}
+    content = {"kind": kind, "machine": {}, "corpus": "0", "held_out_bytes": 1000, "runs": runs, "baselines": {"xz": 1.3}}
     (tmp_path / f"bench-{kind}.json").write_text(json.dumps(content))
     return tmp_path
 

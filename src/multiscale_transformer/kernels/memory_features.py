@@ -166,13 +166,13 @@ def _choose(scratch, symbols_M):
     for order in range(_J):
         if scratch.totals_J[order] == 0:
             continue
-        worth = _WEIGHT[order] / np.float32(scratch.totals_J[order])
+        weight = _WEIGHT[order] / np.float32(scratch.totals_J[order])
         for index in range(scratch.distinct_J[order]):
             symbol = scratch.seen_J256[order, index]
             if scratch.scores_256[symbol] == 0.0:
                 scratch.touched_256[touched] = symbol
                 touched += 1
-            scratch.scores_256[symbol] += worth * np.float32(scratch.counts_J256[order, symbol])
+            scratch.scores_256[symbol] += weight * np.float32(scratch.counts_J256[order, symbol])
     chosen = 0
     for index in range(touched):
         symbol = np.int64(scratch.touched_256[index])

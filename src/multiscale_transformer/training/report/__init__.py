@@ -11,7 +11,7 @@ from typing import Any
 from multiscale_transformer import files
 from multiscale_transformer.evaluation.compression_baselines import LABELS
 from multiscale_transformer.training.report.charts import Chart, draw_charts
-from multiscale_transformer.training.report.runs import Run, Series, load_series, shared_peers
+from multiscale_transformer.training.report.runs import Run, Series, load_series, shared_baselines
 
 __all__ = ["duration", "write_report"]
 
@@ -49,13 +49,17 @@ def _lead(series: Sequence[Series]) -> tuple[str, str, str]:
     """The result in a sentence or two: what comes before the figure, the figure, what comes after it."""
     scored = {one.label: [bits for run in one.runs if (bits := run.figure("bits_per_byte")) is not None] for one in series}
     means = {label: fmean(figures) for label, figures in scored.items() if figures}
-    peers = shared_peers(series)
+    baselines = shared_baselines(series)
     if not means:
         return "No held-out figure yet.", "", ""
-    if peers is None:
+    if baselines is None:
         return "The runs were scored on different held-out files, so their figures cannot be compared.", "", ""
     best = min(means, key=means.__getitem__)
-    low, high, beside = min(scored[best]), max(scored[best]), ", ".join(f"{name} {bits:.3f}" for name, bits in peers.items())
+    low, high, beside = (
+        min(scored[best]),
+        max(scored[best]),
+        ", ".join(f"{name} {bits:.3f}" for name, bits in baselines.items()),
+    )
     spread = f", the mean of {len(scored[best])} runs from {low:.3f} to {high:.3f}" if len(scored[best]) > 1 else ""
     after = f" of held-out code{spread}.{f' On the same files: {beside}.' if beside else ''}"
     return f"{best} is lowest: " if len(series) > 1 else "", f"{means[best]:.3f} bits per byte", after

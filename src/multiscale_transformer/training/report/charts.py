@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.training.report.runs import Run, Series, shared_peers
+from multiscale_transformer.training.report.runs import Run, Series, shared_baselines
 
 _STYLE: Any = {"text.parse_math": False, "font.size": 11, "axes.spines.top": False, "axes.spines.right": False}
 _LONGEST_NAME = 34
@@ -35,7 +35,7 @@ def draw_charts(series: Sequence[Series]) -> dict[str, Chart]:
     speed = _lines(series, "{:,.0f} {}", methodcaller("curve", "bytes_per_second"))
     rate = _lines(series, "{:.2f} {}", methodcaller("curve", "lr"))
     end = max([0.0, *(x for _, curves, _ in loss + speed + rate for curve in curves for x, _ in curve)]) or 1.0
-    for (name, bits), dash in zip((shared_peers(series) or {}).items() if loss else (), _PEER_DASHES, strict=False):
+    for (name, bits), dash in zip((shared_baselines(series) or {}).items() if loss else (), _PEER_DASHES, strict=False):
         loss.append((f"{bits:.3f} {name}", [[(0, bits), (end, bits)]], {"color": "0.4", "linestyle": dash}))
     with matplotlib.rc_context(_STYLE):
         charts = {"loss": _draw("Loss: lower is better", "bits per byte", loss, end, 4.5)} if loss else {}

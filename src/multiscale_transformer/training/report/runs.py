@@ -75,7 +75,7 @@ def load_series(folders: Iterable[Path]) -> list[Series]:
     return [Series(_label(key, list(groups)), group) for key, group in groups.items()]
 
 
-def shared_peers(series: Sequence[Series]) -> dict[str, float] | None:
+def shared_baselines(series: Sequence[Series]) -> dict[str, float] | None:
     """Bits per byte of each compressor that all runs share; None when the runs were scored on different files."""
     runs = [run for one in series for run in one.runs]
     found = {key: {value for run in runs if (value := run.figure(key)) is not None} for key in ("bytes", *LABELS)}
