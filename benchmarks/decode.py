@@ -23,7 +23,6 @@ from benchmarks.llama_client import LlamaProcess, llama_process
 from benchmarks.llama_file import llama_shape, write_byte_llama
 from benchmarks.result import Result, Row, origin
 from benchmarks.rss import ServingMemory, measure_rss, measure_start
-from multiscale_transformer.data.corpus import load_corpus
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.engine.engine import Engine, load_engine
 from multiscale_transformer.engine.prompt_scoring import ScoreRequest, engine_bits_per_byte
@@ -38,7 +37,7 @@ from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS, EOS
-from multiscale_transformer.training.held_out import run_selection, run_sources
+from multiscale_transformer.training.held_out import run_corpus
 from multiscale_transformer.zoo.recipes import load_recipe
 
 PROMPT, WRITTEN = 256, 128  # bytes before what is timed, and bytes that are
@@ -54,7 +53,7 @@ COLUMNS = ("1 at once", "4 at once", "16 at once", "prefill")
 
 
 class Rate(Row):
-    """Bytes per second of one contender under one load, round by round."""
+    """Bytes per second of one candidate under one load, round by round."""
 
     name: str
     load: str
@@ -103,7 +102,7 @@ class Trained(Row):
 
 
 class DecodeResult(Result):
-    """Rates of all contenders, and what was measured of a trained checkpoint."""
+    """Rates of all candidates, and what was measured of a trained checkpoint."""
 
     kind: Literal["decode"] = "decode"
     model: str
@@ -187,7 +186,7 @@ def _after_prefix(model: MultiScaleTransformer, scratch: Path, prefix: int, roun
 def measure_trained(folder: Path, rounds: int) -> Trained:
     """What needs a trained checkpoint with its memory: drafts on held-out code, rounding, the first byte, and memory."""
     memory = open_memory([folder / MEMORY_FOLDER])
-    held_out = load_corpus(run_sources(folder), selection=run_selection(folder), without=[folder]).held_out
+    held_out = run_corpus(folder).held_out
     texts = [held_out[index][:SCORED] for index in range(0, len(held_out), max(1, len(held_out) // ROUNDED))]
     cost = {bits: engine_bits_per_byte(load_engine(folder, bits=bits), texts, memory) for bits in (8, 4)}
     exact = score_documents(load_model(folder), [("", text) for text in texts], memory=memory).bits_per_byte
@@ -203,7 +202,7 @@ def measure_trained(folder: Path, rounds: int) -> Trained:
 
 
 def _best_drafting(folder: Path, memory: CorpusMemory, held_out: Documents, rounds: int) -> Drafting:
-    """With the number of threads that is best with drafts, as for every contender."""
+    """With the number of threads that is best with drafts, as for every candidate."""
     figures = []
     for threads in (1, 2):
         engine = load_engine(folder, threads=threads)
@@ -324,11 +323,11 @@ def _llamas(
 
 
 def _interleaved(timed: list[Timed], rounds: int) -> list[Rate]:
-    """Every contender once a round; a round before the first is thrown away."""
-    rows = [Rate(name=contender.name, load=contender.load, rates=[]) for contender in timed]
+    """Every candidate once a round; a round before the first is thrown away."""
+    rows = [Rate(name=candidate.name, load=candidate.load, rates=[]) for candidate in timed]
     for number in range(rounds + 1):
-        for contender, row in zip(timed, rows, strict=True):
-            rate = contender.rate()
+        for candidate, row in zip(timed, rows, strict=True):
+            rate = candidate.rate()
             if number:
                 row.rates.append(rate)
     return rows
@@ -352,7 +351,7 @@ def _with_random_outputs(model: MultiScaleTransformer) -> MultiScaleTransformer:
 
 
 def table(result: DecodeResult) -> str:
-    """Bytes per second by contender, and ratios to the best of llama.cpp in Q4_K_M."""
+    """Bytes per second by candidate, and ratios to the best of llama.cpp in Q4_K_M."""
     rates = {(row.name, row.load): row.median for row in result.rows}
     lines = ["| bytes per second | " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * len(COLUMNS)]
     for name in dict.fromkeys(row.name for row in result.rows):

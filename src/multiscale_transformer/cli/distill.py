@@ -68,12 +68,13 @@ def train_student(
     """Train the student of `trainer` into `place` on `data`, or else on what the teacher was trained on, under a bar."""
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.selection import EVERYTHING
-    from multiscale_transformer.training.held_out import run_selection, run_sources
+    from multiscale_transformer.training.held_out import run_data
 
     if place.exists():
         raise AxlError(f"{place} already exists; choose another --out, or delete it")
     teacher = trainer.teacher_path
-    corpus = read_corpus(data or run_sources(teacher), EVERYTHING if data else run_selection(teacher), without=[place])
+    paths, selection = (data, EVERYTHING) if data else run_data(teacher)
+    corpus = read_corpus(paths, selection, without=[place])
     with ui.bar() as bar:
         task = bar.add_task("distilling", total=60 * minutes)
         show = [lambda progress: bar.update(task, completed=progress.seconds)]

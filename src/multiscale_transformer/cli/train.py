@@ -139,7 +139,7 @@ def _resume(folder: Path, threads: int) -> None:
     from multiscale_transformer.cli import training_ui
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.model.folder import TRAINING_FILE
-    from multiscale_transformer.training.held_out import needs_measuring, run_selection, run_sources
+    from multiscale_transformer.training.held_out import needs_measuring, run_data
     from multiscale_transformer.training.resume import FOLDER
     from multiscale_transformer.training.run import resumed_request
     from multiscale_transformer.zoo.training_record import read_training
@@ -147,7 +147,7 @@ def _resume(folder: Path, threads: int) -> None:
     if (folder / TRAINING_FILE).is_file() and read_training(folder).distilled is not None:
         raise AxlError(f"{folder} was distilled, so there is nothing to resume; axl eval bpb --model measures it")
     if needs_measuring(folder):
-        corpus = read_corpus(run_sources(folder), run_selection(folder), without=[folder])
+        corpus = read_corpus(*run_data(folder), without=[folder])
         training_ui.measure(folder, corpus, threads)
         shutil.rmtree(folder / FOLDER, ignore_errors=True)  # the run was killed before it removed its resume points
     else:

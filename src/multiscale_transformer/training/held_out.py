@@ -68,8 +68,7 @@ def evaluate_bpb(
     if data:
         documents, what = load_documents(data), f"of {', '.join(data)}"
     else:
-        corpus = load_corpus(run_sources(folder), selection=run_selection(folder), without=[folder])
-        _check_same(folder, read_training(folder), corpus)
+        corpus = run_corpus(folder)
         train, documents, what = corpus.train, corpus.held_out, "held out by the run"
     done = 0
 
@@ -100,14 +99,21 @@ def needs_measuring(folder: Path) -> bool:
     return (folder / TRAINING_FILE).is_file() and read_training(folder).held_out is None
 
 
-def run_sources(folder: Path) -> list[str]:
-    """The paths that the run in `folder` was trained on. Raises AxlError when it is not finished or damaged."""
-    return read_training(folder).data.sources
+def run_data(folder: Path) -> tuple[list[str], Selection]:
+    """The paths that the run in `folder` was trained on, and what it included and excluded of them.
+
+    Raises AxlError when the run is not finished or damaged.
+    """
+    data = read_training(folder).data
+    return data.sources, Selection.from_json(data.selection or {})
 
 
-def run_selection(folder: Path) -> Selection:
-    """What the run in `folder` included and excluded of its sources. Raises AxlError as `run_sources` does."""
-    return Selection.from_json(read_training(folder).data.selection or {})
+def run_corpus(folder: Path) -> Corpus:
+    """The corpus that the run in `folder` was trained on, read again. Raises AxlError when it has changed since."""
+    paths, selection = run_data(folder)
+    corpus = load_corpus(paths, selection=selection, without=[folder])
+    _check_same(folder, read_training(folder), corpus)
+    return corpus
 
 
 def _check_same(folder: Path, record: FinishedRecord, corpus: Corpus) -> None:
