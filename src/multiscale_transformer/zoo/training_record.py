@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.folder import TRAINING_FILE
 
-# Paths need not be UTF-8: they then hold lone surrogates, which pydantic would refuse.
-PathText = Annotated[str, SkipValidation]
+PathText = InstanceOf[str]  # paths need not be UTF-8: they then hold lone surrogates, which pydantic's check of a str refuses
 _DISTILLED = ("teacher", "temperature", "alpha")
 
 

@@ -55,11 +55,8 @@ def _lead(series: Sequence[Series]) -> tuple[str, str, str]:
     if baselines is None:
         return "The runs were scored on different held-out files, so their figures cannot be compared.", "", ""
     best = min(means, key=means.__getitem__)
-    low, high, beside = (
-        min(scored[best]),
-        max(scored[best]),
-        ", ".join(f"{name} {bits:.3f}" for name, bits in baselines.items()),
-    )
+    low, high = min(scored[best]), max(scored[best])
+    beside = ", ".join(f"{name} {bits:.3f}" for name, bits in baselines.items())
     spread = f", the mean of {len(scored[best])} runs from {low:.3f} to {high:.3f}" if len(scored[best]) > 1 else ""
     after = f" of held-out code{spread}.{f' On the same files: {beside}.' if beside else ''}"
     return f"{best} is lowest: " if len(series) > 1 else "", f"{means[best]:.3f} bits per byte", after

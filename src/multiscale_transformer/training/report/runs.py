@@ -66,7 +66,7 @@ def load_series(folders: Iterable[Path]) -> list[Series]:
         going_on = not (folder / TRAINING_FILE).exists()
         record = TrainingRecord() if going_on else known_training(folder) or read_training(folder)
         run = Run(folder, record.as_json(), read_metrics(folder / METRICS_FILE))
-        said = [form.format(run.facts[key]) if key in run.facts else "" for key, form in _SETTINGS.items()]
+        said = ["" if run.facts.get(key) is None else form.format(run.facts[key]) for key, form in _SETTINGS.items()]
         said += [f"data {record.data.sha256:.12}" if record.data else ""]
         key = ["".join(filter(str.isprintable, " ".join(text.split()))) for text in (record.name, folder.name, *said)]
         groups.setdefault((key[0] or key[1], *key[2:]), []).append(run)
