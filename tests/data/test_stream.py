@@ -94,11 +94,14 @@ def test_a_corpus_smaller_than_the_context_is_refused() -> None:
 def test_rearranging_is_a_permutation_that_restore_undoes(span: list[int], data: st.DataObject) -> None:
     first = data.draw(st.integers(0, len(span)))
     second = data.draw(st.integers(first, len(span)))
-    ids = rearrange(np.array(span, np.int64), (first, second))
-    assert Counter(ids.tolist()) == Counter([*span, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE])
-    assert restore(ids).tolist() == span
-    asked = fim_ids(bytes(span[:first]), bytes(span[second:]))
-    assert [BOS, *ids[: len(asked) - 1]] == asked, "a prompt must begin as the training text does"
+    for prefix_first in (False, True):
+        ids = rearrange(np.array(span, np.int64), (first, second), prefix_first=prefix_first)
+        assert Counter(ids.tolist()) == Counter([*span, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE])
+        if prefix_first:
+            assert restore(ids).tolist() == span
+            continue
+        asked = fim_ids(bytes(span[:first]), bytes(span[second:]))
+        assert [BOS, *ids] == [*asked, *span[first:second]], "a training text must go on as a prompt does"
 
 
 def test_restore_refuses_another_layout() -> None:
@@ -113,17 +116,26 @@ def test_a_rearranged_window_holds_the_text_of_the_window(texts: list[list[int]]
     end = data.draw(st.integers(begin + 1, len(ring)))
     window = ring[begin:end]
     seed = data.draw(st.integers(0, 1000))
-    result = fill_in_the_middle(np.array(window), np.random.default_rng(seed)).tolist()
+    ids, fim = fill_in_the_middle(np.array(window), np.random.default_rng(seed))
+    result = ids.tolist()
     assert len(result) == len(window)
     if result == window:
+        assert fim == (0, 0, 0)
         return
     at, middle = result.index(FIM_PREFIX), result.index(FIM_MIDDLE)
     assert result[at - 1] == BOS
     stop = result.index(EOS, middle)
-    span = restore(np.array(result[at:stop])).tolist()
+    assert (fim.begin, fim.end) == (at - 1, stop)
+    assert middle < fim.middle <= stop
+    layout = result[at:stop]
+    if layout[1] == FIM_SUFFIX and result[middle + 1 : stop] + result[at + 2 : middle] == window[at : stop - 3]:
+        span = window[at : stop - 3]  # the suffix came first
+    else:
+        span = restore(np.array(layout)).tolist()
     assert window[: at - 1] == result[: at - 1], "what stands before the span stays"
     assert window[at : at + len(span)] == span, "the span is text of the window, in its place"
     rest = result[stop + 1 :]
+    assert sorted(layout) == sorted([*span, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE])
     original_stop = next((i for i in range(at, len(window)) if window[i] == EOS), len(window))
     assert original_stop - at - len(span) <= 4, "only room for the marks is lost"
     assert window[original_stop + 1 :][: len(rest)] == rest, "what stands behind the span stays"

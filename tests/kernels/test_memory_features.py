@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memory.plain_memory import all_counts
-from multiscale_transformer.data.fim import fim_ids
+from multiscale_transformer.data.fim import rearrange
 from multiscale_transformer.kernels.memory_features import FEW_SAMPLES
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.memory_spec import NO_CANDIDATE
 from multiscale_transformer.model.memory_tensors import MemoryTensors
-from multiscale_transformer.model.vocabulary import BOS, EOS
+from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_SUFFIX
 from tiny import words
 
 TEXTS = st.lists(st.text("ab\n", max_size=40).map(str.encode), min_size=1, max_size=5)
@@ -120,20 +120,23 @@ def test_threads_and_neighbours_change_nothing() -> None:
         assert (together.symbols_BTM[row, len(alone.ids) :] == NO_CANDIDATE).all()
 
 
-def test_a_hole_is_read_with_both_sides_of_it() -> None:
+@pytest.mark.parametrize("prefix_first", [False, True])
+def test_a_hole_is_read_with_both_sides_of_it(prefix_first: bool) -> None:
     """In the middle the corpus sees the prefix go on, and the open document is the suffix and then the prefix."""
     corpus = [words(10, 1), words(10, 2)]
     prefix, suffix, middle = b"def f(width):\n    ", b"\nreturn height\n", b"return width"
-    ids = np.array([*fim_ids(prefix, suffix), *middle])
+    text = np.frombuffer(prefix + middle + suffix, np.uint8).astype(np.int64)
+    ids = np.array([BOS, *rearrange(text, (len(prefix), len(prefix + middle)), prefix_first=prefix_first)])
     recall = memory_of(corpus).recall([Window(ids)])
-    first = len(ids) - len(middle) - 1  # the mark before the middle
+    first = len(ids) - len(middle) - 1  # the id before the middle
     for end in range(len(middle) + 1):
         before = b"\0" + prefix + middle[:end]
         counts = all_counts(corpus, b"\0" + suffix + before, before)
         assert_says(recall, first + end, counts)
-    before_suffix = 2 + len(prefix)
-    assert_same(recall[:, 1:before_suffix], memory_of(corpus).recall([window(prefix)])[:, : before_suffix - 1])
-    assert (recall.symbols_BTM[:, before_suffix:first] == NO_CANDIDATE).all()
+    suffix_at = ids.tolist().index(FIM_SUFFIX)
+    alone = memory_of(corpus).recall([window(prefix)])
+    assert_same(recall[:, 1:suffix_at], alone[:, : suffix_at - 1])
+    assert (recall.symbols_BTM[:, suffix_at : suffix_at + len(suffix) + 1] == NO_CANDIDATE).all()
 
 
 def test_only_what_came_before_is_used() -> None:

@@ -35,7 +35,20 @@ def test_fim_fits_with_room_to_write(prefix: bytes, suffix: bytes, context: int)
 def test_the_text_next_to_the_gap_stays() -> None:
     ids, _ = fitted_fim_ids(b"a" * 100 + b"END", b"START" + b"b" * 100, 64)
     text = bytes(i for i in ids if i < BOS)
-    assert b"END\x12START" in text
+    assert b"\x12START" in text
+    assert text.endswith(b"aEND")
+
+
+def test_a_prompt_that_is_cut_only_grows_while_somebody_types() -> None:
+    """What was read for the last keystroke is read again by none: the prefix cache holds it."""
+    prefix, suffix, context = b"abc def\n" * 60, b"return x\n" * 30, 256
+    changes, last = 0, fitted_fim_ids(prefix, suffix, context)[0]
+    for typed in range(1, 33):
+        ids, truncated = fitted_fim_ids(prefix + b"x" * typed, suffix, context)
+        assert truncated == len(prefix) + typed + len(suffix) + 4 - len(ids)
+        changes += ids[: len(last)] != last
+        last = ids
+    assert changes <= 2
 
 
 @given(data=st.data(), text=st.text(max_size=40))

@@ -60,8 +60,7 @@ def trainer_of(
 
 def gradients_of(trainer: Trainer, plan: MicroBatchPlan) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradients of the first batch under a plan."""
-    ids_BT = torch.from_numpy(WindowStream(documents(), 32, 4, seed=5).batch_at(0))
-    loss = trainer._backward(ids_BT, plan)
+    loss = trainer._backward(trainer._prepared(32, 0), plan)
     gradients = {name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None}
     trainer.model.zero_grad(set_to_none=True)
     assert len(gradients) == len(list(trainer.model.parameters()))
@@ -167,13 +166,13 @@ def test_a_resumed_run_gets_the_rest_of_the_box(monkeypatch: pytest.MonkeyPatch)
 def test_windows_change_with_the_elapsed_fraction_and_every_batch_is_read_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     clock_that_ticks_per_step(monkeypatch, 2.0)
     read: list[tuple[int, int]] = []
-    batch_at = WindowStream.batch_at
+    windows_at = WindowStream.windows_at
 
     def spy(stream: WindowStream, step: int) -> object:
         read.append((stream.window, step))
-        return batch_at(stream, step)
+        return windows_at(stream, step)
 
-    monkeypatch.setattr(WindowStream, "batch_at", spy)
+    monkeypatch.setattr(WindowStream, "windows_at", spy)
     trainer = trainer_of(stages=((0.0, 16), (0.5, 40)), batch_bytes=128)
     trainer.run()
     assert read == [(16, step) for step in range(15)] + [(40, step) for step in range(15)]

@@ -12,6 +12,7 @@ PERMISSIVE = re.compile(r"\b(MIT|BSD|Apache|ISC|PSF|Python Software Foundation|Z
 COPYLEFT = re.compile(r"GPL|MPL|Mozilla|EPL|CDDL|EUPL|Proprietary", re.IGNORECASE)
 MAX_BYTES = 3_000_000  # of one package: larger ones would outweigh all others
 UNSEEN = {"pathspec": "pathspec", "pyyaml": "yaml"}  # by distribution and import name: benchmarks measure on them
+UNSEEN_PROJECTS = {"hypothesis": "hypothesis", "graphql-core": "graphql", "networkx": "networkx"}  # and on these, as projects
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Package:
                     yield path.relative_to(folder.parent).as_posix(), path
 
 
-def permissive_packages(*, max_bytes: int = MAX_BYTES, without: Iterable[str] = (*UNSEEN, "axl")) -> list[Package]:
+def permissive_packages(
+    *, max_bytes: int = MAX_BYTES, without: Iterable[str] = (*UNSEEN, *UNSEEN_PROJECTS, "axl")
+) -> list[Package]:
     """The permissively licensed ones up to `max_bytes` of Python source, by name."""
     unwanted = {name.lower() for name in without}
     packages = {}

@@ -8,16 +8,21 @@ a corpus larger than half the memory still trains.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from multiscale_transformer.data.documents import Documents
-from multiscale_transformer.data.fim import fill_in_the_middle
+from multiscale_transformer.data.fim import Ids, fill_in_the_middle
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vocabulary import BOS, EOS
 
-Ids = npt.NDArray[np.int64]
+
+class Windows(NamedTuple):
+    """Windows of one step: `ids_BT` int64 of shape (batch, window + 1), and `spans_B3`, the `data.fim.FimSpan` of each."""
+
+    ids_BT: Ids
+    spans_B3: Ids
 
 
 class WindowStream:
@@ -53,16 +58,21 @@ class WindowStream:
         """Ids that one epoch predicts, the marks between documents included."""
         return self._windows * self.window
 
-    def batch_at(self, step: int) -> Ids:
-        """The windows of one step, int64 of shape (batch, window + 1): the same for the same seed and step, always."""
+    def windows_at(self, step: int) -> Windows:
+        """The windows of one step: the same for the same seed and step, always."""
         ids_BT = np.empty((self.batch, self.window + 1), np.int64)
+        spans_B3 = np.zeros((self.batch, 3), np.int64)
         for row, begin in enumerate(self._begins_of(step)):
             self._fill(ids_BT[row], begin)
         if self._fim_rate:
             rng = np.random.default_rng((self._seed, 1, step))
             for chosen in np.flatnonzero(rng.random(self.batch) < self._fim_rate):
-                ids_BT[chosen] = fill_in_the_middle(ids_BT[chosen], rng)
-        return ids_BT
+                ids_BT[chosen], spans_B3[chosen] = fill_in_the_middle(ids_BT[chosen], rng)
+        return Windows(ids_BT, spans_B3)
+
+    def batch_at(self, step: int) -> Ids:
+        """Only the ids of `windows_at`."""
+        return self.windows_at(step).ids_BT
 
     def origins_at(self, step: int) -> list[tuple[int, int]]:
         """Where the windows of one step begin: the document, and how many of its bytes stand before the window.

@@ -26,13 +26,13 @@ from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.config import ModelConfig
-from multiscale_transformer.model.memory_tensors import MemoryTensors
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.training.loss import weighted_loss
 from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.model_card import write_model_card
 from multiscale_transformer.training.run import training_fields
 from multiscale_transformer.training.settings import DEFAULT_DISTILLATION, TrainSettings, batch_for, stages_for
-from multiscale_transformer.training.trainer import Callback, Trainer
+from multiscale_transformer.training.trainer import Batch, Callback, Trainer
 from multiscale_transformer.zoo.prompt_formats import format_name
 from multiscale_transformer.zoo.training_record import DistillRecord, TrainingRecord, write_training
 
@@ -61,18 +61,19 @@ class Distiller(Trainer):
     temperature: float
     alpha: float
 
-    def _loss(self, ids_BT: Tensor, recall: MemoryTensors | None) -> tuple[Tensor, Tensor]:
+    def _loss(self, batch: Batch, rows: slice) -> tuple[Tensor, Tensor]:
+        read_BT, recall = batch.ids_BT[rows, :-1], batch.recall(rows)
         with torch.no_grad():
-            theirs_BTV = self.teacher(ids_BT[:, :-1], features=recall) / self.temperature
-        ours_BTV = self.model(ids_BT[:, :-1])
-        hard = F.cross_entropy(ours_BTV.flatten(0, 1), ids_BT[:, 1:].flatten())
+            theirs_BTV = self.teacher(read_BT, features=recall) / self.temperature
+        ours_BTV = self.model(read_BT)
+        hard, shown = weighted_loss(ours_BTV, batch.targets.rows(rows))
         soft = F.kl_div(
             (ours_BTV / self.temperature).log_softmax(-1).flatten(0, 1),
             theirs_BTV.log_softmax(-1).flatten(0, 1),
             reduction="batchmean",
             log_target=True,
         )
-        return self.alpha * self.temperature**2 * soft + (1 - self.alpha) * hard, hard
+        return self.alpha * self.temperature**2 * soft + (1 - self.alpha) * hard, shown
 
 
 class DistillationTrainer:

@@ -29,6 +29,7 @@ class TrainSettings(BaseModel):
     batch_bytes: int = Field(8192, ge=16)
     stages: tuple[tuple[float, int], ...] = ((0.0, 512),)
     fim_rate: float = Field(0.1, ge=0.0, le=1.0)
+    middle_weight: float = Field(4.0, ge=1.0)  # how often a byte of the middle of a rearranged window counts
     aux_loss_weight: float = Field(  # share of the auxiliary head's loss, that of the fine stack alone
         0.1,
         ge=0.0,

@@ -22,7 +22,6 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.stream import WindowStream
@@ -34,6 +33,7 @@ from multiscale_transformer.model.memory_tensors import MemoryTensors, joined
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.parallel import Workers
 from multiscale_transformer.training.grow import depth_at, grow
+from multiscale_transformer.training.loss import Targets, targets_of, weighted_loss
 from multiscale_transformer.training.micro_batching import MicroBatchPlan, plan_micro_batches
 from multiscale_transformer.training.optimizers import LEARNING_RATES, OptimizerSet, build_optimizer
 from multiscale_transformer.training.schedule import rate_multiplier, window_at
@@ -84,13 +84,18 @@ class _Lookups:
 
 
 @dataclass(frozen=True)
-class _Batch:
+class Batch:
     """The windows of a step, and what the memories say in them."""
 
     window: int
     index: int
     ids_BT: Tensor
+    targets: Targets
     lookups: _Lookups | None
+
+    def recall(self, rows: slice) -> MemoryTensors | None:
+        """What the memories say in some of the windows; waits for it."""
+        return None if self.lookups is None else self.lookups[rows]
 
 
 class Trainer:
@@ -117,7 +122,7 @@ class Trainer:
         self._last_read = 0
         # What is dropped must be a function of seed and step, and all threads draw from one generator.
         self._workers = Workers(1 if target.dropout else settings.threads)
-        self._next: _Batch | None = None
+        self._next: Batch | None = None
         self.optimizer = self._new_optimizer()
         for _, window in settings.stages:  # too small a corpus or RAM for any stage must fail now, not minutes later
             self._plan(target, self._stream(window))
@@ -181,7 +186,7 @@ class Trainer:
         batch = self._batch()
         if self.model.config.dropout:  # what is dropped is a function of seed and step, as the data are
             torch.manual_seed((settings.seed * 1_000_003 + progress.step) % 2**64)
-        loss = self._backward(batch.ids_BT, self._plan(self.model.config, self._stream(batch.window)), batch.lookups)
+        loss = self._backward(batch, self._plan(self.model.config, self._stream(batch.window)))
         if batch.lookups is not None:
             progress.lookup_seconds += batch.lookups.seconds / self._workers.count
         if not math.isfinite(loss):
@@ -196,24 +201,26 @@ class Trainer:
         self._smooth_loss(loss / math.log(2))
         self._last_read = read
 
-    def _batch(self) -> _Batch:
+    def _batch(self) -> Batch:
         """The batch of this step: the one that is being looked up already, unless the schedule has gone over to another."""
         window = window_at(self.progress.fraction, self.settings.stages)
         index = self.progress.steps_at_window.get(window, 0)
         ready, self._next = self._next, None
         return ready if ready and (ready.window, ready.index) == (window, index) else self._prepared(window, index)
 
-    def _prepared(self, window: int, index: int) -> _Batch:
+    def _prepared(self, window: int, index: int) -> Batch:
         """The batch `index` of a window length, whose looking up begins now."""
         stream = self._stream(window)
-        ids_BT = torch.from_numpy(stream.batch_at(index))
+        drawn = stream.windows_at(index)
+        ids_BT, targets = torch.from_numpy(drawn.ids_BT), targets_of(drawn, self.settings.middle_weight)
         if self._memory is None:
-            return _Batch(window, index, ids_BT, None)
+            return Batch(window, index, ids_BT, targets, None)
         windows = self._windows(ids_BT, stream, index)
         rows = LOOKUP_ROWS if self._workers.count > 1 else len(windows)
         pieces = (windows[first : first + rows] for first in range(0, len(windows), rows))
         look_up = partial(_look_up, self._memory)
-        return _Batch(window, index, ids_BT, _Lookups([self._workers.submit(look_up, piece) for piece in pieces], rows))
+        lookups = _Lookups([self._workers.submit(look_up, piece) for piece in pieces], rows)
+        return Batch(window, index, ids_BT, targets, lookups)
 
     def _windows(self, ids_BT: Tensor, stream: WindowStream, index: int) -> list[Window]:
         """What to look up for a step: in some windows nothing, since the net must also stand alone."""
@@ -227,15 +234,16 @@ class Trainer:
             windows.append(Window(ids, history, offset <= HISTORY, document, no_lookup=alone))
         return windows
 
-    def _backward(self, ids_BT: Tensor, plan: MicroBatchPlan, recall: _Lookups | None = None) -> float:
+    def _backward(self, batch: Batch, plan: MicroBatchPlan) -> float:
         """Put the gradients of micro-batches, summed in their order, into `grad`; returns the mean loss in nats per byte.
 
         A micro-batch waits for its own look-ups only: they were queued before it, so another worker has begun them at least.
         """
         self.model.recompute = plan.checkpoint
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        pieces = [slice(first, min(len(ids_BT), first + plan.rows)) for first in range(0, len(ids_BT), plan.rows)]
-        work = partial(self._gradients, ids_BT, recall, parameters)
+        count = len(batch.ids_BT)
+        pieces = [slice(first, min(count, first + plan.rows)) for first in range(0, count, plan.rows)]
+        work = partial(self._gradients, batch, parameters)
         if plan.workers == 1:
             with self._workers.alone():
                 return sum(_added(parameters, *work(piece)) for piece in pieces)
@@ -249,23 +257,21 @@ class Trainer:
             window = window_at(self.progress.fraction, self.settings.stages)
             self._next = self._prepared(window, self.progress.steps_at_window.get(window, 0) + 1)
 
-    def _gradients(
-        self, ids_BT: Tensor, recall: _Lookups | None, parameters: list[nn.Parameter], rows: slice
-    ) -> tuple[float, Gradients]:
-        """The share of some rows of a batch in its loss (nats per byte, without the auxiliary head's) and its gradients."""
-        part_BT = ids_BT[rows]
-        share = len(part_BT) / len(ids_BT)
-        loss, shown = self._loss(part_BT, None if recall is None else recall[rows])
+    def _gradients(self, batch: Batch, parameters: list[nn.Parameter], rows: slice) -> tuple[float, Gradients]:
+        """The share of some rows of a batch in its loss (nats per byte, without weights) and its gradients."""
+        share = (rows.stop - rows.start) / len(batch.ids_BT)
+        loss, shown = self._loss(batch, rows)
         return shown.item() * share, torch.autograd.grad(loss * share, parameters, allow_unused=True)
 
-    def _loss(self, ids_BT: Tensor, recall: MemoryTensors | None) -> tuple[Tensor, Tensor]:
-        """The mean loss of windows, as it is learned from and as it is shown."""
-        fused_BTE, fine_BTE = self.model.states(ids_BT[:, :-1], features=recall)
-        targets = ids_BT[:, 1:].flatten()
-        loss = F.cross_entropy(self.model.head(fused_BTE, recall).flatten(0, 1), targets)
+    def _loss(self, batch: Batch, rows: slice) -> tuple[Tensor, Tensor]:
+        """The mean loss of some rows, as it is learned from and as it is shown."""
+        recall = batch.recall(rows)
+        fused_BTE, fine_BTE = self.model.states(batch.ids_BT[rows, :-1], features=recall)
+        targets = batch.targets.rows(rows)
+        loss, shown = weighted_loss(self.model.head(fused_BTE, recall), targets)
         if not self.settings.aux_loss_weight or self.model.gate is None:
-            return loss, loss
-        return loss + self.settings.aux_loss_weight * F.cross_entropy(self.model.head(fine_BTE).flatten(0, 1), targets), loss
+            return loss, shown
+        return loss + self.settings.aux_loss_weight * weighted_loss(self.model.head(fine_BTE), targets)[0], shown
 
     def _grow(self) -> None:
         layers = depth_at(self.progress.fraction, self._target) if self.settings.grow else self._target.layers

@@ -26,7 +26,7 @@ class Format:
     @property
     def ollama_template(self) -> str:
         """Ollama's template, which fills in the middle too. The FIM tokens are control bytes, which Go's quoting can spell."""
-        fim = '{{ if .Suffix }}{{ "\\x11" }}{{ .Prompt }}{{ "\\x12" }}{{ .Suffix }}{{ "\\x13" }}'
+        fim = '{{ if .Suffix }}{{ "\\x11\\x12" }}{{ .Suffix }}{{ "\\x13" }}{{ .Prompt }}'
         return f"{fim}{{{{ else }}}}{self.go}{{{{ end }}}}"
 
 

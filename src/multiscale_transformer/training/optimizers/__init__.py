@@ -20,7 +20,7 @@ from multiscale_transformer.training.optimizers.muon import Map, Muon
 __all__ = ["LEARNING_RATES", "GaLore", "Lion", "Muon", "OptimizerSet", "build_optimizer"]
 
 LEARNING_RATES = {"adamw": 3e-3, "galore": 3e-2, "lion": 5e-4, "muon": 2e-2, "sgd": 3e-2}
-BESIDE_LR = 1.5e-2  # AdamW beside Muon and GaLore, for what is not a matrix between states
+BESIDE_LR = 1.5e-2  # AdamW beside Muon and GaLore at their defaults, for what is not a matrix between states
 ADAM_BETAS = (0.9, 0.99)  # a long second-moment memory: batches of some KB are noisy
 
 
@@ -98,14 +98,19 @@ def _split(model: nn.Module) -> tuple[dict[Tensor, int], list[nn.Parameter]]:
     return matrices, [p for p in model.parameters() if p not in matrices]
 
 
+def _beside(name: str, lr: float, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """For the other weights, at a rate that goes with the one of the matrices."""
+    return _adamw(parameters, BESIDE_LR * lr / LEARNING_RATES[name])
+
+
 def _build_muon(model: nn.Module, lr: float, dtype: torch.dtype, run: Map) -> list[torch.optim.Optimizer]:
     matrices, rest = _split(model)
-    return [Muon(list(matrices), list(matrices.values()), lr, 0.95, dtype, run), _adamw(rest, BESIDE_LR)]
+    return [Muon(list(matrices), list(matrices.values()), lr, 0.95, dtype, run), _beside("muon", lr, rest)]
 
 
 def _build_galore(model: nn.Module, lr: float, _: torch.dtype, __: Map) -> list[torch.optim.Optimizer]:
     matrices, rest = _split(model)
-    return [GaLore(list(matrices), lr), _adamw(rest, BESIDE_LR)]
+    return [GaLore(list(matrices), lr), _beside("galore", lr, rest)]
 
 
 _BUILDERS: dict[str, Callable[[nn.Module, float, torch.dtype, Map], list[torch.optim.Optimizer]]] = {

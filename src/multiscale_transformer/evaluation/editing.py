@@ -1,0 +1,162 @@
+"""What a person feels of a completion: is it right, does it end where it should, how much of it is kept, how soon is it there?
+
+Places are drawn from held-out files as an editor asks: the next line, the rest of a line from a random token, and gaps
+(fill-in-the-middle) of a part of a line, a line and a block, each with what follows. Beside exact match and edit similarity
+(one minus the Levenshtein distance over the longer length, without the white space around, as in CodeXGLUE, Lu et al. 2021,
+arXiv 2102.04664) stand the bytes until the first error, which is what one keeps by accepting word by word, and the share that
+ends by itself at the right place.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import Literal, NamedTuple
+
+import numpy as np
+from rapidfuzz.distance import Levenshtein
+
+from multiscale_transformer.data import fim_cuts
+from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.errors import AxlError
+
+Kind = Literal["next line", "rest of a line", "part of a line", "line", "block"]
+KINDS: tuple[Kind, ...] = ("next line", "rest of a line", "part of a line", "line", "block")
+SHORTEST, LONGEST = 3, 400  # bytes of what is wanted: below it is a bracket, beyond it a table
+TRIES = 40  # draws for one place before its file is given up
+_TOKEN = re.compile(rb"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cursor in a file: what stands before it, what is wanted, and what follows (None where the editor sends nothing)."""
+
+    kind: Kind
+    name: str
+    before: bytes
+    wanted: bytes
+    after: bytes | None
+
+    @property
+    def language(self) -> str:
+        """The file's suffix, which is all that an editor tells."""
+        return PurePosixPath(self.name).suffix.lstrip(".") or "other"
+
+
+class Answer(NamedTuple):
+    """A completion: its text, whether it ended by itself (and not at a limit), and the seconds to its first byte."""
+
+    text: bytes
+    ended: bool
+    first_seconds: float
+
+
+@dataclass(frozen=True)
+class EditingScore:
+    """Means over places. `accepted` are bytes until the first error; seconds are the median and the 95th percentile."""
+
+    places: int
+    exact: float
+    similarity: float
+    accepted: float
+    ends_right: float
+    runs_on: float
+    first_seconds: float
+    first_seconds_95: float
+
+
+def draw_places(documents: Documents, count: int, kind: Kind, seed: int = 0) -> list[Place]:
+    """`count` places of one kind, files in turn. Raises AxlError when no file has one."""
+    rng, numbers = random.Random(f"{seed} {kind}"), list(range(len(documents)))
+    rng.shuffle(numbers)
+    places: list[Place] = []
+    while numbers and len(places) < count:
+        numbers = [number for number in numbers if _add_place(places, documents, number, kind, rng)]
+    if not places:
+        raise AxlError("the held-out files have no place to complete; hold out or name other files")
+    return places[:count]
+
+
+def _add_place(places: list[Place], documents: Documents, number: int, kind: Kind, rng: random.Random) -> bool:
+    content = documents[number]
+    for _ in range(TRIES):
+        cuts = _cuts(content, kind, np.random.default_rng(rng.getrandbits(64)))
+        if cuts is not None and SHORTEST <= len(content[slice(*cuts)].strip()) <= LONGEST:
+            first, second = cuts
+            after = None if kind in ("next line", "rest of a line") else content[second:]
+            places.append(Place(kind, documents.names[number], content[:first], content[first:second], after))
+            return True
+    return False
+
+
+def _cuts(content: bytes, kind: Kind, rng: np.random.Generator) -> tuple[int, int] | None:
+    text = np.frombuffer(content, np.uint8).astype(np.int64)
+    if kind == "part of a line":
+        return fim_cuts.part_of_line(text, rng)
+    if kind == "block":
+        cuts = fim_cuts.block(text, rng)
+        return cuts if cuts is not None and b"\n" in content[slice(*cuts)] else None
+    cuts = fim_cuts.whole_line(text, rng)
+    if cuts is None or kind == "line":
+        return cuts
+    begin, end = cuts
+    if kind == "next line":
+        start = content.rfind(b"\n", 0, begin) + 1
+        return (start, end) if start else None
+    tokens = [found.start() for found in _TOKEN.finditer(content, begin, end)][1:]
+    return (tokens[int(rng.integers(len(tokens)))], end) if tokens else None
+
+
+def score_places(
+    places: Sequence[Place], complete: Callable[[Place], Answer], on_place: Callable[[], None] | None = None
+) -> dict[str, EditingScore]:
+    """Complete every place; scores by language, and of "all"."""
+    rows: dict[str, list[tuple[Place, Answer]]] = {"all": []}
+    for place in places:
+        answer = complete(place)
+        rows["all"].append((place, answer))
+        rows.setdefault(place.language, []).append((place, answer))
+        if on_place is not None:
+            on_place()
+    return {language: _score(of_language) for language, of_language in rows.items()}
+
+
+def _score(rows: Sequence[tuple[Place, Answer]]) -> EditingScore:
+    texts = [(place.wanted.strip(), answer.text.strip()) for place, answer in rows]
+    seconds = sorted(answer.first_seconds for _, answer in rows)
+    return EditingScore(
+        places=len(rows),
+        exact=statistics.fmean(wanted == written for wanted, written in texts),
+        similarity=statistics.fmean(Levenshtein.normalized_similarity(wanted, written) for wanted, written in texts),
+        accepted=statistics.fmean(common_length(place.wanted, answer.text) for place, answer in rows),
+        ends_right=statistics.fmean(ends_right(place, answer) for place, answer in rows),
+        runs_on=statistics.fmean(runs_on(answer.text) for _, answer in rows),
+        first_seconds=statistics.median(seconds),
+        first_seconds_95=seconds[min(len(seconds) - 1, round(0.95 * len(seconds)))],
+    )
+
+
+def common_length(wanted: bytes, written: bytes) -> int:
+    """Bytes until the first difference."""
+    pairs = zip(wanted, written, strict=False)
+    return next((at for at, (left, right) in enumerate(pairs) if left != right), min(len(wanted), len(written)))
+
+
+def ends_right(place: Place, answer: Answer) -> bool:
+    """Whether it ended by itself, on the line where the wanted text ends, and without writing what follows once more."""
+    if not answer.ended or answer.text.strip().count(b"\n") != place.wanted.strip().count(b"\n"):
+        return False
+    rest = (place.after or b"").partition(b"\n")[0].strip()
+    return len(rest) < SHORTEST or not answer.text.rstrip().endswith(rest)
+
+
+def runs_on(text: bytes) -> bool:
+    """Whether a text runs into blanks or writes a line twice in a row."""
+    lines = text.split(b"\n")
+    blanks = len(text) - len(text.rstrip()) > 8 or b"\n\n\n\n" in text or b" " * 40 in text.strip()
+    return blanks or any(left == right and len(left.strip()) >= SHORTEST for left, right in pairwise(lines))

@@ -1,0 +1,78 @@
+"""Where a completion ends: each rule by example, and nothing that was shown is ever taken back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multiscale_transformer.engine.stop_rules import StopRules, StopState, rules_at, trimmed
+
+LINES = st.lists(
+    st.sampled_from(["", "    ", "x = 1", "    x = 1", "        pass", "    return x", "def f():", ")"]), max_size=12
+)
+CASES = {
+    "text follows on the line": ("foo(", ")\nbar()\n", "a, b\nmore\n", "a, b"),
+    "a line of less indentation": ("def f():\n    x = ", "", "1\n    y = 2\n\ndef g():\n    pass\n", "1\n    y = 2"),
+    "the block that the cursor's line opens": ("    for a in b:", "", "\n        use(a)\n\n    return a\n", "\n        use(a)"),
+    "else belongs to the block": (
+        "    if a:",
+        "",
+        "\n        b\n    else:\n        c\n    d\n",
+        "\n        b\n    else:\n        c",
+    ),
+    "a bracket belongs to the block": ("f = [", "", "\n    1,\n]\nmore = 1\n", "\n    1,\n]"),
+    "siblings go on": ("    x = ", "", "1\n    y = 2\n    z = 3\n", None),
+    "the first line of the suffix": ("    x = ", "\n\n    return x + y\n", "1\n    y = 2\n    return x + y\n", "1\n    y = 2"),
+    "a repeated line": ("", "", "import os\nimport os\nimport os\n", "import os"),
+    "the cursor's line again": ("value = f", "", "(x)\nvalue = f(x)\n", "(x)"),
+    "a run of lines again": ("", "", "a_one = 1\nb_two = 2\na_one = 1\nb_two = 2\n", "a_one = 1\nb_two = 2\na_one = 1"),
+    "closing brackets are no repetition": ("", "", "{\n{\n}\n}\n}\n", None),
+    "blank lines": ("", "", "x = 1\n\n\n\n\n\n", "x = 1"),
+    "spaces": ("x = ", "", "1" + " " * 100, "1"),
+    "nothing but blanks": ("x = 1", "", "\n" * 20, ""),
+}
+
+
+@pytest.mark.parametrize(("prefix", "suffix", "written", "expected"), CASES.values(), ids=CASES)
+def test_where_it_ends(prefix: str, suffix: str, written: str, expected: str | None) -> None:
+    state = StopState(rules_at(prefix.encode(), suffix.encode()))
+    end = state.feed(written.encode())
+    assert (None if end is None else written.encode()[:end].decode()) == expected
+
+
+def test_without_rules_nothing_is_held_back_and_nothing_ends() -> None:
+    state = StopState(StopRules())
+    assert state.feed(b"x\n\n\n\n\n\n" + b" " * 200) is None
+    assert state.safe == len(state.text)
+
+
+@given(before=LINES, after=LINES, written=LINES, cut=st.integers(0, 20))
+def test_what_is_shown_stays(before: list[str], after: list[str], written: list[str], cut: int) -> None:
+    text = "\n".join(written).encode()[cut:]
+    rules = rules_at("\n".join(before).encode(), "\n".join(after).encode())
+    whole = StopState(rules)
+    whole.feed(text)
+    state, shown = StopState(rules), 0
+    for byte in text:
+        state.feed(bytes([byte]))
+        assert state.safe >= shown
+        shown = state.safe
+        assert whole.end is None or shown <= whole.end
+    assert state.end == whole.end
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "kept"),
+    [
+        ("a, b)", ")\n", "a, b"),
+        ("bar()", ")", "bar()"),
+        ("g(h(x)))", "))", "g(h(x)"),
+        ('hello")', '")\nmore', "hello"),
+        ("x", "", "x"),
+        ("1:", ":\n", "1"),
+        ("a", "\na", "a"),
+    ],
+)
+def test_what_the_suffix_already_has_is_trimmed(text: str, suffix: str, kept: str) -> None:
+    assert trimmed(text.encode(), suffix.encode()).decode() == kept
