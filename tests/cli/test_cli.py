@@ -112,13 +112,33 @@ def test_complete_fills_a_gap(trained: Trained) -> None:
     assert answer.out.endswith("): :smile: [bold]\n")
     nothing = call("complete", "def f(", "--suffix", "", *options[:4], "--max-tokens", "0")
     assert nothing.out == "def f(\n"
+    alone = call("complete", "def f(", "--suffix", "): :smile: [bold]\n", "--only", *options)
+    assert "def f(" + alone.out + "): :smile: [bold]\n" == answer.out
+
+
+def test_a_gap_ends_where_an_editor_would_want_it_unless_told_otherwise(trained: Trained) -> None:
+    words = (
+        "complete",
+        "def f(",
+        "--suffix",
+        "):\n",
+        "--only",
+        "--model",
+        trained.folder,
+        "--max-tokens",
+        "200",
+        "--threads",
+        "1",
+    )
+    assert "\n" not in call(*words).out
+    assert len(call(*words, "--no-stop-rules", "--temperature", "1", "--seed", "3").out.encode()) > 100
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @example(before="a" * 300, after="c" * 300)
 @example(before="a" * 300, after="c" * 7)
 @example(before="a" * 7, after="c" * 300)
-@given(before=st.text("ab\n", max_size=300), after=st.text("cd\n", max_size=300))
+@given(before=st.text("ab\n", max_size=300), after=st.text("cd\n", max_size=300).filter(str.strip))
 def test_a_text_longer_than_the_context_keeps_its_marks_and_what_is_nearest_to_the_gap(
     trained: Trained, before: str, after: str
 ) -> None:
@@ -128,12 +148,12 @@ def test_a_text_longer_than_the_context_keeps_its_marks_and_what_is_nearest_to_t
         call("complete", "--model", trained.folder, "--suffix", after, "--threads", "1", "--", before)
     (ids,) = asked
     assert len(ids) <= 112  # an eighth of the context is left to write in
-    prefix, suffix = bytes(ids[2:-1]).split(bytes([FIM_SUFFIX]))
-    assert (ids[:2], ids[-1]) == ([BOS, FIM_PREFIX], FIM_MIDDLE)
+    assert ids[:3] == [BOS, FIM_PREFIX, FIM_SUFFIX]
+    suffix, prefix = bytes(ids[3:]).split(bytes([FIM_MIDDLE]))
     assert before.encode().endswith(prefix)
     assert after.encode().startswith(suffix)
     if len(before) + len(after) > 108:
-        assert len(ids) == 96  # when it has to be cut, a quarter
+        assert 96 - 8 < len(ids) <= 96  # when it has to be cut, a quarter; a prefix begins at a multiple of 8 then
         assert len(suffix) >= min(len(after), 30)
 
 
@@ -141,7 +161,7 @@ def test_a_text_longer_than_the_context_keeps_its_marks_and_what_is_nearest_to_t
 def test_a_text_longer_than_the_context_is_cut_and_said(trained: Trained, suffix: tuple[str, ...]) -> None:
     answer = call("complete", "a" * 500, *suffix, "--model", trained.folder, "--max-tokens", "3", "--threads", "1")
     assert answer.status == 0, answer
-    read = 92 if suffix else 127  # with a gap a quarter of the context is left to write in
+    read = 90 if suffix else 127  # with a gap a quarter of the context is left to write in, and a prefix begins at a step
     assert answer.err.startswith(f"note: the text is {500 * (1 + bool(suffix)):,} bytes; the model reads the {read} nearest")
     assert answer.out.startswith("a" * 500)
 

@@ -13,7 +13,13 @@ LINES = st.lists(
 )
 CASES = {
     "text follows on the line": ("foo(", ")\nbar()\n", "a, b\nmore\n", "a, b"),
-    "a line of less indentation": ("def f():\n    x = ", "", "1\n    y = 2\n\ndef g():\n    pass\n", "1\n    y = 2"),
+    "the bracket that follows is written again": ("foo(", ")\n", "a, (b))  # more", "a, (b)"),
+    "a bracket that the cursor's line opened and nothing closes": ("foo(bar(", ")\n", "a))\n", "a)"),
+    "what follows is written again": ("def area(r): return ", " * r ** 2\n", "pi * r ** 2 + 1\n", "pi"),
+    "the cursor's line is whole": ("    x = ", "\n", "1\n    y = 2\n    z = 3\n", "1"),
+    "a call goes on": ("f(", "", "a,\n    b)\nmore = 1\n", "a,\n    b)"),
+    "the body is there already": ("def f(", "\n    return 1\n", "a):\n    pass\n", "a):"),
+    "a line of less indentation": ("def f():\n    ", "", "x = 1\n    y = 2\n\ndef g():\n    pass\n", "x = 1\n    y = 2"),
     "the block that the cursor's line opens": ("    for a in b:", "", "\n        use(a)\n\n    return a\n", "\n        use(a)"),
     "else belongs to the block": (
         "    if a:",
@@ -22,12 +28,19 @@ CASES = {
         "\n        b\n    else:\n        c",
     ),
     "a bracket belongs to the block": ("f = [", "", "\n    1,\n]\nmore = 1\n", "\n    1,\n]"),
-    "siblings go on": ("    x = ", "", "1\n    y = 2\n    z = 3\n", None),
-    "the first line of the suffix": ("    x = ", "\n\n    return x + y\n", "1\n    y = 2\n    return x + y\n", "1\n    y = 2"),
+    "siblings go on": ("    ", "", "x = 1\n    y = 2\n    z = 3\n", "x = 1\n    y = 2\n    z = 3"),
+    "the first line of the suffix": (
+        "    ",
+        "\n\n    return x + y\n",
+        "x = 1\n    y = 2\n    return x + y\n",
+        "x = 1\n    y = 2",
+    ),
+    "the first line of the suffix, at the end": ("    ", "\n    return 5\n", "x = 1\n    return 5", "x = 1"),
+    "the line before the cursor": ("    run(1)\n    ", "", "run(1)\n    run(1)\n", ""),
     "a repeated line": ("", "", "import os\nimport os\nimport os\n", "import os"),
-    "the cursor's line again": ("value = f", "", "(x)\nvalue = f(x)\n", "(x)"),
+    "the cursor's line again": ("    ", "", "value = f(x)\n    value = f(x)\n", "value = f(x)"),
     "a run of lines again": ("", "", "a_one = 1\nb_two = 2\na_one = 1\nb_two = 2\n", "a_one = 1\nb_two = 2\na_one = 1"),
-    "closing brackets are no repetition": ("", "", "{\n{\n}\n}\n}\n", None),
+    "closing brackets are no repetition": ("", "", "{\n{\n}\n}\n}\n", "{\n{\n}\n}\n}"),
     "blank lines": ("", "", "x = 1\n\n\n\n\n\n", "x = 1"),
     "spaces": ("x = ", "", "1" + " " * 100, "1"),
     "nothing but blanks": ("x = 1", "", "\n" * 20, ""),
@@ -35,10 +48,16 @@ CASES = {
 
 
 @pytest.mark.parametrize(("prefix", "suffix", "written", "expected"), CASES.values(), ids=CASES)
-def test_where_it_ends(prefix: str, suffix: str, written: str, expected: str | None) -> None:
+def test_where_it_ends(prefix: str, suffix: str, written: str, expected: str) -> None:
     state = StopState(rules_at(prefix.encode(), suffix.encode()))
-    end = state.feed(written.encode())
-    assert (None if end is None else written.encode()[:end].decode()) == expected
+    state.feed(written.encode())
+    assert written.encode()[: state.finish()].decode() == expected
+
+
+def test_a_limit_of_indentation_is_held() -> None:
+    state = StopState(rules_at(b"        ", b"", min_indent=8))
+    state.feed(b"x = 1\n        y = 2\n    z = 3\n")
+    assert state.text[: state.finish()] == b"x = 1\n        y = 2"
 
 
 def test_without_rules_nothing_is_held_back_and_nothing_ends() -> None:
@@ -60,6 +79,7 @@ def test_what_is_shown_stays(before: list[str], after: list[str], written: list[
         shown = state.safe
         assert whole.end is None or shown <= whole.end
     assert state.end == whole.end
+    assert shown <= state.finish() == whole.finish()
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from multiscale_transformer.cli.memory_args import memory_for
 from multiscale_transformer.cli.options import SHIPPED_FOLDER, Checkpoint, EngineThreads, MemoryFolders, seed_number, setting
 from multiscale_transformer.cli.ui import busy, note, print_error_line, write
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.sampling import DEFAULT_SAMPLING, Sampling
+from multiscale_transformer.model.sampling import DEFAULT_SAMPLING, Sampling, default_sampling
 
 if TYPE_CHECKING:
+    from multiscale_transformer.engine.infill import Cursor
     from multiscale_transformer.engine.session import Session
     from multiscale_transformer.evaluation.attribution import Bits
     from multiscale_transformer.memory.lookup import CorpusMemory
@@ -28,6 +29,15 @@ def complete(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text to continue; - reads it from standard input.")],
     model: Checkpoint = SHIPPED_FOLDER,
     suffix: Annotated[str | None, typer.Option(metavar="TEXT", help="Text after the gap: fills in the middle.")] = None,
+    only: Annotated[bool, typer.Option("--only", metavar="", help="Print the completion alone.")] = False,
+    stop_rules: Annotated[
+        bool | None,
+        typer.Option(
+            "--stop-rules/--no-stop-rules",
+            metavar="",
+            help="End where an editor would: line, block, repetition (default: with --suffix).",
+        ),
+    ] = None,
     max_tokens: Annotated[
         int, setting(Sampling, "max_new_tokens", "N", "Most bytes to write.")
     ] = DEFAULT_SAMPLING.max_new_tokens,
@@ -46,8 +56,15 @@ def complete(
     ] = "compiled",
     threads: EngineThreads = None,
     temperature: Annotated[
-        float, setting(Sampling, "temperature", "X", "0 always takes the likeliest byte.", SAMPLING)
-    ] = DEFAULT_SAMPLING.temperature,
+        float | None,
+        setting(
+            Sampling,
+            "temperature",
+            "X",
+            f"0 always takes the likeliest byte (default: {DEFAULT_SAMPLING.temperature:g}, with --suffix 0).",
+            SAMPLING,
+        ),
+    ] = None,
     top_k: Annotated[
         int, setting(Sampling, "top_k", "N", "Draw from the N likeliest bytes; 0 is all.", SAMPLING)
     ] = DEFAULT_SAMPLING.top_k,
@@ -65,16 +82,18 @@ def complete(
 ) -> None:
     """Complete PROMPT, byte by byte, with the model in --model, or else the small one that comes with AXL.
 
-    Prompt and completion go to standard output as plain text. The model looks up what it wrote in its memory: the files it was
-    trained on, or the indexes given with --memory. The memory of the model that comes with AXL is the library of this Python,
-    which is indexed on first use.
+    Prompt and completion go to standard output as plain text, or with --only the completion alone. With --suffix the gap is
+    filled and ends where an editor would want it; --no-stop-rules lets the model go on.
+
+    The model looks up what it wrote in its memory: the files it was trained on, or the indexes given with --memory. The memory
+    of the model that comes with AXL is the library of this Python, which is indexed on first use.
 
         axl complete "def fibonacci(n):"
         axl complete "def main(" --model checkpoints/mine --memory my_index --memory stdlib --explain
         axl complete "def area(r): return " --suffix " * r ** 2" --model checkpoints/mine
         head -n 20 app.py | axl complete - --model checkpoints/mine
     """
-    from multiscale_transformer.data.fim import prompt_ids
+    from multiscale_transformer.engine.infill import continue_text, fill_gap
     from multiscale_transformer.engine.session import open_session
     from multiscale_transformer.model.folder import read_config
 
@@ -82,7 +101,7 @@ def complete(
         raise AxlError("--stop needs a text of at least one character")
     sampling = Sampling(
         max_new_tokens=max_tokens,
-        temperature=temperature,
+        temperature=temperature if temperature is not None else default_sampling(fim=suffix is not None).temperature,
         top_k=top_k,
         top_p=top_p,
         repetition_penalty=repetition_penalty,
@@ -97,23 +116,30 @@ def complete(
         session = open_session(model, corpus_memory, compiled=compiled, threads=threads, on_note=note)
     before = _standard_input() if prompt == "-" else os.fsencode(prompt)
     after = None if suffix is None else os.fsencode(suffix)
-    ids, truncated = prompt_ids(before, after, config.max_seq_len)
-    if truncated:
+    context = config.max_seq_len
+    cursor = continue_text(before, context) if after is None else fill_gap(before, after, context)
+    cursor = cursor.with_stop_rules(stop_rules, before, after or b"")
+    if cursor.truncated:
         given = len(before) + len(after or b"")
-        note(f"the text is {given:,} bytes; the model reads the {given - truncated:,} nearest to the gap")
-    written = show_stream(session, ids, before, after, sampling).encode()
+        note(f"the text is {given:,} bytes; the model reads the {given - cursor.truncated:,} nearest to the gap")
+    written = show_stream(session, cursor, before, after, sampling, only=only).encode()
     if corpus_memory is not None:
-        _explain(corpus_memory, before, written, _bits_saved(session, ids, written, corpus_memory) if explain else None)
+        _explain(corpus_memory, before, written, _bits_saved(session, cursor.ids, written, corpus_memory) if explain else None)
 
 
-def show_stream(session: Session, ids: list[int], before: bytes, after: bytes | None, sampling: Sampling) -> str:
-    """Write `before`, what the model puts behind `ids` as it comes, and `after`; returns what is new."""
-    write(before.decode("utf-8", "replace"), dim=True)
-    last, written = before[-1:].decode("ascii", "replace"), ""
-    for piece in session.stream(ids, sampling):
+def show_stream(
+    session: Session, cursor: Cursor, before: bytes, after: bytes | None, sampling: Sampling, *, only: bool = False
+) -> str:
+    """Write `before`, what the model puts at the cursor as it comes, and `after`, or `only` what is new; returns that."""
+    last = "" if only else before.decode("utf-8", "replace")
+    write(last, dim=True)
+    written = ""
+    for piece in session.stream(cursor, sampling):
         write(piece)
-        last = piece
+        last = piece or last
         written += piece
+    if only:
+        return written
     if after:
         last = after.decode("utf-8", "replace")
         write(last, dim=True)

@@ -27,8 +27,8 @@ def quickstart(
     from multiscale_transformer.cli.complete import show_stream
     from multiscale_transformer.cli.memory_args import memory_for
     from multiscale_transformer.cli.reading import read_corpus
-    from multiscale_transformer.data.fim import prompt_ids
     from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.engine.infill import continue_text
     from multiscale_transformer.engine.session import open_session
     from multiscale_transformer.machine import available_cores
     from multiscale_transformer.model.folder import read_config
@@ -48,7 +48,7 @@ def quickstart(
     training_ui.run(request, corpus)
     print_text("\nIt writes (a model this small knows the look of code, not its meaning):\n")
     config = read_config(place)
-    ids, _ = prompt_ids(PROMPT, None, config.max_seq_len)
     sampling = DEFAULT_SAMPLING.model_copy(update={"max_new_tokens": 240, "seed": 0})
-    show_stream(open_session(place, memory_for(config, place, None)), ids, PROMPT, None, sampling)
+    cursor = continue_text(PROMPT, config.max_seq_len)
+    show_stream(open_session(place, memory_for(config, place, None)), cursor, PROMPT, None, sampling)
     training_ui.show_next(place, command("train", "--data", "PATH/TO/YOUR/CODE", "--minutes", "20"))

@@ -45,16 +45,6 @@ def fitted_fim_ids(prefix: bytes, suffix: bytes, context: int) -> tuple[list[int
     return fim_ids(prefix[begin:], near_suffix), begin + len(suffix) - len(near_suffix)
 
 
-def prompt_ids(before: bytes, after: bytes | None, context: int) -> tuple[list[int], int]:
-    """What a model with a window of `context` ids reads to go on after `before`, or to fill the gap between it and `after`.
-
-    Also how many bytes of the text are truncated, since they have no place in the window.
-    """
-    if after is None:
-        return [BOS, *before], max(0, len(before) - context + 1)
-    return fitted_fim_ids(before, after, context)
-
-
 def rearrange(span: Ids, cuts: Cuts, *, prefix_first: bool = False) -> Ids:
     """`span` cut at `cuts` into prefix, middle and suffix and laid out with the FIM tokens: three ids longer.
 

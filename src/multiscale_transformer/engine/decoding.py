@@ -16,6 +16,7 @@ import numpy as np
 
 from multiscale_transformer.engine.detokenizer import IncrementalDetokenizer
 from multiscale_transformer.engine.engine import Engine, Logits, Read, Sequence
+from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.lookup import CorpusMemory
@@ -29,7 +30,10 @@ STOP, LENGTH, CANCELLED, FAILED = "stop", "length", "cancelled", "failed"  # why
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What is asked for: a prompt of ids, how to sample, what to look up in, and until when (`time.monotonic`)."""
+    """What is asked for: a prompt of ids, how to sample, what to look up in, and until when (`time.monotonic`).
+
+    `rules` end it where an editor would; with `crlf` its lines end with CRLF.
+    """
 
     prompt: list[int]
     sampling: Sampling
@@ -37,6 +41,8 @@ class Request:
     constraint: GrammarConstraint | None = None
     deadline: float | None = None
     draft: bool = True
+    rules: StopRules = NO_RULES
+    crlf: bool = False
 
 
 @dataclass
@@ -58,7 +64,7 @@ class SequenceState:
     def __init__(self, engine: Engine, request: Request) -> None:
         self.request, self._engine = request, engine
         self.sampler = Sampler(request.sampling, request.prompt)
-        self.detokenizer = IncrementalDetokenizer(request.sampling.stop)
+        self.detokenizer = IncrementalDetokenizer(request.sampling.stop, request.rules, crlf=request.crlf)
         self.ids = list(request.prompt)
         self.n_generated = 0
         self.cancelled = False

@@ -1,6 +1,6 @@
 """Incremental detokenizer: ids to text that is safe to show as it streams; stop strings are held back.
 
-A UTF-8 character is never split, and the beginning of a possible stop string is held back until it is known not to be one.
+A UTF-8 character is never split, and what a stop string or a stop rule may still take away is held back until it cannot.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import codecs
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, StopState
 from multiscale_transformer.model.vocabulary import BOS, EOS
 
 if TYPE_CHECKING:  # the compiled engine streams without PyTorch
@@ -20,12 +21,14 @@ if TYPE_CHECKING:  # the compiled engine streams without PyTorch
 class IncrementalDetokenizer:
     """Turns ids, one after the other, into text without the stop string; bytes that are not UTF-8 become U+FFFD.
 
-    `stopped` says that a stop string has come: what follows is not text any more.
+    `stopped` says that a stop string has come, or that one of `rules` has ended the text: what follows is not text any more.
+    With `crlf` line ends are written as CRLF.
     """
 
-    def __init__(self, stops: Sequence[bytes] = ()) -> None:
+    def __init__(self, stops: Sequence[bytes] = (), rules: StopRules = NO_RULES, *, crlf: bool = False) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._stops, self._held = stops, b""
+        self._stops, self._rules, self._crlf = stops, StopState(rules), crlf
+        self._held, self._shown = b"", 0
         self.stopped = False
 
     def push(self, drawn: int) -> str:
@@ -38,28 +41,41 @@ class IncrementalDetokenizer:
             self._held = self._held.removesuffix(max(ended, key=len))
             self.stopped = True
             return ""
-        ready = len(self._held) - _possible_stop(self._held, self._stops)
-        text = self._decoder.decode(self._held[:ready])
-        self._held = self._held[ready:]
-        return text
+        self.stopped = self._rules.feed(bytes([drawn])) is not None
+        if self.stopped:
+            return ""
+        return self._show(min(len(self._held) - _possible_stop(self._held, self._stops), self._rules.safe - self._shown))
 
     def close(self, *, ended: bool) -> str:
         """What was held back. Of a text that a limit cut short an unfinished character is left away; where the model itself
         `ended` the text, it becomes U+FFFD."""
-        text = self._decoder.decode(self._held, final=ended)
+        text = self._show(max(0, min(len(self._held), self._rules.finish() - self._shown)))
+        text += self._decoder.decode(b"", final=ended)
         self._decoder.reset()
         self._held = b""
         return text
 
+    def _show(self, length: int) -> str:
+        """The next bytes as text."""
+        text = self._decoder.decode(self._held[:length])
+        self._held, self._shown = self._held[length:], self._shown + length
+        return text.replace("\r", "").replace("\n", "\r\n") if self._crlf else text
+
 
 def stream_text(
-    model: MultiScaleTransformer, prompt: Sequence[int], sampling: Sampling, memory: CorpusMemory | None = None
+    model: MultiScaleTransformer,
+    prompt: Sequence[int],
+    sampling: Sampling,
+    memory: CorpusMemory | None = None,
+    rules: StopRules = NO_RULES,
+    *,
+    crlf: bool = False,
 ) -> Iterator[str]:
     """Yield the new text of the reference path piece by piece, see `IncrementalDetokenizer`."""
     from multiscale_transformer.memory.reader import MemoryReader
     from multiscale_transformer.model.generate import stream_ids
 
-    stream = IncrementalDetokenizer(sampling.stop)
+    stream = IncrementalDetokenizer(sampling.stop, rules, crlf=crlf)
     ended = False
     for drawn in stream_ids(model, prompt, sampling, None if memory is None else MemoryReader(memory)):
         if ended := drawn == EOS:

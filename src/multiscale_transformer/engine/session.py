@@ -6,13 +6,14 @@ where the engine fails its self-test and PyTorch is installed. Many texts at onc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multiscale_transformer.engine.detokenizer import stream_text
 from multiscale_transformer.engine.engine import load_engine
+from multiscale_transformer.engine.infill import Cursor
 from multiscale_transformer.engine.scheduler import Request, Scheduler
 from multiscale_transformer.engine.self_test import check
 from multiscale_transformer.engine.weights import UnfitError
@@ -30,9 +31,10 @@ class EngineSession:
     def __init__(self, scheduler: Scheduler, memory: CorpusMemory | None) -> None:
         self.scheduler, self.memory = scheduler, memory
 
-    def stream(self, ids: Sequence[int], sampling: Sampling) -> Iterator[str]:
-        """The text that follows `ids`, piece by piece."""
-        return (piece.text for piece in self.scheduler.stream(Request(list(ids), sampling, self.memory)))
+    def stream(self, cursor: Cursor, sampling: Sampling) -> Iterator[str]:
+        """The text that follows, piece by piece."""
+        request = Request(cursor.ids, sampling, self.memory, rules=cursor.rules, crlf=cursor.crlf)
+        return (piece.text for piece in self.scheduler.stream(request))
 
 
 class ReferenceSession:
@@ -41,9 +43,9 @@ class ReferenceSession:
     def __init__(self, model: MultiScaleTransformer, memory: CorpusMemory | None) -> None:
         self.model, self.memory = model, memory
 
-    def stream(self, ids: Sequence[int], sampling: Sampling) -> Iterator[str]:
-        """The text that follows `ids`, piece by piece."""
-        return stream_text(self.model, ids, sampling, self.memory)
+    def stream(self, cursor: Cursor, sampling: Sampling) -> Iterator[str]:
+        """The text that follows, piece by piece."""
+        return stream_text(self.model, cursor.ids, sampling, self.memory, cursor.rules, crlf=cursor.crlf)
 
 
 Session = EngineSession | ReferenceSession

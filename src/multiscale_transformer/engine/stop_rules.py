@@ -1,9 +1,9 @@
 """Where a code completion ends although the model would go on: at the end of the line, the block, the gap, or of sense.
 
 A small model that fills in the middle (FIM) or completes in an editor seldom knows when to stop, and what one keeps of a
-completion is what ends at the right place. The rules look at whole lines: text follows the cursor on its line, so one line is
-wanted; a line is indented less than the cursor's (llama.cpp's `n_indent`), or the block that was opened is over; the first line
-of the suffix is being written again; lines repeat; blanks follow blanks. `trimmed` takes off what the suffix already has.
+completion is what ends at the right place. The rules look at whole lines: text surrounds the cursor on its line, so that line
+is wanted; a line is indented less than the cursor's (llama.cpp's `n_indent`), or the block that was opened is over; the first
+line of the suffix is being written again; lines repeat; blanks follow blanks. What the suffix already has is taken off.
 
 `StopState` reads the bytes as they come. What it lets out (`safe`) is never taken back, so a stream and a whole answer
 are the same bytes, however they were cut up.
@@ -19,60 +19,84 @@ MAX_SPACES = 64  # in a row, beyond which a line runs into blanks
 MAX_CYCLE = 4  # lines: the longest run that is seen to repeat
 MIN_REPEATED = 4  # characters that are no blanks, so that closing brackets may follow each other
 _CONTINUES = re.compile(rb"[)\]}>]|(else|elif|except|finally|catch|end|rescue|when|case|default)\b")
-_OPENERS = {b")": b"(", b"]": b"[", b"}": b"{"}
+_GOES_ON = re.compile(rb"([:{(\[,\\]|=>|\b(do|then|else|begin))$")
 
 
 @dataclass(frozen=True)
 class StopRules:
     """Which rules hold for one completion; the default is none, as for raw completion.
 
-    `cursor_line` is what stands before the cursor on its line, None where indentation says nothing; `suffix_line` the first
-    line of the suffix that is not blank, with its indentation.
+    `rest` is what follows the cursor on its line, without its newline, `suffix_line` the first line after it that is not blank;
+    `cursor_line` what stands before the cursor on its line, None where indentation says nothing, and `line_before` the last
+    line before it that is not blank. No line may be indented less than `min_indent` columns.
     """
 
-    one_line: bool = False
-    cursor_line: bytes | None = None
+    rest: bytes = b""
     suffix_line: bytes = b""
+    cursor_line: bytes | None = None
+    line_before: bytes = b""
+    min_indent: int = 0
     repetition: bool = False
 
     @property
     def any(self) -> bool:
         """Whether there is anything to watch."""
-        return self.one_line or self.cursor_line is not None or bool(self.suffix_line) or self.repetition
+        return self != NO_RULES
+
+    @property
+    def has_block(self) -> bool:
+        """Whether the suffix already holds the block that the cursor's line may open."""
+        return bool(self.suffix_line) and _columns(self.suffix_line) > _columns(self.cursor_line or b"")
 
 
-def rules_at(prefix: bytes, suffix: bytes) -> StopRules:
+NO_RULES = StopRules()
+
+
+def rules_at(prefix: bytes, suffix: bytes, *, min_indent: int = 0) -> StopRules:
     """The rules for a cursor between `prefix` and `suffix`, as an editor wants them."""
-    line = prefix[prefix.rfind(b"\n") + 1 :]
+    before, _, line = prefix.rpartition(b"\n")
     rest, _, following = suffix.partition(b"\n")
-    next_line = next((line.rstrip() for line in following.split(b"\n") if line.strip()), b"")
-    return StopRules(one_line=bool(rest.strip()), cursor_line=line, suffix_line=next_line, repetition=True)
+    return StopRules(
+        rest=rest.rstrip(),
+        suffix_line=next((line.rstrip() for line in following.split(b"\n") if line.strip()), b""),
+        cursor_line=line,
+        line_before=next((line.rstrip() for line in reversed(before.split(b"\n")) if line.strip()), b""),
+        min_indent=min_indent,
+        repetition=True,
+    )
 
 
-def trimmed(text: bytes, suffix: bytes) -> bytes:
-    """`text` without the end that the rest of the cursor's line in `suffix` already has.
+def trimmed(text: bytes, rest: bytes, *, cursor_line: bytes = b"") -> bytes:
+    """`text` without the end that `rest`, what follows the cursor on its line, already has.
 
-    Closing brackets that the text itself opened belong to it: `bar()` before `)` stays whole, `x)` loses its last.
+    Closing brackets that close what `text` opened, or what `cursor_line` did and `rest` does not, belong to it: `bar()` before
+    `)` stays whole, `x)` loses its last.
     """
-    rest = suffix.partition(b"\n")[0].rstrip()
-    for length in range(min(len(rest), len(text)), 0, -1):
-        if text.endswith(rest[:length]) and not _closes_own(text, length):
-            return text[:-length]
-    return text
+    length = _begun(text, rest)
+    while length and not text[-length:].strip(b")]}") and not _closes_too_much(text, rest, cursor_line):
+        length = _begun(text, rest[: length - 1])
+    return text[: len(text) - length]
 
 
-def _closes_own(text: bytes, length: int) -> bool:
-    """Whether the last `length` bytes are only brackets, the first of which closes one that the text opened."""
-    end = text[-length:]
-    if end.strip(b")]}"):
-        return False
-    open_brackets: list[bytes] = []
-    for byte in (text[i : i + 1] for i in range(len(text))):
-        if byte in _OPENERS.values():
-            open_brackets.append(byte)
-        elif byte in _OPENERS and (not open_brackets or open_brackets.pop() != _OPENERS[byte]):
-            return False
-    return True
+def _closes_too_much(text: bytes, rest: bytes, cursor_line: bytes) -> bool:
+    """Whether `text` closes brackets that are not its own, nor ones of `cursor_line` that `rest` leaves open."""
+    return _brackets(text)[0] > max(0, _brackets(cursor_line)[1] - _brackets(rest)[0])
+
+
+def _brackets(text: bytes) -> tuple[int, int]:
+    """How many brackets a text closes without having opened them, and how many it leaves open."""
+    closed = opened = 0
+    for byte in text:
+        if byte in b"([{":
+            opened += 1
+        elif byte in b")]}":
+            closed, opened = (closed, opened - 1) if opened else (closed + 1, 0)
+    return closed, opened
+
+
+def _begun(text: bytes, rest: bytes) -> int:
+    """How many of the last bytes of `text` are the first ones of `rest`."""
+    return next((n for n in range(min(len(rest), len(text)), 0, -1) if text.endswith(rest[:n])), 0)
 
 
 @dataclass
@@ -90,6 +114,10 @@ class StopState:
     _blank_lines: int = 0
     _opens: bool | None = None  # whether the cursor's line opens a block: the next one is indented more
 
+    def __post_init__(self) -> None:
+        if self.rules.line_before:
+            self._lines.append(self.rules.line_before)
+
     def feed(self, new: bytes) -> int | None:
         """Read more bytes; returns `end`. Bytes after the end are not read."""
         for byte in new:
@@ -97,6 +125,17 @@ class StopState:
                 break
             self.text.append(byte)
             self._read(byte)
+        return self.end
+
+    def finish(self) -> int:
+        """No more bytes come; returns `end`."""
+        if self.end is None:
+            line = bytes(self.text[self._line_start :])
+            if self.rules.any and line.strip():
+                self._judge_line(line)
+            if self.end is None:
+                self._end_at(len(self.text))
+        assert self.end is not None
         return self.end
 
     @property
@@ -107,12 +146,24 @@ class StopState:
         if not self.rules.any:
             return len(self.text)
         if self._undecided():
-            return self._kept()
-        return len(self.text.rstrip())
+            return self._before_line()
+        text = bytes(self.text).rstrip()
+        return min(len(text), len(self.text) - _begun(bytes(self.text), self.rules.rest))
 
-    def _kept(self) -> int:
+    def _end_at(self, length: int) -> None:
+        """End the completion, without blanks before a suffix in the next line, and without what the suffix already has."""
+        if not self.rules.any:
+            self.end = length
+            return
+        text = bytes(self.text[:length])
+        stripped = text.rstrip()
+        if not self.rules.rest or b"\n" in text[len(stripped) :]:
+            text = stripped
+        self.end = len(trimmed(text, self.rules.rest, cursor_line=self.rules.cursor_line or b""))
+
+    def _before_line(self) -> int:
         """The length before the line that is being written, without the blanks before it."""
-        return len(self.text[: self._line_start].rstrip()) if self._line_start else 0
+        return len(self.text[: self._line_start].rstrip())
 
     def _undecided(self) -> bool:
         """Whether the line that is being written may still be cut off as a whole."""
@@ -121,7 +172,11 @@ class StopState:
             return True
         if self._line_start and (self.rules.suffix_line.startswith(line.rstrip()) or self._after_block(line)):
             return True
-        return self.rules.repetition and self._line_start > 0 and any(old.startswith(line) for old in self._repeatable())
+        return self.rules.repetition and any(old.startswith(self._whole(line)) for old in self._repeatable())
+
+    def _whole(self, line: bytes) -> bytes:
+        """A line of the text with what stands before the cursor on it."""
+        return line if self._line_start else (self.rules.cursor_line or b"") + line
 
     def _repeatable(self) -> list[bytes]:
         """Lines that, written now, would complete a run of lines that was just written."""
@@ -129,7 +184,7 @@ class StopState:
         for cycle in range(1, MAX_CYCLE + 1):
             if len(lines) >= 2 * cycle - 1 and lines[len(lines) - cycle + 1 :] == lines[len(lines) - 2 * cycle + 1 : -cycle]:
                 out.append(lines[-cycle])
-        return [line for line in out if len(line.split()) and len(b"".join(line.split())) >= MIN_REPEATED]
+        return [line for line in out if len(b"".join(line.split())) >= MIN_REPEATED]
 
     def _read(self, byte: int) -> None:
         if byte == 0x0A:
@@ -137,17 +192,30 @@ class StopState:
             return
         line = bytes(self.text[self._line_start :])
         if self.rules.repetition and line.endswith(b" " * MAX_SPACES):
-            self.end = len(self.text.rstrip()) if line.strip() else self._kept()
+            self._end_at(len(self.text.rstrip()) if line.strip() else self._before_line())
         elif self._line_start and line.strip() and not line[:-1].strip():
             self._judge_indentation(line)
+        elif self.rules.rest and self._reaches_rest(line):
+            self._end_at(len(self.text))
+
+    def _reaches_rest(self, line: bytes) -> bool:
+        """Whether the text has arrived at what follows the cursor: it has written all of it, or closes what it did not open."""
+        rest = self.rules.rest
+        if line.endswith(rest) and len(b"".join(rest.split())) >= MIN_REPEATED:
+            return True
+        closes = rest[:1] in (b")", b"]", b"}") and line.endswith(rest[:1])
+        return closes and _closes_too_much(line, rest, self.rules.cursor_line or b"")
 
     def _judge_indentation(self, line: bytes) -> None:
         """At the first character of a line: is the block over?"""
-        if self.rules.cursor_line is None:
+        columns = _columns(line)
+        if columns < self.rules.min_indent:
+            self._end_at(self._before_line())
+        if self.rules.cursor_line is None or self.end is not None:
             return
-        columns, indent = _columns(line), _columns(self.rules.cursor_line)
+        indent = _columns(self.rules.cursor_line)
         if columns < indent:
-            self.end = self._kept()
+            self._end_at(self._before_line())
         elif self._opens is None:
             self._opens = columns > indent
 
@@ -157,30 +225,35 @@ class StopState:
 
     def _finish_line(self) -> None:
         rules, line = self.rules, bytes(self.text[self._line_start : -1])
-        if rules.one_line:
-            self.end = len(self.text[:-1].rstrip())
+        if rules.rest or (not self._line_start and self._is_statement(line)):
+            self._judge_line(line)
+            if self.end is None:
+                self._end_at(len(self.text) - 1)
             return
         if not line.strip():
             self._blank_lines += bool(self._line_start)
             if rules.repetition and self._blank_lines > MAX_BLANK_LINES:
-                self.end = self._kept()
+                self._end_at(self._before_line())
         else:
             self._judge_line(line)
             self._blank_lines = 0
-            whole = line if self._line_start else (rules.cursor_line or b"") + line
-            self._lines = [*self._lines[-2 * MAX_CYCLE :], whole]
+            self._lines = [*self._lines[-2 * MAX_CYCLE :], self._whole(line).rstrip()]
         self._line_start = len(self.text)
+
+    def _is_statement(self, line: bytes) -> bool:
+        """Whether the line of a cursor that stood within it is whole: it opens nothing, or what the suffix already holds."""
+        if not (self.rules.cursor_line or b"").strip():
+            return False
+        return self.rules.has_block or not _GOES_ON.search(self._whole(line).rstrip())
 
     def _judge_line(self, line: bytes) -> None:
         """At the end of a line that is not blank: is it the suffix's, a repetition, or beyond the block?"""
         rules = self.rules
-        if not self._line_start:
-            return
-        again = rules.suffix_line and line.rstrip() == rules.suffix_line
-        repeated = rules.repetition and line in self._repeatable()
-        after = self._after_block(line) and not _CONTINUES.match(line.lstrip())
-        if again or repeated or after:
-            self.end = self._kept()
+        repeated = rules.repetition and self._whole(line).rstrip() in self._repeatable()
+        again = self._line_start and rules.suffix_line and line.rstrip() == rules.suffix_line
+        after = self._line_start and self._after_block(line) and not _CONTINUES.match(line.lstrip())
+        if repeated or again or after:
+            self._end_at(self._before_line())
 
 
 def _columns(line: bytes) -> int:

@@ -78,6 +78,11 @@ class Sampling(BaseModel):
 DEFAULT_SAMPLING = Sampling(temperature=0.4, top_p=0.95, max_new_tokens=256)  # of the command, the server and the exports
 
 
+def default_sampling(*, fim: bool) -> Sampling:
+    """The defaults of a request; a gap is filled with the likeliest bytes, since one answer is wanted and not a choice."""
+    return DEFAULT_SAMPLING.model_copy(update={"temperature": 0.0}) if fim else DEFAULT_SAMPLING
+
+
 class SampledToken(NamedTuple):
     """An id and, where `Sampling.logprobs` asks for them, natural logarithms of what the model gave to it and to the best.
 

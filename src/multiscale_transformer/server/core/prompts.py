@@ -8,9 +8,10 @@ much.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from multiscale_transformer.data.fim import fitted_fim_ids
+from multiscale_transformer.engine.infill import fill_gap
+from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_at
 from multiscale_transformer.model.vocabulary import BOS, EOS
 
 MAX_PROMPT_BYTES = 1 << 17  # bytes before the cursor that the memory reads; the net reads as many as its context holds
@@ -28,12 +29,23 @@ FIM_STOPS = ("<fim_", "<|fim_", "<|endoftext|>", "<file_sep>")  # some editors' 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Ids to continue, the bytes before them for finding sources, how many bytes the net does not see, and if it is FIM."""
+    """Ids to continue, the bytes before them for finding sources, how many bytes the net does not see, and if it is FIM.
+
+    `rules` end the completion, and with `crlf` its lines end with CRLF.
+    """
 
     ids: list[int]
     before: bytes
     truncated: int
     fim: bool = False
+    rules: StopRules = NO_RULES
+    crlf: bool = False
+
+    def with_stop_rules(self, wanted: bool | None) -> Prompt:
+        """The same without stop rules, or with those of a text that nothing follows; None leaves it as it is."""
+        if wanted is None or wanted == self.rules.any:
+            return self
+        return replace(self, rules=rules_at(self.before, b"") if wanted else NO_RULES)
 
 
 def text_prompt(text: str, context: int) -> Prompt:
@@ -49,11 +61,11 @@ def plain_prompt(raw: bytes, context: int) -> Prompt:
     return Prompt([BOS, *raw[-MAX_PROMPT_BYTES:]], raw[-MAX_PROMPT_BYTES:], max(0, len(raw) + 1 - context))
 
 
-def fim_prompt(prefix: str, suffix: str, context: int) -> Prompt:
-    """Fill in the middle between two texts."""
+def fim_prompt(prefix: str, suffix: str, context: int, *, min_indent: int = 0) -> Prompt:
+    """Fill in the middle between two texts; no line of it is indented less than `min_indent` columns."""
     before, after = (text.encode("utf-8", "surrogatepass") for text in (prefix, suffix))
-    ids, truncated = fitted_fim_ids(before, after, context)
-    return Prompt(ids, before[-MAX_PROMPT_BYTES:], truncated, fim=True)
+    cursor = fill_gap(before, after, context, min_indent=min_indent)
+    return Prompt(cursor.ids, before[-MAX_PROMPT_BYTES:], cursor.truncated, True, cursor.rules, cursor.crlf)
 
 
 def id_prompt(ids: list[int], context: int) -> Prompt:

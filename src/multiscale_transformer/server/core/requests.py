@@ -14,7 +14,7 @@ from typing import Any
 from multiscale_transformer.engine.scheduler import Request
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.model.sampling import DEFAULT_SAMPLING, Sampling
+from multiscale_transformer.model.sampling import Sampling, default_sampling
 from multiscale_transformer.server.core.prompts import FIM_STOPS, Prompt
 from multiscale_transformer.server.errors import ApiError
 
@@ -43,11 +43,12 @@ class GenerationRequest:
         """The engine's request; its time limit begins now."""
         deadline = None if self.time_limit is None else time.monotonic() + self.time_limit
         constraint = None if self.constraint is None else self.constraint.copy()
-        return Request(self.prompt.ids, self.sampling, memory, constraint, deadline)
+        prompt = self.prompt
+        return Request(prompt.ids, self.sampling, memory, constraint, deadline, rules=prompt.rules, crlf=prompt.crlf)
 
 
 def sampling_of(options: dict[str, Any], stop: str | Sequence[str] | None, *, fim: bool = False) -> Sampling:
-    """`Sampling` from options (None is the default) and stop strings; fill-in-the-middle also stops at FIM tokens.
+    """`Sampling` from options (None is the default) and stop strings; fill-in-the-middle is greedy, and stops at FIM tokens.
 
     The engine's detokenizer ends an answer before the first stop string, for every dialect alike.
     """
@@ -57,7 +58,7 @@ def sampling_of(options: dict[str, Any], stop: str | Sequence[str] | None, *, fi
     stops += FIM_STOPS if fim else ()
     given = {name: value for name, value in options.items() if value is not None}
     fields = {
-        **DEFAULT_SAMPLING.model_dump(),
+        **default_sampling(fim=fim).model_dump(),
         **given,
         "stop": tuple(text.encode("utf-8", "replace") for text in stops if text),
     }

@@ -38,6 +38,7 @@ class SamplingOptions(Body):
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: str | list[str] | None = None
+    stop_rules: bool | None = None  # the rules of `engine.stop_rules`: by default for fill-in-the-middle
 
     def sampling_options(self, max_new_tokens: int | None, repetition_penalty: float | None, **more: Any) -> dict[str, Any]:
         """For `requests.sampling_of`; a negative number of tokens is as many as it takes, a negative top-k is off."""

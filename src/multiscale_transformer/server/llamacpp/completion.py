@@ -50,6 +50,7 @@ class CompletionBody(SamplingOptions):
         constraint = None if self.json_schema is None else GrammarConstraint.json_schema(self.json_schema)
         milliseconds = self.t_max_predict_ms if self.t_max_predict_ms and self.t_max_predict_ms > 0 else None
         sampling = sampling_of(options, self.stop, fim=prompt.fim)
+        prompt = prompt.with_stop_rules(self.stop_rules)
         return GenerationRequest(prompt, sampling, constraint, state.time_limit(milliseconds, prompt))
 
 
@@ -66,6 +67,7 @@ class InfillBody(CompletionBody):
     input_prefix: str = ""
     input_suffix: str = ""
     input_extra: list[ExtraFile] = []
+    n_indent: int = Field(0, ge=0)
 
 
 @router.post("/completion", summary="Complete a text, with llama.cpp's names")
@@ -76,12 +78,11 @@ async def completion(body: CompletionBody, http: Request) -> Response:
 
 @router.post("/infill", summary="Fill in the middle, with llama.cpp's names")
 async def infill(body: InfillBody, http: Request) -> Response:
-    """As llama.cpp's `/infill`: `input_extra` stands before the prefix, `prompt` at its end."""
+    """As llama.cpp's `/infill`: `input_extra` stands before the prefix, `prompt` at its end; `n_indent` as there."""
     extra = "".join(f"# {file.filename}\n{file.text}\n" for file in body.input_extra)
     prompt = body.prompt if isinstance(body.prompt, str) else ByteTokenizer().decode(body.prompt)
-    return await _respond(
-        body, http, lambda context: fim_prompt(extra + body.input_prefix + prompt, body.input_suffix, context)
-    )
+    prefix = extra + body.input_prefix + prompt
+    return await _respond(body, http, lambda context: fim_prompt(prefix, body.input_suffix, context, min_indent=body.n_indent))
 
 
 async def _respond(body: CompletionBody, http: Request, prompt: Callable[[int], Prompt]) -> Response:

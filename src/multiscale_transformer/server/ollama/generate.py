@@ -91,6 +91,7 @@ def _text_request(state: ServerState, entry: ModelEntry, body: GenerateBody, mod
         prompt = text_prompt(text, context)
         if not template and text != body.prompt and not body.format:
             stops += prompt_format.stops
+    prompt = prompt.with_stop_rules(options.stop_rules)
     sampling = sampling_of(options.sampling(), stops, fim=prompt.fim)
     return GenerationRequest(prompt, sampling, constraint_of(body.format), state.time_limit(None, prompt))
 

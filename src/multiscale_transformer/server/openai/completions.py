@@ -108,7 +108,7 @@ class _CompletionResponder:
         if len(body.prompts) * count > MAX_ANSWERS:
             raise ApiError(400, f"{len(body.prompts) * count} answers are too many; the most are {MAX_ANSWERS}", param="n")
         requests = []
-        for prompt in map(self._prompt, body.prompts):
+        for prompt in (self._prompt(given).with_stop_rules(body.stop_rules) for given in body.prompts):
             sampling = sampling_of(body.options(body.max_tokens, logprobs), body.stop, fim=prompt.fim)
             time_limit = self.state.time_limit(body.t_max_predict_ms, prompt)
             request = GenerationRequest(prompt, sampling, None, time_limit, body.sources)

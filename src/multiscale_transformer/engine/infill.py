@@ -1,0 +1,52 @@
+"""What an engine is asked for a cursor in a text: ids to go on after, and where the completion ends.
+
+`continue_text` goes on after a text as raw completion does, and nothing but the model ends it. `fill_gap` is what editors ask:
+a prefix and a suffix in the layout of `data.fim`, and the stop rules of the cursor's place. Texts whose lines end with CRLF are
+read as if they ended with LF, which is what models have learned, and their completions are written with CRLF.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from multiscale_transformer.data.fim import fitted_fim_ids
+from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_at
+from multiscale_transformer.model.vocabulary import BOS
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Ids to go on after, how many bytes of the text have no place in the model's window, and where the completion ends."""
+
+    ids: list[int]
+    truncated: int
+    rules: StopRules = NO_RULES
+    crlf: bool = False
+
+    def with_stop_rules(self, wanted: bool | None, before: bytes, after: bytes = b"") -> Cursor:
+        """The same with stop rules or without; None leaves it as it is."""
+        if wanted is None or wanted == self.rules.any:
+            return self
+        return replace(self, rules=rules_at(before, after) if wanted else NO_RULES)
+
+
+def continue_text(before: bytes, context: int) -> Cursor:
+    """Go on after a text; the model has a window of `context` ids."""
+    return Cursor([BOS, *before], max(0, len(before) - context + 1))
+
+
+def fill_gap(before: bytes, after: bytes, context: int, *, min_indent: int = 0) -> Cursor:
+    """Fill the gap between two texts; no line of it is indented less than `min_indent` columns."""
+    crlf = _has_crlf(before, after)
+    if crlf:
+        before, after = before.replace(b"\r\n", b"\n"), after.replace(b"\r\n", b"\n")
+    rules = rules_at(before, after, min_indent=min_indent)
+    if not after.strip():  # at the end of a file there is no gap, and training has few texts with an empty suffix
+        return replace(continue_text(before, context), rules=rules, crlf=crlf)
+    ids, truncated = fitted_fim_ids(before, after, context)
+    return Cursor(ids, truncated, rules, crlf)
+
+
+def _has_crlf(*texts: bytes) -> bool:
+    """Whether most lines end with CRLF."""
+    return 2 * sum(text.count(b"\r\n") for text in texts) > sum(text.count(b"\n") for text in texts)
