@@ -46,7 +46,7 @@ def test_places_are_parts_of_files_in_turn(kind) -> None:
         assert place.after is None or place.before + place.wanted + place.after == whole[place.name]
         assert (place.after is None) == (kind in ("next line", "rest of a line"))
         assert (b"\n" in place.wanted) == (kind == "block")
-        assert place.language == "py"
+        assert place.language == ".py"
     assert places == draw_places(documents, 12, kind)
     assert places != draw_places(documents, 12, kind, seed=1)
 

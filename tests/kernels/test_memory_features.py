@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from memory.plain_memory import all_counts
 from multiscale_transformer.data.fim import rearrange
-from multiscale_transformer.kernels.memory_features import FEW_SAMPLES
+from multiscale_transformer.kernels.memory_features import BOS_WITHIN, FEW_SAMPLES
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.memory_spec import NO_CANDIDATE
@@ -137,6 +137,24 @@ def test_a_hole_is_read_with_both_sides_of_it(prefix_first: bool) -> None:
     alone = memory_of(corpus).recall([window(prefix)])
     assert_same(recall[:, 1:suffix_at], alone[:, : suffix_at - 1])
     assert (recall.symbols_BTM[:, suffix_at : suffix_at + len(suffix) + 1] == NO_CANDIDATE).all()
+
+
+def test_a_document_that_is_read_in_pieces_stays_left_out() -> None:
+    """BOS goes on to the next document, BOS_WITHIN does not: else a piece would be looked up in its own document."""
+    corpus = [words(30, 1), words(30, 2), words(30, 3)]
+    half = len(corpus[0]) // 2
+    pieces = corpus[0][:half], corpus[0][half:]
+    memory = CorpusMemory([build_shard([(str(n), text) for n, text in enumerate(corpus)])[0]], leave_out=True)
+
+    def piece_after(mark: int) -> MemoryTensors:
+        ids = np.array([BOS, *pieces[0], EOS, mark, *pieces[1]])
+        return memory.recall([Window(ids, document=0)])[:, -len(pieces[1]) - 1 :]
+
+    alone = memory.recall([Window(np.array([BOS, *pieces[1]]), document=0)])
+    assert_same(piece_after(BOS_WITHIN), alone)
+    next_one = memory.recall([Window(np.array([BOS, *pieces[1]]), document=1)])
+    assert_same(piece_after(BOS), next_one)
+    assert not torch.equal(next_one.bins_BTMJ, alone.bins_BTMJ)
 
 
 def test_only_what_came_before_is_used() -> None:

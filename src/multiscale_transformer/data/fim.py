@@ -19,6 +19,7 @@ from multiscale_transformer.data.fim_cuts import Cuts, draw_cuts
 from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 
 PREFIX_FIRST = 0.2  # share of the rearranged windows
+SHORTEST = 48  # bytes of the shortest rearranged text; the longest has as many as the window
 TRUNCATION_STEPS = 16  # a prefix that is too long begins at one of so many places of a window, so that it seldom changes
 
 Ids = npt.NDArray[np.int64]
@@ -66,36 +67,51 @@ def restore(ids: Ids) -> Ids:
     return np.concatenate((ids[1:suffix], ids[middle + 1 :], ids[suffix + 1 : middle]))
 
 
-class FimSpan(NamedTuple):
-    """Where a window is rearranged: the places of BOS, of the first id of the middle, and of the EOS after it.
-
-    All three are 0 in a window that is not.
-    """
-
-    begin: int = 0
-    middle: int = 0
-    end: int = 0
+PLAIN, OPENED, BEFORE_CURSOR, MIDDLE = range(4)  # what an id of a training window is; OPENED is a BOS within a document
 
 
-def fill_in_the_middle(window: Ids, rng: np.random.Generator) -> tuple[Ids, FimSpan]:
-    """A training window with the part of one document rearranged, of the same length, and where.
+class Rearranged(NamedTuple):
+    """A training window: its ids, and what each of them is (uint8: PLAIN, OPENED, BEFORE_CURSOR, MIDDLE with its EOS)."""
 
-    The part is what the window holds of the document under a random position, cut as `data.fim_cuts` says. It starts behind
-    BOS and its middle ends with EOS even where the document began before the window or goes on behind it: a prompt starts so,
-    and the model has to learn where a middle stops. Room for the FIM tokens comes from the end of the window. A window
-    without room comes back as it is.
+    ids: Ids
+    parts: npt.NDArray[np.uint8]
+
+
+def fill_in_the_middle(window: Ids, rng: np.random.Generator) -> Rearranged:
+    """A training window with the part of one document rearranged, of the same length.
+
+    The part is what the window holds of the document under a random position. It becomes a row of prompts with their middles:
+    each starts behind BOS, as a prompt does, is cut as `data.fim_cuts` says, and its middle ends with EOS, so the model
+    learns where a middle stops. Their lengths are drawn log-uniformly, and the window cuts off the last one wherever it ends.
+    Were the end of a middle the end of the window, a model would learn to count to it, and end no middle of another prompt
+    (docs/log.md). A document that began before the window goes on for a random length first.
     """
     ends = np.flatnonzero(window >= BOS)
-    at = rng.integers(len(window))
-    where = int(np.searchsorted(ends, at))
-    begin = int(ends[where - 1]) + 1 if where else 1
+    where = int(np.searchsorted(ends, rng.integers(len(window))))
+    begin = int(ends[where - 1]) + 1 if where else 0  # the first byte of the document, or of the window
     end = int(ends[where]) if where < len(ends) else len(window)
-    keep = min(end, len(window) - 4)
-    if keep <= begin:
-        return window, FimSpan()
-    text = window[begin:keep]
+    if begin >= end:
+        return Rearranged(window, np.full(len(window), PLAIN, np.uint8))
+    first = begin - 1 if begin and window[begin - 1] == BOS else begin + int(rng.integers(max(1, (end - begin) // 2)))
+    pieces, parts = [window[:first]], [np.full(first, PLAIN, np.uint8)]
+    at, opened = max(begin, first), PLAIN if first == begin - 1 else OPENED
+    while at < end:
+        length = int(SHORTEST * max(1.0, len(window) / SHORTEST) ** rng.random())
+        text = window[at : min(end, at + length)]
+        ids, kinds = _prompt_with_middle(text, rng)
+        kinds[0] = opened
+        pieces.append(ids)
+        parts.append(kinds)
+        at, opened = at + len(text), OPENED
+    pieces.append(window[end + 1 :])
+    parts.append(np.full(len(pieces[-1]), PLAIN, np.uint8))
+    return Rearranged(np.concatenate(pieces)[: len(window)], np.concatenate(parts)[: len(window)])
+
+
+def _prompt_with_middle(text: Ids, rng: np.random.Generator) -> Rearranged:
+    """BOS, a text rearranged, and EOS."""
     first, second = draw_cuts(text, rng)
-    rearranged = rearrange(text, (first, second), prefix_first=bool(rng.random() < PREFIX_FIRST))
-    last = begin + len(rearranged)
-    ids = np.concatenate((window[: begin - 1], [BOS], rearranged, [EOS], window[end + 1 :]))[: len(window)]
-    return ids, FimSpan(begin - 1, last - (second - first), last)
+    ids = np.concatenate(([BOS], rearrange(text, (first, second), prefix_first=bool(rng.random() < PREFIX_FIRST)), [EOS]))
+    parts = np.full(len(ids), BEFORE_CURSOR, np.uint8)
+    parts[len(ids) - 1 - (second - first) :] = MIDDLE
+    return Rearranged(ids, parts)

@@ -11,18 +11,19 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from multiscale_transformer.data.documents import Documents
-from multiscale_transformer.data.fim import Ids, fill_in_the_middle
+from multiscale_transformer.data.fim import PLAIN, Ids, fill_in_the_middle
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vocabulary import BOS, EOS
 
 
 class Windows(NamedTuple):
-    """Windows of one step: `ids_BT` int64 of shape (batch, window + 1), and `spans_B3`, the `data.fim.FimSpan` of each."""
+    """Windows of one step: ids (int64) and what each id is (uint8, see `data.fim.Rearranged`), both (batch, window + 1)."""
 
     ids_BT: Ids
-    spans_B3: Ids
+    parts_BT: npt.NDArray[np.uint8]
 
 
 class WindowStream:
@@ -61,14 +62,14 @@ class WindowStream:
     def windows_at(self, step: int) -> Windows:
         """The windows of one step: the same for the same seed and step, always."""
         ids_BT = np.empty((self.batch, self.window + 1), np.int64)
-        spans_B3 = np.zeros((self.batch, 3), np.int64)
+        parts_BT = np.full(ids_BT.shape, PLAIN, np.uint8)
         for row, begin in enumerate(self._begins_of(step)):
             self._fill(ids_BT[row], begin)
         if self._fim_rate:
             rng = np.random.default_rng((self._seed, 1, step))
             for chosen in np.flatnonzero(rng.random(self.batch) < self._fim_rate):
-                ids_BT[chosen], spans_B3[chosen] = fill_in_the_middle(ids_BT[chosen], rng)
-        return Windows(ids_BT, spans_B3)
+                ids_BT[chosen], parts_BT[chosen] = fill_in_the_middle(ids_BT[chosen], rng)
+        return Windows(ids_BT, parts_BT)
 
     def batch_at(self, step: int) -> Ids:
         """Only the ids of `windows_at`."""

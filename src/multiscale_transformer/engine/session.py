@@ -66,10 +66,7 @@ def open_session(
     """
     if compiled:
         try:
-            engine = load_engine(checkpoint, threads=threads or 1)
-            if not_compared := check(engine, checkpoint):
-                on_note(not_compared)
-            return EngineSession(Scheduler(engine), memory)
+            return EngineSession(open_scheduler(checkpoint, threads=threads, on_note=on_note), memory)
         except UnfitError as error:
             if not _has_torch():
                 raise
@@ -80,6 +77,16 @@ def open_session(
 
     torch.set_num_threads(threads or available_cores())
     return ReferenceSession(load_model(checkpoint), memory)
+
+
+def open_scheduler(
+    checkpoint: Path, *, threads: int | None = None, on_note: Callable[[str], None] = lambda line: None
+) -> Scheduler:
+    """A scheduler over the compiled engine, which has passed its self-test. Raises what `open_session` raises."""
+    engine = load_engine(checkpoint, threads=threads or 1)
+    if not_compared := check(engine, checkpoint):
+        on_note(not_compared)
+    return Scheduler(engine)
 
 
 def _has_torch() -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import re
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,10 +24,17 @@ from rapidfuzz.distance import Levenshtein
 
 from multiscale_transformer.data import fim_cuts
 from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.engine.infill import continue_text, fill_gap
+from multiscale_transformer.engine.scheduler import STOP, Request, Scheduler
+from multiscale_transformer.engine.stop_rules import NO_RULES
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.model.sampling import Sampling
 
 Kind = Literal["next line", "rest of a line", "part of a line", "line", "block"]
+Mode = Literal["editor", "alone"]  # with the stop rules of an editor's request, or as the model ends by itself
 KINDS: tuple[Kind, ...] = ("next line", "rest of a line", "part of a line", "line", "block")
+MODES: tuple[Mode, ...] = ("editor", "alone")
 SHORTEST, LONGEST = 3, 400  # bytes of what is wanted: below it is a bracket, beyond it a table
 TRIES = 40  # draws for one place before its file is given up
 _TOKEN = re.compile(rb"\w+|[^\w\s]")
@@ -45,7 +53,7 @@ class Place:
     @property
     def language(self) -> str:
         """The file's suffix, which is all that an editor tells."""
-        return PurePosixPath(self.name).suffix.lstrip(".") or "other"
+        return PurePosixPath(self.name).suffix or "other files"
 
 
 class Answer(NamedTuple):
@@ -112,18 +120,45 @@ def _cuts(content: bytes, kind: Kind, rng: np.random.Generator) -> tuple[int, in
     return (tokens[int(rng.integers(len(tokens)))], end) if tokens else None
 
 
+def completer(scheduler: Scheduler, memory: CorpusMemory | None, mode: Mode = "editor") -> Callable[[Place], Answer]:
+    """Completes places greedily with an engine; without text after the cursor a completion ends with its line."""
+    context = scheduler.engine.config.max_seq_len
+
+    def complete(place: Place) -> Answer:
+        stops: tuple[bytes, ...] = ()
+        if place.after is None:
+            cursor, stops = continue_text(place.before, context), (b"\n",)
+        else:
+            cursor = fill_gap(place.before, place.after, context)
+        rules = cursor.rules if mode == "editor" else NO_RULES
+        sampling = Sampling(temperature=0.0, max_new_tokens=LONGEST, stop=stops)
+        begin, first, text, ended = time.perf_counter(), 0.0, "", False
+        for chunk in scheduler.stream(Request(cursor.ids, sampling, memory, rules=rules, crlf=cursor.crlf)):
+            if chunk.text and not text:
+                first = time.perf_counter() - begin
+            text += chunk.text
+            ended = chunk.ended == STOP
+        return Answer(text.encode(), ended, first or time.perf_counter() - begin)
+
+    return complete
+
+
 def score_places(
     places: Sequence[Place], complete: Callable[[Place], Answer], on_place: Callable[[], None] | None = None
 ) -> dict[str, EditingScore]:
-    """Complete every place; scores by language, and of "all"."""
-    rows: dict[str, list[tuple[Place, Answer]]] = {"all": []}
+    """Complete every place; scores by kind, by the suffix of the files (".py") where there are several, and of "all"."""
+    rows: list[tuple[Place, Answer]] = []
     for place in places:
-        answer = complete(place)
-        rows["all"].append((place, answer))
-        rows.setdefault(place.language, []).append((place, answer))
+        rows.append((place, complete(place)))
         if on_place is not None:
             on_place()
-    return {language: _score(of_language) for language, of_language in rows.items()}
+    groups: dict[str, list[tuple[Place, Answer]]] = {}
+    for group in (lambda place: place.kind, lambda place: place.language, lambda place: "all"):
+        for row in rows:
+            groups.setdefault(group(row[0]), []).append(row)
+    everything = groups.pop("all")
+    groups = {name: of_group for name, of_group in groups.items() if len(of_group) < len(everything)}
+    return {name: _score(of_group) for name, of_group in {**groups, "all": everything}.items()}
 
 
 def _score(rows: Sequence[tuple[Place, Answer]]) -> EditingScore:

@@ -37,7 +37,7 @@ from multiscale_transformer.model.memory_spec import (
     NUM_ORDERS,
     SEPARATOR,
 )
-from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
+from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, VOCAB_SIZE
 
 SAMPLES = 64  # occurrences of an order that are looked at, evenly spread over all ...
 FEW_SAMPLES, FEW_BELOW = 16, 5  # ... and of the orders below this one, which say little and miss the caches
@@ -52,6 +52,8 @@ _STEP = np.array([0, 1, 2, 3, 3, *[4] * 4, *[5] * 8, *[6] * 16, *[7] * 32], np.u
 # Steps of a match length: 0 to 15 by the table of LENGTH_STEPS.
 _LENGTH_STEP = (np.searchsorted(LENGTH_STEPS, np.arange(DEPTH + 1), side="right") - 1).astype(np.uint8)
 _WEIGHT = np.array([TRUST ** np.searchsorted(CORPUS_ORDERS, order) for order in (*CORPUS_ORDERS, *CONTEXT_ORDERS)], np.float32)
+
+BOS_WITHIN = VOCAB_SIZE  # an id of look-ups alone: training reads a document in pieces that begin as texts do
 
 PLAIN, PREFIX, SUFFIX, MIDDLE = 0, 1, 2, 3  # which part of a prompt is being read
 # Where a reader stands: how long the text is, the part of a prompt that is read, where the prefix of a fill-in-the-middle
@@ -276,7 +278,8 @@ def read(rows, chains, reader, scratch, ids_T, n_skip, documents, symbols_TM, bi
     """Read ids and write, for each after the first `n_skip` ones, what the memories say of the byte after it.
 
     The outputs must be NO_CANDIDATE and zero before. `documents` is the number of documents that BOS counts through while
-    leaving out each in turn, or 0 when none is left out. Nothing is said of the suffix of a fill-in-the-middle prompt.
+    leaving out each in turn, or 0 when none is left out; BOS_WITHIN is a BOS after which the same one stays out. Nothing is
+    said of the suffix of a fill-in-the-middle prompt.
     """
     rows, chains, reader, scratch, ids_T = (
         without_refcounts(rows),
@@ -299,8 +302,8 @@ def read(rows, chains, reader, scratch, ids_T, n_skip, documents, symbols_TM, bi
         if symbol == EOS:
             state.part = PLAIN
             continue
-        if symbol == BOS:
-            if documents > 0 and t > 0:
+        if symbol == BOS or symbol == BOS_WITHIN:  # noqa: PLR1714, SIM109 (the kernel makes no tuple)
+            if documents > 0 and t > 0 and symbol == BOS:
                 state.own_document = (state.own_document + 1) % documents
             _write(rows, chains, reader, SEPARATOR, True)
             state.floor = state.end

@@ -142,12 +142,15 @@ def warm_up() -> None:
         CorpusMemory([shard], leave_out=leave_out).recall([Window(np.array([0]))])
 
 
-def open_memory(folders: Sequence[Path], *, threads: int = 1) -> CorpusMemory:
-    """The indexes in `folders` as one memory. Raises AxlError when one is missing, damaged or of another version."""
+def open_memory(folders: Sequence[Path], *, beside: Sequence[Shard] = (), threads: int = 1) -> CorpusMemory:
+    """The indexes in `folders` as one memory, with the shards `beside` them.
+
+    Raises AxlError when an index is missing, damaged or of another version.
+    """
     indexes = [load_index(folder) for folder in folders]
-    shards = [shard for index in indexes for shard in index.shards]
-    removed = [sorted(gone) for index in indexes for gone in index.removed]
-    return CorpusMemory(shards, removed, threads=threads)
+    shards = [*(shard for index in indexes for shard in index.shards), *beside]
+    removed: list[Sequence[int]] = [sorted(gone) for index in indexes for gone in index.removed]
+    return CorpusMemory(shards, [*removed, *[()] * len(beside)], threads=threads)
 
 
 def memory_of(checkpoint: Path, fused: bool, folders: Sequence[Path] | None, *, threads: int = 1) -> CorpusMemory | None:

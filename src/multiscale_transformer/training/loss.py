@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from multiscale_transformer.data.fim import BEFORE_CURSOR, MIDDLE, PLAIN
 from multiscale_transformer.data.stream import Windows
 from multiscale_transformer.model.vocabulary import EOS
 
@@ -39,12 +40,11 @@ class Targets:
 def targets_of(windows: Windows, middle_weight: float) -> Targets:
     """What `windows` predict; a byte of a middle, or the end of it, counts `middle_weight` times. Weights have the mean 1."""
     ids_BT = torch.from_numpy(windows.ids_BT[:, 1:])
-    begin_B1, middle_B1, end_B1 = torch.from_numpy(windows.spans_B3).T[..., None]
-    if not end_B1.any():
+    parts_BT = torch.from_numpy(windows.parts_BT[:, 1:])
+    if not (parts_BT != PLAIN).any():
         return Targets(ids_BT)
-    at_1T = torch.arange(1, windows.ids_BT.shape[1])[None]  # of each target in its window
-    weight_BT = torch.ones(ids_BT.shape).masked_fill_((at_1T >= middle_B1) & (at_1T <= end_B1) & (end_B1 > 0), middle_weight)
-    return Targets(ids_BT, weight_BT / weight_BT.mean(), (at_1T > begin_B1) & (at_1T < middle_B1))
+    weight_BT = torch.ones(ids_BT.shape).masked_fill_(parts_BT == MIDDLE, middle_weight)
+    return Targets(ids_BT, weight_BT / weight_BT.mean(), parts_BT == BEFORE_CURSOR)
 
 
 def weighted_loss(logits_BTV: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:

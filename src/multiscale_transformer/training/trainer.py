@@ -24,9 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.data.fim import OPENED, Ids
 from multiscale_transformer.data.stream import WindowStream
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.kernels.context_search import HISTORY
+from multiscale_transformer.kernels.memory_features import BOS_WITHIN
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.memory_tensors import MemoryTensors, joined
@@ -215,20 +217,20 @@ class Trainer:
         ids_BT, targets = torch.from_numpy(drawn.ids_BT), targets_of(drawn, self.settings.middle_weight)
         if self._memory is None:
             return Batch(window, index, ids_BT, targets, None)
-        windows = self._windows(ids_BT, stream, index)
+        windows = self._windows(np.where(drawn.parts_BT == OPENED, BOS_WITHIN, drawn.ids_BT), stream, index)
         rows = LOOKUP_ROWS if self._workers.count > 1 else len(windows)
         pieces = (windows[first : first + rows] for first in range(0, len(windows), rows))
         look_up = partial(_look_up, self._memory)
         lookups = _Lookups([self._workers.submit(look_up, piece) for piece in pieces], rows)
         return Batch(window, index, ids_BT, targets, lookups)
 
-    def _windows(self, ids_BT: Tensor, stream: WindowStream, index: int) -> list[Window]:
+    def _windows(self, ids_BT: Ids, stream: WindowStream, index: int) -> list[Window]:
         """What to look up for a step: in some windows nothing, since the net must also stand alone."""
         rng = np.random.default_rng((self.settings.seed % 2**64, 2, stream.window, index))
         alone_B = rng.random(len(ids_BT)) < self.settings.memory_dropout
         windows = []
         origins = stream.origins_at(index)
-        for ids, (document, offset), alone in zip(ids_BT[:, :-1].numpy(), origins, alone_B.tolist(), strict=True):
+        for ids, (document, offset), alone in zip(ids_BT[:, :-1], origins, alone_B.tolist(), strict=True):
             begin = int(self._documents.offsets[document])
             history = self._documents.data[max(begin, begin + offset - HISTORY) : begin + offset]
             windows.append(Window(ids, history, offset <= HISTORY, document, no_lookup=alone))
