@@ -22,7 +22,20 @@ from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.machine import available_cores
 
-BENCHMARKS = ("train", "memory", "index", "optimizers", "decode", "shipped", "serve", "export", "mfu", "busy")
+BENCHMARKS = (
+    "train",
+    "memory",
+    "index",
+    "optimizers",
+    "decode",
+    "shipped",
+    "serve",
+    "export",
+    "mfu",
+    "busy",
+    "growth",
+    "finetune",
+)
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run
 ROOT = Path(__file__).resolve().parents[1]
 

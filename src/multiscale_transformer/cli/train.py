@@ -10,6 +10,7 @@ import typer
 
 from multiscale_transformer.cli.options import (
     CHECKPOINTS,
+    SHIPPED_FOLDER,
     Data,
     Exclude,
     Include,
@@ -20,10 +21,12 @@ from multiscale_transformer.cli.options import (
     setting,
 )
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.training.settings import DEFAULT_SETTINGS, TrainSettings
+from multiscale_transformer.training.settings import DEFAULT_SETTINGS, FINE_TUNING, TrainSettings
 from multiscale_transformer.zoo.recipes import OptimizerName, Recipe, load_recipe
+from multiscale_transformer.zoo.shipped import SHIPPED
 
 TRAINING, OUTPUT = "Training", "Output"
+NO_INIT = "none"
 
 
 def train(
@@ -46,6 +49,14 @@ def train(
         Path | None, typer.Option(metavar="FOLDER", parser=folder, help="Checkpoint folder (default: checkpoints/NAME).")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", metavar="", help="Go on with an interrupted run.")] = False,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Weights to begin with: shipped (the model in the package), a checkpoint, or none (default: shipped, where "
+            "--data is given and neither NAME nor --config).",
+        ),
+    ] = None,
     optimizer: Annotated[
         OptimizerName | None, typer.Option(rich_help_panel=TRAINING, help="The update rule (default: the model's own).")
     ] = None,
@@ -76,9 +87,11 @@ def train(
 ) -> None:
     """Train a model, and measure it on files it never read.
 
-    Without NAME the size is chosen that this machine can really train in --minutes. Without --data the Python library of this
-    interpreter is read. Near-duplicates are dropped first, then every 20th file is held out. The training files become the
-    model's memory, an index in its folder that it looks things up in; --no-memory trains the net alone.
+    With --data alone the model in the package is fine-tuned on it. With --init none a model is trained from nothing, of the
+    size that this machine can really train in --minutes. Without --data the Python library of this interpreter is read.
+
+    Near-duplicates are dropped first, then every 20th file is held out. The training files become the model's memory, an index
+    in its folder that it looks things up in; --no-memory trains the net alone.
 
     --include and --exclude choose among the files of --data; axl data --dropped lists what is not read and why. They are kept
     with the run.
@@ -86,6 +99,7 @@ def train(
     Ctrl-C is safe, and so is a crash: --resume goes on with the settings of the interrupted run.
 
         axl train --data ~/my_project --minutes 10
+        axl train --data ~/my_project --minutes 60 --init none
         axl train AXL-Micro --out checkpoints/micro
         axl train --resume --out checkpoints/micro
     """
@@ -94,18 +108,28 @@ def train(
     from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.machine import available_cores
+    from multiscale_transformer.training.initialization import check_init, tuned
     from multiscale_transformer.training.run import check_output, free_folder
 
     threads = threads or available_cores()
+    if resume and init is not None:
+        raise AxlError("--init says what a run begins with, and --resume goes on with one that has begun; give one of them")
     if resume:
         _resume(out or _interrupted(name), threads)
         return
     recipe = _named(name, config)
+    base = _base(init, data=data, shaped=recipe is not None, memory=memory)
+    if base is not None and grow:
+        raise AxlError("--grow begins with few layers, and --init with all of a trained model's; give one of them")
+    if base is not None and recipe is not None:
+        check_init(recipe.model.model_copy(update={"memory": memory}), base)
     if out is not None:
         check_output(out, resume=False)
         training_ui.check_place(out)
     corpus = read_corpus(data or [STDLIB], Selection.of(include, exclude), without=[out] if out else [])
-    recipe = recipe or training_ui.best_size(minutes or DEFAULT_SETTINGS.minutes, threads, memory=memory)
+    if recipe is None:
+        wanted = minutes or DEFAULT_SETTINGS.minutes
+        recipe = tuned(base, wanted) if base else training_ui.best_size(wanted, threads, memory=memory)
     out = out or free_folder(CHECKPOINTS, recipe.name.lower())
     training_ui.check_place(out)
     request = training_ui.new_request(
@@ -115,8 +139,9 @@ def train(
         memory=memory,
         log=log,
         minutes=minutes or recipe.training.minutes,
+        init=base,
         optimizer=optimizer or recipe.training.optimizer,
-        learning_rate=lr,
+        learning_rate=lr or (FINE_TUNING.learning_rate if base and optimizer is None else None),
         seed=seed,
         threads=threads,
         fim_rate=fim_rate,
@@ -132,6 +157,13 @@ def _named(name: str | None, config: Path | None) -> Recipe | None:
     if config is not None:
         return load_recipe(config.with_suffix(config.suffix or ".yaml"))
     return load_recipe(name) if name is not None else None
+
+
+def _base(init: str | None, *, data: list[str] | None, shaped: bool, memory: bool) -> Path | None:
+    """The checkpoint to begin as. Own code begins as the model in the package, unless a shape is named, or no memory."""
+    if init is None:
+        init = SHIPPED if data and not shaped and memory else NO_INIT
+    return None if init == NO_INIT else SHIPPED_FOLDER if init == SHIPPED else Path(init).expanduser()
 
 
 def _resume(folder: Path, threads: int) -> None:

@@ -56,9 +56,18 @@ def check_place(folder: Path) -> None:
 
 
 def new_request(
-    recipe: Recipe, corpus: Corpus, folder: Path, *, memory: bool = True, log: str = "csv", **chosen: Any
+    recipe: Recipe,
+    corpus: Corpus,
+    folder: Path,
+    *,
+    memory: bool = True,
+    log: str = "csv",
+    init: Path | None = None,
+    **chosen: Any,
 ) -> RunRequest:
     """A run of `recipe` on `corpus` into `folder`, with a memory or without; `chosen` are fields of TrainSettings.
+
+    It begins as the checkpoint `init`, or with random weights.
 
     Raises AxlError for a corpus smaller than the context, or a disk with too little room.
     """
@@ -71,7 +80,7 @@ def new_request(
     _check_room(folder, BYTES_PER_PARAMETER * config.parameters() + memory * INDEX_BYTES * corpus.train.nbytes)
     derived = {"batch_bytes": batch_for(config), "stages": stages_for(config, corpus.train.nbytes)}
     settings = TrainSettings(**{**derived, **chosen})
-    return RunRequest(recipe.name, config, settings, corpus.sources, folder, log, recipe.format, corpus.selection)
+    return RunRequest(recipe.name, config, settings, corpus.sources, folder, log, recipe.format, corpus.selection, init)
 
 
 def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:

@@ -59,6 +59,8 @@ def _head(record: TrainingRecord) -> list[str]:
         f"{record.seconds / 60:.1f} minutes{where}.",
         "",
     ]
+    if record.init is not None:
+        lines += [f"It began as {record.init.name} (weights with the SHA-256 {record.init.sha256[:12]}…), not at random.", ""]
     if record.distilled is not None:
         teacher = Path(record.distilled.teacher).name
         lines += [
@@ -101,11 +103,22 @@ def _data(record: TrainingRecord) -> list[str]:
         f"Trained on {_counted(data.train_documents, 'file')} ({data.train_bytes:,} bytes) from {sources}; held out: "
         f"{_counted(data.held_out_documents, 'file')} ({data.held_out_bytes:,} bytes). Files dropped: {dropped}.",
         *([f"Note: {data.note}."] if data.note else []),
+        *_data_of_base(record),
         "",
         f"SHA-256 of the corpus: `{data.sha256}`. Whoever hands these weights on should look at the licences of the files.",
         *(["", _MEMORY] if record.memory else []),
         "",
     ]
+
+
+def _data_of_base(record: TrainingRecord) -> list[str]:
+    if record.init is None or record.init.data is None:
+        return []
+    data = record.init.data
+    sources = ", ".join(f"`{Path(source).name or source}`" for source in data.sources)
+    packages = ", ".join(f"{name} {licence}" for name, licence in sorted((data.packages or {}).items()))
+    read = f"{_counted(data.train_documents, 'file')} ({data.train_bytes:,} bytes) from {sources}"
+    return ["", f"Before that, as {record.init.name}: {read}{f' ({packages})' if packages else ''}."]
 
 
 def _how(record: TrainingRecord) -> list[str]:

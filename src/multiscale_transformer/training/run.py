@@ -30,7 +30,7 @@ from multiscale_transformer.model.checkpoint import save_model
 from multiscale_transformer.model.config import ModelConfig, parse_config
 from multiscale_transformer.model.folder import CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.training.grow import depth_at, with_depth
+from multiscale_transformer.training.initialization import check_init, init_record, initial_model
 from multiscale_transformer.training.logger import TrainLogger
 from multiscale_transformer.training.machine import compute_dtype, describe_machine
 from multiscale_transformer.training.model_card import CARD_FILE, data_record, software_versions
@@ -63,6 +63,7 @@ class RunRequest:
     log_backend: str = "csv"
     format: FormatName = "code"
     selection: Selection = EVERYTHING
+    init: Path | None = None  # the checkpoint to begin as; a resumed run has begun already
 
     def as_json(self) -> dict[str, Any]:
         """For the resume point; `resumed_request` reads it back."""
@@ -128,6 +129,8 @@ def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, call
     """
     with writing(request.out):
         check_output(request.out, resume=resume)
+        if request.init is not None and not resume:  # before the memory is built, which may take minutes
+            check_init(request.config, request.init)
         return _trained(request, corpus, resume, callbacks)
 
 
@@ -136,13 +139,14 @@ def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Seque
     memory, seconds = _memory(request, corpus, resume)
     trainer = _resumed_trainer(request, corpus, memory) if resume else _new_trainer(request, corpus, memory)
     trainer.progress.seconds = max(trainer.progress.seconds, seconds)  # building the memory is a part of the training
-    writer = ResumeWriter(request.out, trainer, {**request.as_json(), "corpus": corpus.sha256})
+    begun_as = _begun_as(request, resume)
+    writer = ResumeWriter(request.out, trainer, {**request.as_json(), "corpus": corpus.sha256, "begun_as": begun_as})
     with TrainLogger(request.out, request.log_backend, resume_step=trainer.progress.step) as logger:
         recorder = _Recorder(logger, trainer, corpus.held_out, memory)
         try:
             trainer.run((recorder, writer, *callbacks))
             save_model(trainer.model, request.out, name=request.name)
-            write_training(request.out, _record(request, corpus, trainer))
+            write_training(request.out, _record(request, corpus, trainer, begun_as))
         except KeyboardInterrupt:
             writer.save()
             raise
@@ -164,11 +168,7 @@ def _memory(request: RunRequest, corpus: Corpus, resume: bool) -> tuple[CorpusMe
 
 
 def _new_trainer(request: RunRequest, corpus: Corpus, memory: CorpusMemory | None) -> Trainer:
-    torch.manual_seed(request.settings.seed)
-    start = request.config
-    if request.settings.grow:
-        start = with_depth(start, depth_at(0.0, start))
-    model = MultiScaleTransformer(start)
+    model = initial_model(request.config, request.init, seed=request.settings.seed, grow=request.settings.grow)
     model.compute_dtype = compute_dtype(request.settings.threads)
     return _trainer(request, corpus, model, None, memory)
 
@@ -227,7 +227,15 @@ class _Recorder:
         self._logged = progress.seconds
 
 
-def _record(request: RunRequest, corpus: Corpus, trainer: Trainer) -> TrainingRecord:
+def _begun_as(request: RunRequest, resume: bool) -> dict[str, Any] | None:
+    """What the record says of the base; known from the start, for the base may be gone when the run ends."""
+    if resume:
+        begun_as: dict[str, Any] | None = read_request(request.out).get("begun_as")
+        return begun_as
+    return None if request.init is None else init_record(request.init).as_json()
+
+
+def _record(request: RunRequest, corpus: Corpus, trainer: Trainer, begun_as: dict[str, Any] | None) -> TrainingRecord:
     settings = request.settings
     return TrainingRecord(
         **training_fields(trainer, corpus),
@@ -239,6 +247,7 @@ def _record(request: RunRequest, corpus: Corpus, trainer: Trainer) -> TrainingRe
         flops=trainer.progress.flops,
         train_bpb=trainer.progress.train_bpb,
         optimizer_state_bytes=trainer.optimizer.state_bytes,
+        **({} if begun_as is None else {"init": begun_as}),
     )
 
 

@@ -46,6 +46,14 @@ class TrainSettings(BaseModel):
         return stages
 
 
+class FineTuning(BaseModel):
+    """What a run does differently that begins as a trained model (docs/log.md, fine-tuning): it knows much already."""
+
+    model_config = ConfigDict(frozen=True)
+
+    learning_rate: float = Field(0.005, gt=0)  # of Muon
+
+
 class DistillSettings(BaseModel):
     """How a student learns: `alpha` is the teacher's share of the loss, `temperature` softens both distributions."""
 
@@ -56,6 +64,7 @@ class DistillSettings(BaseModel):
     alpha: float = Field(0.7, ge=0.0, le=1.0)
 
 
+FINE_TUNING = FineTuning()
 DEFAULT_SETTINGS, DEFAULT_DISTILLATION = TrainSettings(), DistillSettings()
 
 

@@ -23,6 +23,10 @@ _DISTILLED = ("teacher", "temperature", "alpha")
 class _Part(BaseModel):
     model_config = ConfigDict(extra="allow", populate_by_name=True)
 
+    def as_json(self) -> dict[str, Any]:
+        """What the file holds: no field that is not known."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
 
 class DataRecord(_Part):
     """The files that were read: where from, how many, and the hash of them all."""
@@ -60,6 +64,15 @@ class HeldOutRecord(_Part):
     ppmd_primed: float | None = None
 
 
+class InitRecord(_Part):
+    """The model whose weights a run began with, and what that had been trained on."""
+
+    name: PathText
+    sha256: str
+    parameters: int = 0
+    data: DataRecord | None = None
+
+
 class DistillRecord(_Part):
     """What a distilled student learned from, and how."""
 
@@ -93,6 +106,7 @@ class TrainingRecord(_Part):
     machine: MachineRecord | None = None
     versions: dict[str, str] = {}
     held_out: HeldOutRecord | None = None
+    init: InitRecord | None = None
     distilled: DistillRecord | None = None
 
     @model_validator(mode="before")
@@ -103,10 +117,6 @@ class TrainingRecord(_Part):
             rest = {name: value for name, value in fields.items() if name not in _DISTILLED}
             return {**rest, "distilled": {name: fields.get(name, 0.0) for name in _DISTILLED}}
         return fields
-
-    def as_json(self) -> dict[str, Any]:
-        """What the file holds: no field that is not known."""
-        return self.model_dump(by_alias=True, exclude_unset=True)
 
 
 class FinishedRecord(TrainingRecord):
