@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,7 @@ from multiscale_transformer.cli.options import (
     setting,
 )
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.training.device import DeviceName
 from multiscale_transformer.training.settings import DEFAULT_SETTINGS, TrainSettings
 from multiscale_transformer.zoo.recipes import OptimizerName, Recipe, load_recipe
 
@@ -71,6 +73,12 @@ def train(
         int,
         typer.Option(metavar="N", callback=seed_number, rich_help_panel=TRAINING, help="Decides weights and data order."),
     ] = DEFAULT_SETTINGS.seed,
+    device: Annotated[
+        DeviceName | None,
+        typer.Option(
+            rich_help_panel=TRAINING, help="What computes (default: auto, an accelerator where one is there, else the CPU)."
+        ),
+    ] = None,
     threads: Threads = None,
     log: Annotated[Literal["csv", "tensorboard"], typer.Option(help="Where the curve is recorded.")] = "csv",
 ) -> None:
@@ -83,7 +91,8 @@ def train(
     --include and --exclude choose among the files of --data; axl data --dropped lists what is not read and why. They are kept
     with the run.
 
-    Ctrl-C is safe, and so is a crash: --resume goes on with the settings of the interrupted run.
+    Ctrl-C is safe, and so is a crash: --resume goes on with the settings of the interrupted run, on another --device if one is
+    given.
 
         axl train --data ~/my_project --minutes 10
         axl train AXL-Micro --out checkpoints/micro
@@ -94,18 +103,20 @@ def train(
     from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.machine import available_cores
+    from multiscale_transformer.training.device import choose_device
     from multiscale_transformer.training.run import check_output, free_folder
 
     threads = threads or available_cores()
     if resume:
-        _resume(out or _interrupted(name), threads)
+        _resume(out or _interrupted(name), threads, device)
         return
+    place = choose_device(device or "auto")  # one that is not there is refused before anything is read
     recipe = _named(name, config)
     if out is not None:
         check_output(out, resume=False)
         training_ui.check_place(out)
     corpus = read_corpus(data or [STDLIB], Selection.of(include, exclude), without=[out] if out else [])
-    recipe = recipe or training_ui.best_size(minutes or DEFAULT_SETTINGS.minutes, threads, memory=memory)
+    recipe = recipe or training_ui.best_size(minutes or DEFAULT_SETTINGS.minutes, threads, memory=memory, device=place)
     out = out or free_folder(CHECKPOINTS, recipe.name.lower())
     training_ui.check_place(out)
     request = training_ui.new_request(
@@ -114,6 +125,7 @@ def train(
         out,
         memory=memory,
         log=log,
+        device=device or "auto",
         minutes=minutes or recipe.training.minutes,
         optimizer=optimizer or recipe.training.optimizer,
         learning_rate=lr,
@@ -134,11 +146,12 @@ def _named(name: str | None, config: Path | None) -> Recipe | None:
     return load_recipe(name) if name is not None else None
 
 
-def _resume(folder: Path, threads: int) -> None:
-    """Go on with the run in `folder`, or only measure it where just that is missing."""
+def _resume(folder: Path, threads: int, device: DeviceName | None) -> None:
+    """Go on with the run in `folder`, or only measure it where just that is missing, where it was or on `device`."""
     from multiscale_transformer.cli import training_ui
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.model.folder import TRAINING_FILE
+    from multiscale_transformer.training.device import choose_device
     from multiscale_transformer.training.held_out import needs_measuring, run_data
     from multiscale_transformer.training.resume import FOLDER
     from multiscale_transformer.training.run import resumed_request
@@ -147,11 +160,14 @@ def _resume(folder: Path, threads: int) -> None:
     if (folder / TRAINING_FILE).is_file() and read_training(folder).distilled is not None:
         raise AxlError(f"{folder} was distilled, so there is nothing to resume; axl eval bpb --model measures it")
     if needs_measuring(folder):
+        place = choose_device(device or "auto")
         corpus = read_corpus(*run_data(folder), without=[folder])
-        training_ui.measure(folder, corpus, threads)
+        training_ui.measure(folder, corpus, threads, place)
         shutil.rmtree(folder / FOLDER, ignore_errors=True)  # the run was killed before it removed its resume points
     else:
         request = resumed_request(folder)
+        request = replace(request, device=device or request.device)
+        choose_device(request.device)
         training_ui.run(request, read_corpus(request.sources, request.selection, without=[folder]), resume=True)
     training_ui.show_next(folder)
 
