@@ -63,6 +63,7 @@ def test_every_tensor_is_made_on_the_device_of_the_inputs(name: str) -> None:
     ids, features = (moved(part, META) for part in read_by(config))
     targets = moved(Targets(ids, torch.ones(ROWS, LENGTH), torch.zeros(ROWS, LENGTH, dtype=torch.bool)), META)
     with NothingOnTheCpu():
+        assert model(ids).device == META, "without features too"
         logits = model(ids, features=features)
         loss_on(model, ids, features, targets).backward()
     assert (logits.device, logits.shape) == (META, (ROWS, LENGTH, config.vocab_size))

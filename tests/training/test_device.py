@@ -18,6 +18,7 @@ from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.checkpoint import load_model
+from multiscale_transformer.model.memory_tensors import MemoryTensors
 from multiscale_transformer.model.passes import native_passes
 from multiscale_transformer.training import device as device_module
 from multiscale_transformer.training import gradients, resume, run
@@ -35,6 +36,7 @@ from training.test_run import interrupt, request_of
 from training.test_trainer import trainer_of
 
 CUDA, MPS = torch.device("cuda"), torch.device("mps")
+SAMPLE = [("a.py", b"def f(x):\n    return x\n" * 9)]
 WITH_MEMORY = TINY.model_copy(update={"memory": True})
 
 
@@ -255,18 +257,27 @@ def test_optimizer_state_is_loaded_to_where_the_weights_are(optimizer: str) -> N
         assert tensor.is_meta or counted, name
 
 
-def test_scoring_follows_the_model() -> None:
+def test_scoring_gives_the_same_on_the_path_of_an_accelerator() -> None:
     model = trainer_of().model.eval()
-    sample = [("a.py", b"def f(x):\n    return x\n" * 9)]
-    ours = score_documents(model, sample)
+    ours = score_documents(model, SAMPLE)
     with native_passes():
-        native = score_documents(model, sample)
+        native = score_documents(model, SAMPLE)
     assert native.bytes == ours.bytes
     assert native.bits == pytest.approx(ours.bits, rel=1e-4)
-    # A device without numbers has no figure, and says so where the first number is asked for. Tensors on two devices are
-    # another error, which is none of a missing implementation.
-    with pytest.raises(NotImplementedError, match="nonzero"):
-        score_documents(model.to("meta"), sample, threads=1)
+
+
+def test_scoring_follows_the_model_to_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, memory = trainer_of(WITH_MEMORY).model.eval().to("meta"), CorpusMemory([build_shard(documents())[0]])
+    seen: list[torch.device] = []
+
+    def states(ids: Tensor, features: MemoryTensors) -> tuple[Tensor, Tensor]:
+        seen.extend(tensor.device for tensor in (ids, *vars(features).values()))
+        raise KeyboardInterrupt  # a device without numbers has no figure
+
+    monkeypatch.setattr(model, "states", states)
+    with pytest.raises(KeyboardInterrupt):
+        score_documents(model, SAMPLE, memory=memory, threads=1)
+    assert seen == [torch.device("meta")] * 4
 
 
 def test_the_card_names_the_accelerator(tmp_path: Path) -> None:
