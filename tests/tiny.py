@@ -133,6 +133,8 @@ def names_in(folder: Path) -> set[str]:
 class Scripted:
     """Stands in for a model: whatever the prompt, the ids that follow it are those of a script."""
 
+    device = torch.device("cpu")
+
     def __init__(self, script: Sequence[int], prompt_length: int, config: ModelConfig = TINY) -> None:
         self.config = config
         self.calls: list[int] = []  # how many ids each call read

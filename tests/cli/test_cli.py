@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from calling import QUICK, Trained, call
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -214,6 +215,39 @@ def test_an_interrupted_run_goes_on_where_it_stood(
     assert again.status == 0, again
     assert json.loads((work / "checkpoints" / "tiny-2" / "training.json").read_text())["steps"] > 1
     assert not has_resume(work / "checkpoints" / "tiny-2")
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
+    project: Path, config: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    answer = call("train", "--config", config, "--data", "nowhere", "--device", "cuda", *QUICK)
+    assert (answer.status, answer.err) == (2, "axl: no cuda device is here for this PyTorch; --device takes auto, cpu\n")
+    assert call("train", "--config", config, "--data", project, "--device", "cpu", *QUICK).status == 0
+    assert json.loads((work / "checkpoints" / "tiny" / "training.json").read_text())["machine"]["device"] == "cpu"
+
+
+def test_a_resumed_run_may_name_another_device(
+    project: Path, config: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", interrupt)
+        assert call("train", "--config", config, "--data", project, "--out", "run", *QUICK).status == 130
+    asked = call("train", "--resume", "--out", "run", "--device", "cuda")
+    assert (asked.status, asked.err.count("\n")) == (2, 1)
+    (point,) = (work / "run" / "resume").glob("*/progress.json")
+    facts = json.loads(point.read_text())
+    assert facts["request"]["device"] == "auto"
+    facts["request"]["device"] = "cuda"  # as a run says that was begun elsewhere
+    point.write_text(json.dumps(facts))
+    assert "no cuda device" in call("train", "--resume", "--out", "run").err
+    assert call("train", "--resume", "--out", "run", "--device", "cpu").status == 0
 
 
 def test_a_second_run_takes_a_folder_of_its_own(config: Path, project: Path, work: Path) -> None:

@@ -35,6 +35,7 @@ Refused = Callable[..., str]
         ("train --seed -1", "'--seed': it must be a whole number from 0 to 9223372036854775807, got -1"),
         ("train --fim-rate 2", "'--fim-rate'"),
         ("train --optimizer adma", "'adma' is not one of 'adamw', 'galore', 'lion', 'muon', 'sgd'"),
+        ("train --device gpu", "'gpu' is not one of 'auto', 'cpu', 'cuda', 'mps'"),
         ("train --log excel", "'excel' is not one of 'csv', 'tensorboard'"),
         ("train AXL-Micra", "unknown model 'AXL-Micra'; did you mean AXL-Micro"),
         ("train AXL-Micro --config x.yaml", "give a model's name or --config, not both"),

@@ -23,6 +23,8 @@ from tiny import TINY, words
 class Fake:
     """Stands in for a model: logits are a function of the ids (B, T), and the largest call is noted."""
 
+    device = torch.device("cpu")
+
     def __init__(self, logits: Callable[[Tensor], Tensor]) -> None:
         self.config = TINY
         self.largest = 0

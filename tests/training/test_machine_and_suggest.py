@@ -89,7 +89,9 @@ def test_bf16_is_used_where_it_pays(gain: float, chosen: str, monkeypatch: pytes
     assert (facts["threads"], facts["compute_dtype"]) == (3, chosen)
     assert facts["matmul_gflops"] == pytest.approx(gain if chosen == "bfloat16" else 1.0)
     assert facts["processor"]
-    assert facts.keys() == {"processor", "system", "threads", "ram_gb", "compute_dtype", "matmul_gflops"}
+    places = {"device", "accelerator", "processor", "system"}
+    assert facts.keys() == places | {"threads", "ram_gb", "compute_dtype", "matmul_gflops"}
+    assert (facts["device"], facts["accelerator"]) == ("cpu", "")
 
 
 def test_memory_and_threads_are_those_of_this_machine() -> None:
@@ -204,7 +206,7 @@ def test_the_estimate_of_activations_is_near_what_the_backward_pass_keeps(config
 
 @pytest.fixture(autouse=True)
 def _a_machine_of_50_gflops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suggest, "training_rate", lambda threads: 5e10 * threads)
+    monkeypatch.setattr(suggest, "training_rate", lambda threads, device: 5e10 * threads)
 
 
 def suggested(minutes: float, threads: int = 1, ram_gb: float = math.inf, *, memory: bool = True) -> suggest.Suggestion:
@@ -221,7 +223,7 @@ SMALLEST_GB = max(
 @given(minutes=st.floats(0.01, 1e5), threads=st.integers(1, 64), ram_gb=st.floats(SMALLEST_GB, 1e4), memory=st.booleans())
 def test_suggestions_fit_and_one_is_the_best(minutes: float, threads: int, ram_gb: float, memory: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(suggest, "training_rate", lambda threads: 5e10 * threads)
+        patch.setattr(suggest, "training_rate", lambda threads, device: 5e10 * threads)
         rows = suggest.suggest(minutes, threads, ram_gb, memory=memory)
     assert all(row.config.memory == memory for row in rows)
     assert sum(row.best for row in rows) == 1
@@ -265,10 +267,10 @@ def test_where_nothing_fits_the_smallest_need_is_told() -> None:
 
 
 def test_the_size_that_train_takes_fits_into_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suggest, "available_ram", lambda: 64 * GIB)
+    monkeypatch.setattr(suggest, "free_memory", lambda device: 64 * GIB)
     assert suggest.suggest_size(1e5, 8).model == suggest.shape_with_memory(*suggest.SIZES_WITH_MEMORY[-1])
     assert suggest.suggest_size(1e5, 8, memory=False).model == suggest.shape(*suggest.SIZES[-1])
-    monkeypatch.setattr(suggest, "available_ram", lambda: GIB // 4)
+    monkeypatch.setattr(suggest, "free_memory", lambda device: GIB // 4)
     recipe = suggest.suggest_size(1e5, 8)
     assert training_ram(recipe.model, "muon") <= GIB // 4
     assert (recipe.training.optimizer, recipe.training.minutes) == ("muon", 1e5)
@@ -285,7 +287,7 @@ def test_size_names_are_as_people_say_them(count: int, said: str) -> None:
 
 def test_the_training_rate_is_measured_on_real_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(suggest, "compute_dtype", lambda threads: torch.float32)
+    monkeypatch.setattr(suggest, "compute_dtype", lambda threads, device: torch.float32)
     monkeypatch.setattr(suggest, "MEASURED_SECONDS", 0.0)
     told, before = [], torch.get_num_threads()
     monkeypatch.setattr(torch, "set_num_threads", told.append)

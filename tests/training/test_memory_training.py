@@ -101,7 +101,7 @@ def request_of(out: Path) -> RunRequest:
 
 def test_a_run_keeps_its_memory_and_an_interrupted_one_goes_on_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock_that_ticks_per_step(monkeypatch, 10.0)
-    monkeypatch.setattr(run, "compute_dtype", lambda threads: torch.float32)
+    monkeypatch.setattr(run, "compute_dtype", lambda threads, device: torch.float32)
     monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: 0.0))  # building the index counts, and never the same
 
     def stop(progress: Progress) -> None:

@@ -40,8 +40,8 @@ class Kill(BaseException):
 @pytest.fixture(autouse=True)
 def _measured_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock_that_ticks_per_step(monkeypatch, 10.0)
-    monkeypatch.setattr(run, "compute_dtype", lambda threads: torch.float32)
-    monkeypatch.setattr(run, "describe_machine", lambda threads: {"processor": "a test", "threads": threads})
+    monkeypatch.setattr(run, "compute_dtype", lambda threads, device: torch.float32)
+    monkeypatch.setattr(run, "describe_machine", lambda threads, device: {"processor": "a test", "threads": threads})
 
 
 def request_of(out: Path, config: ModelConfig = FLAT, **changes: object) -> RunRequest:
@@ -162,7 +162,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
     interrupt(request, step)
     assert not (request.out / "model.safetensors").exists()
     assert resumed_request(request.out) == request
-    monkeypatch.setattr(run, "compute_dtype", lambda threads: torch.bfloat16)  # a noisy measurement must not matter
+    monkeypatch.setattr(run, "compute_dtype", lambda threads, device: torch.bfloat16)  # a noisy measurement must not matter
     torch.manual_seed(step)
     train_run(resumed_request(request.out), corpus(), resume=True)
     assert names_in(request.out) == FINISHED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +22,7 @@ from multiscale_transformer.cli.options import (
     setting,
 )
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.training.device import DeviceName
 from multiscale_transformer.training.settings import DEFAULT_SETTINGS, FINE_TUNING, TrainSettings
 from multiscale_transformer.zoo.recipes import OptimizerName, Recipe, load_recipe
 from multiscale_transformer.zoo.shipped import SHIPPED
@@ -82,6 +84,12 @@ def train(
         int,
         typer.Option(metavar="N", callback=seed_number, rich_help_panel=TRAINING, help="Decides weights and data order."),
     ] = DEFAULT_SETTINGS.seed,
+    device: Annotated[
+        DeviceName | None,
+        typer.Option(
+            rich_help_panel=TRAINING, help="What computes (default: auto, an accelerator where one is there, else the CPU)."
+        ),
+    ] = None,
     threads: Threads = None,
     log: Annotated[Literal["csv", "tensorboard"], typer.Option(help="Where the curve is recorded.")] = "csv",
 ) -> None:
@@ -96,7 +104,8 @@ def train(
     --include and --exclude choose among the files of --data; axl data --dropped lists what is not read and why. They are kept
     with the run.
 
-    Ctrl-C is safe, and so is a crash: --resume goes on with the settings of the interrupted run.
+    Ctrl-C is safe, and so is a crash: --resume goes on with the settings of the interrupted run, on another --device if one is
+    given.
 
         axl train --data ~/my_project --minutes 10
         axl train --data ~/my_project --minutes 60 --init none
@@ -108,6 +117,7 @@ def train(
     from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.machine import available_cores
+    from multiscale_transformer.training.device import choose_device
     from multiscale_transformer.training.initialization import check_init, tuned
     from multiscale_transformer.training.run import check_output, free_folder
 
@@ -115,8 +125,9 @@ def train(
     if resume and init is not None:
         raise AxlError("--init says what a run begins with, and --resume goes on with one that has begun; give one of them")
     if resume:
-        _resume(out or _interrupted(name), threads)
+        _resume(out or _interrupted(name), threads, device)
         return
+    place = choose_device(device or "auto")  # one that is not there is refused before anything is read
     recipe = _named(name, config)
     base = _base(init, data=data, shaped=recipe is not None, memory=memory)
     if base is not None and grow:
@@ -129,7 +140,7 @@ def train(
     corpus = read_corpus(data or [STDLIB], Selection.of(include, exclude), without=[out] if out else [])
     if recipe is None:
         wanted = minutes or DEFAULT_SETTINGS.minutes
-        recipe = tuned(base, wanted) if base else training_ui.best_size(wanted, threads, memory=memory)
+        recipe = tuned(base, wanted) if base else training_ui.best_size(wanted, threads, memory=memory, device=place)
     out = out or free_folder(CHECKPOINTS, recipe.name.lower())
     training_ui.check_place(out)
     request = training_ui.new_request(
@@ -138,6 +149,7 @@ def train(
         out,
         memory=memory,
         log=log,
+        device=device or "auto",
         minutes=minutes or recipe.training.minutes,
         init=base,
         optimizer=optimizer or recipe.training.optimizer,
@@ -166,11 +178,12 @@ def _base(init: str | None, *, data: list[str] | None, shaped: bool, memory: boo
     return None if init == NO_INIT else SHIPPED_FOLDER if init == SHIPPED else Path(init).expanduser()
 
 
-def _resume(folder: Path, threads: int) -> None:
-    """Go on with the run in `folder`, or only measure it where just that is missing."""
+def _resume(folder: Path, threads: int, device: DeviceName | None) -> None:
+    """Go on with the run in `folder`, or only measure it where just that is missing, where it was or on `device`."""
     from multiscale_transformer.cli import training_ui
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.model.folder import TRAINING_FILE
+    from multiscale_transformer.training.device import choose_device
     from multiscale_transformer.training.held_out import needs_measuring, run_data
     from multiscale_transformer.training.resume import FOLDER
     from multiscale_transformer.training.run import resumed_request
@@ -179,11 +192,14 @@ def _resume(folder: Path, threads: int) -> None:
     if (folder / TRAINING_FILE).is_file() and read_training(folder).distilled is not None:
         raise AxlError(f"{folder} was distilled, so there is nothing to resume; axl eval bpb --model measures it")
     if needs_measuring(folder):
+        place = choose_device(device or "auto")
         corpus = read_corpus(*run_data(folder), without=[folder])
-        training_ui.measure(folder, corpus, threads)
+        training_ui.measure(folder, corpus, threads, place)
         shutil.rmtree(folder / FOLDER, ignore_errors=True)  # the run was killed before it removed its resume points
     else:
         request = resumed_request(folder)
+        request = replace(request, device=device or request.device)
+        choose_device(request.device)
         training_ui.run(request, read_corpus(request.sources, request.selection, without=[folder]), resume=True)
     training_ui.show_next(folder)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.compression_baselines import labelled
 from multiscale_transformer.locks import writing
+from multiscale_transformer.training.device import DeviceName, accelerator_name, choose_device
 from multiscale_transformer.training.held_out import measure_run
+from multiscale_transformer.training.machine import CPU
 from multiscale_transformer.training.report import duration
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.run import RunRequest, train_run
@@ -40,10 +43,10 @@ BYTES_PER_PARAMETER = 28  # on disk: two resume points of weights and two moment
 INDEX_BYTES = 6  # on disk, for each byte of text
 
 
-def best_size(minutes: float, threads: int, *, memory: bool = True) -> Recipe:
+def best_size(minutes: float, threads: int, *, memory: bool = True, device: torch.device = CPU) -> Recipe:
     """The size that this machine can really train in `minutes`, beside a memory or without."""
-    with ui.busy("measuring this CPU"):
-        return suggest_size(minutes, threads, memory=memory)
+    with ui.busy(f"measuring this {accelerator_name(device) or 'CPU'}"):
+        return suggest_size(minutes, threads, memory=memory, device=device)
 
 
 def check_place(folder: Path) -> None:
@@ -63,9 +66,10 @@ def new_request(
     memory: bool = True,
     log: str = "csv",
     init: Path | None = None,
+    device: DeviceName = "cpu",
     **chosen: Any,
 ) -> RunRequest:
-    """A run of `recipe` on `corpus` into `folder`, with a memory or without; `chosen` are fields of TrainSettings.
+    """A run of `recipe` on `corpus` into `folder`, with a memory or without, on a device; `chosen` are fields of TrainSettings.
 
     It begins as the checkpoint `init`, or with random weights.
 
@@ -80,7 +84,9 @@ def new_request(
     _check_room(folder, BYTES_PER_PARAMETER * config.parameters() + memory * INDEX_BYTES * corpus.train.nbytes)
     derived = {"batch_bytes": batch_for(config), "stages": stages_for(config, corpus.train.nbytes)}
     settings = TrainSettings(**{**derived, **chosen})
-    return RunRequest(recipe.name, config, settings, corpus.sources, folder, log, recipe.format, corpus.selection, init)
+    return RunRequest(
+        recipe.name, config, settings, corpus.sources, folder, log, recipe.format, corpus.selection, init=init, device=device
+    )
 
 
 def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
@@ -89,10 +95,10 @@ def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
     ensure_kernels()
     with writing(request.out):  # from here to the figure: another run into this folder would mix with it
         _train(request, corpus, resume)
-        measure(request.out, corpus, request.settings.threads)
+        measure(request.out, corpus, request.settings.threads, choose_device(request.device))
 
 
-def measure(folder: Path, corpus: Corpus, threads: int) -> None:
+def measure(folder: Path, corpus: Corpus, threads: int, device: torch.device = CPU) -> None:
     """Score the held-out files and show the result beside the compressors."""
     torch.set_num_threads(threads)
     ensure_kernels()
@@ -110,7 +116,7 @@ def measure(folder: Path, corpus: Corpus, threads: int) -> None:
 
         try:
             with writing(folder):
-                record = measure_run(folder, corpus, on_bytes=advance)
+                record = measure_run(folder, corpus, device=device, on_bytes=advance)
         except KeyboardInterrupt as interrupt:
             bar.stop()
             _interrupted("the checkpoint is whole, its figure is not measured yet", folder, interrupt)
@@ -144,11 +150,9 @@ def _announce(request: RunRequest) -> None:
         f"{layers} layers {stacks}, context {model.max_seq_len:,} bytes"
         + (", with the training files as its memory" if model.memory else ""),
     )
-    print_field(
-        "Training",
-        f"{counted(settings.minutes, 'minute')} with {settings.optimizer} on {counted(settings.threads, 'thread')}, "
-        f"seed {settings.seed}",
-    )
+    device, threads = choose_device(request.device), counted(settings.threads, "thread")
+    where = threads if device.type == "cpu" else f"{device.type} ({accelerator_name(device)}) and {threads}"
+    print_field("Training", f"{counted(settings.minutes, 'minute')} with {settings.optimizer} on {where}, seed {settings.seed}")
 
 
 def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
@@ -162,7 +166,8 @@ def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
             bar.update(task, completed=progress.seconds, now=now)
 
         try:
-            train_run(request, corpus, resume=resume, callbacks=(show if errors.is_interactive else _lines(request),))
+            with _notes():
+                train_run(request, corpus, resume=resume, callbacks=(show if errors.is_interactive else _lines(request),))
         except KeyboardInterrupt as interrupt:
             bar.stop()
             _interrupted("the run is saved", request.out, interrupt)
@@ -170,6 +175,14 @@ def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
             if not existed and not has_resume(request.out):
                 shutil.rmtree(request.out, ignore_errors=True)
             raise
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Warnings in the block are for people too: lines instead of places in the code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: ui.note(str(message))
+        yield
 
 
 def _now(progress: Progress, minutes: float, *, brief: bool = False) -> str:

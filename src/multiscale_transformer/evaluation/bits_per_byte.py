@@ -22,6 +22,7 @@ from multiscale_transformer.memory import lookup as memory_lookup
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.parallel import Workers
+from multiscale_transformer.model.placement import moved
 from multiscale_transformer.model.vocabulary import BOS
 from multiscale_transformer.model.window import scoring_windows
 
@@ -74,8 +75,9 @@ def score_documents(
 ) -> Score:
     """Cost of all bytes of `documents` under `model` with windows of `context` bytes (default: the model's own).
 
-    The model must be in evaluation mode. Batches are shared among `threads` (default: as many as PyTorch has), and the sum does
-    not depend on how many these are. `on_bytes` is called after each batch with the number of bytes that it scored.
+    The model must be in evaluation mode; it may lie on any device. Batches are shared among `threads` (default: as many as
+    PyTorch has), and the sum does not depend on how many these are. `on_bytes` is called after each batch with the number of
+    bytes that it scored.
     """
     context = context or model.config.max_seq_len
     windows = [_Window(content, *window) for _, content in documents for window in scoring_windows(len(content), context)]
@@ -113,8 +115,9 @@ def _cost(model: MultiScaleTransformer, memory: CorpusMemory | None, batch: list
         ids_BT[row, :length] = torch.tensor(window.ids())
         counts_BT[row, length - 1 - window.scored : length - 1] = True
     recall = None if memory is None else memory.recall([window.to_read() for window in batch], threads=1)
+    ids_BT, counts_BT, recall = moved(ids_BT, model.device), moved(counts_BT, model.device), moved(recall, model.device)
     states_BTE, _ = model.states(ids_BT[:, :-1], features=recall)
     scored_recall = None if recall is None else recall[counts_BT]
     logits_NV = model.head(states_BTE[counts_BT], scored_recall)  # only where a byte is scored: half of most windows
-    nats_N = F.cross_entropy(logits_NV, ids_BT[:, 1:][counts_BT], reduction="none")
+    nats_N = F.cross_entropy(logits_NV, ids_BT[:, 1:][counts_BT], reduction="none").cpu()
     return float(nats_N.double().sum()) / math.log(2), len(nats_N)

@@ -28,7 +28,7 @@ from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.zoo.prompt_formats import CHAT_TEMPLATE_FILE, format_of
 
 MODULES = (
-    "memory_spec", "autograd", "layers", "memory_tensors", "cache", "blocks", "memory_fusion", "byte_transformer",
+    "memory_spec", "autograd", "passes", "layers", "memory_tensors", "cache", "blocks", "memory_fusion", "byte_transformer",
     "cross_attention", "model",
 )  # fmt: skip
 PREFIX = "axl_"

@@ -2,11 +2,13 @@
 
 A profile of a plain loop showed half of the training time outside the matrix products: in `scaled_dot_product_attention`
 (60 GFLOP/s where batched products reach 300) and in the chains of small elementwise operations that autograd records
-for RMS norm, rotary positions and SwiGLU. Each function here is one autograd node with as few passes over memory as
-eager operations allow; `gradcheck` in fp64 holds them to their formulas (docs/log.md has the measurements).
+for RMS norm, rotary positions, SwiGLU and the tables of the memory fusion. Each function here is one autograd node with as few
+passes over memory as eager operations allow; `gradcheck` in fp64 holds them to their formulas (docs/log.md has the
+measurements). On other devices PyTorch's own operations take their place: `model.passes` chooses.
 """
 
-# Shape suffixes: P batch x heads, B batch, N query rows, M key rows, H heads, D head width, F feed-forward width.
+# Shape suffixes: P batch x heads, B batch, N query rows, M key rows or candidates, H heads, D head width, F feed-forward width;
+# T positions, J orders, S bins, R values of a bin, X = J * R.
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import functional as F
 
 EPSILON = 1e-6
 QUERY_CHUNK = 128  # rows of a score tile: long enough for the products, short enough to skip most masked keys
@@ -59,7 +62,7 @@ class _SwiGLU(Function):
     def forward(ctx: Any, x_2F: Tensor) -> Tensor:
         ctx.save_for_backward(x_2F)
         gate, up = x_2F.chunk(2, dim=-1)
-        return torch.nn.functional.silu(gate).mul_(up)
+        return F.silu(gate).mul_(up)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
@@ -110,6 +113,31 @@ class _PrefixAttention(Function):
         return dq_PND, dk_PMD, dv_PMD, d_gain.reshape(gain.shape), None
 
 
+class _TableValues(Function):
+    """Look up values in the tables: the first of each bin, and all of a candidate side by side in the dtype of the net.
+
+    The backward pass counts, which is many times faster than that of `F.embedding`; two results spare it a sum over everything.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tables_JSR: Tensor, index_BTMJ: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(index_BTMJ)
+        ctx.shape = tables_JSR.shape
+        values_BTMJR = F.embedding(index_BTMJ, tables_JSR.flatten(0, 1))
+        return values_BTMJR[..., 0].contiguous(), values_BTMJR.flatten(-2).to(dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (index_BTMJ,) = ctx.saved_tensors
+        first_BTMJ, all_BTMX = grads
+        index = index_BTMJ.flatten()
+        length = ctx.shape[0] * ctx.shape[1]
+        parts = [part.float() for part in all_BTMX.view(*index_BTMJ.shape, -1).unbind(-1)]
+        parts[0] = parts[0] + first_BTMJ
+        columns = [torch.bincount(index, part.flatten(), length) for part in parts]
+        return torch.stack(columns, -1).view(ctx.shape).to(first_BTMJ.dtype), None, None
+
+
 def rms_norm(x: Tensor) -> Tensor:
     """Scale the last dimension to unit root mean square (Zhang & Sennrich 2019), without a learned gain."""
     return _RMSNorm.apply(x)  # type: ignore[no-any-return, no-untyped-call]
@@ -135,6 +163,11 @@ def prefix_attention(q_BHND: Tensor, k_BHMD: Tensor, v_BHMD: Tensor, gain: Tenso
     return y_PND.unflatten(0, q_BHND.shape[:2])  # type: ignore[no-any-return]
 
 
+def table_values(tables_JSR: Tensor, index_BTMJ: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Values of bins by their index in all tables: the first of each (B, T, M, J), and all of a candidate in `dtype`."""
+    return _TableValues.apply(tables_JSR, index_BTMJ, dtype)  # type: ignore[no-any-return, no-untyped-call]
+
+
 def _inverse_rms(x: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return norm.clamp_min_(EPSILON).reciprocal_().mul_(x.shape[-1] ** 0.5)
@@ -142,7 +175,7 @@ def _inverse_rms(x: Tensor) -> Tensor:
 
 def _turn(x_BHND: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate the two halves of every head: one buffer, four passes over half of it."""
-    turned = torch.empty(x_BHND.shape, dtype=x_BHND.dtype)
+    turned = x_BHND.new_empty(x_BHND.shape)
     (a, b), (to_a, to_b) = x_BHND.chunk(2, dim=-1), turned.chunk(2, dim=-1)
     torch.mul(a, cos, out=to_a).addcmul_(b, sin, value=-1)
     torch.mul(b, cos, out=to_b).addcmul_(a, sin)
@@ -157,7 +190,7 @@ def _tiles(prefix: Tensor, dtype: torch.dtype) -> list[tuple[slice, int, Tensor 
         low, high = int(seen_by[0]), int(seen_by[-1])
         bias = None
         if low < high:
-            hidden = torch.arange(low, high) >= seen_by[:, None]
-            bias = torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, -torch.inf)
+            hidden = torch.arange(low, high, device=prefix.device) >= seen_by[:, None]
+            bias = torch.zeros(hidden.shape, dtype=dtype, device=prefix.device).masked_fill_(hidden, -torch.inf)
         tiles.append((slice(first, first + len(seen_by)), high, bias))
     return tiles

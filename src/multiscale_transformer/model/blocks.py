@@ -7,10 +7,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from multiscale_transformer.model.autograd import norm_rotate, prefix_attention, rms_norm
 from multiscale_transformer.model.cache import KeyValues
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.layers import Linear, SwiGLU
+from multiscale_transformer.model.passes import causal_attention, norm_rotate, rms_norm
 
 Angles = tuple[Tensor, Tensor]
 
@@ -29,12 +29,9 @@ class SelfAttention(nn.Module):
         """Attend from N new rows to themselves and the cached ones; appends the new keys and values to `cache`."""
         q_BNHD, k_BNHD, v_BNHD = self.qkv(x_BNE).unflatten(-1, (3, self.heads, self.head_dim)).unbind(2)
         q_BHND, k_BHMD, v_BHMD = norm_rotate(q_BNHD, angles), norm_rotate(k_BNHD, angles), v_BNHD.transpose(1, 2)
-        old = 0
         if cache is not None:
-            old = cache.keys.length
             k_BHMD, v_BHMD = cache.append(k_BHMD, v_BHMD)
-        prefix_N = torch.arange(old, k_BHMD.shape[2]) + 1
-        y_BHND = prefix_attention(q_BHND, k_BHMD, v_BHMD, self.query_gain, prefix_N)
+        y_BHND = causal_attention(q_BHND, k_BHMD, v_BHMD, self.query_gain)
         return self.out(y_BHND.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 

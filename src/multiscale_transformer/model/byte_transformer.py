@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from multiscale_transformer.model.autograd import rms_norm
 from multiscale_transformer.model.blocks import Angles, Block
 from multiscale_transformer.model.cache import Cache
 from multiscale_transformer.model.config import ModelConfig
@@ -31,6 +30,7 @@ from multiscale_transformer.model.generate import Sampling, stream_ids
 from multiscale_transformer.model.layers import Rotary
 from multiscale_transformer.model.memory_fusion import MemoryFusion, MemoryInputFeatures
 from multiscale_transformer.model.memory_tensors import MemoryTensors, no_features
+from multiscale_transformer.model.passes import rms_norm
 
 
 class ByteTransformer(nn.Module):
@@ -54,6 +54,11 @@ class ByteTransformer(nn.Module):
         """Make what stands between embedding and head: the blocks of each stack, of which this class runs the first."""
         self.stacks = nn.ModuleList(nn.ModuleList(Block(config) for _ in range(count)) for count in config.layers)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie; what the model reads has to lie there too."""
+        return self.embedding.weight.device
+
     def forward(self, ids_BT: Tensor, cache: Cache | None = None, features: MemoryTensors | None = None) -> Tensor:
         """Logits (B, T, V) in fp32 of the byte after each of the T new ones; `cache` (if given) takes them in.
 
@@ -70,7 +75,8 @@ class ByteTransformer(nn.Module):
         """
         old, new = 0 if cache is None else cache.length, ids_BT.shape[1]
         x_BTE = self.embed(ids_BT, cache, features)
-        x_BTE = self.run_blocks(0, x_BTE, self.rotary.angles(torch.arange(old, old + new), self.compute_dtype), cache)
+        stamps_T = torch.arange(old, old + new, device=ids_BT.device)
+        x_BTE = self.run_blocks(0, x_BTE, self.rotary.angles(stamps_T, self.compute_dtype), cache)
         if cache is not None:
             cache.length += new
         return x_BTE, x_BTE
@@ -85,7 +91,7 @@ class ByteTransformer(nn.Module):
         e_BTE = rms_norm(F.embedding(ids_BT, self.embedding.weight).to(self.compute_dtype))
         if self.hint is None:
             return e_BTE
-        inputs_BT3 = (features or no_features(ids_BT.shape[0], new)).input_features()
+        inputs_BT3 = (features or no_features(ids_BT.shape[0], new, ids_BT.device)).input_features()
         if cache is not None:
             inputs_BT3 = cache.inputs_BT3.append(inputs_BT3)[:, -(back + new) :]
         return e_BTE + self.hint(inputs_BT3).to(self.compute_dtype)  # type: ignore[no-any-return]

@@ -26,7 +26,7 @@ from multiscale_transformer.model.model import MultiScaleTransformer
 
 def save_model(model: MultiScaleTransformer, folder: Path, *, dtype: torch.dtype = torch.float32, **extra: Any) -> None:
     """Write config and weights into `folder`, each atomically; `extra` are further fields of `config.json`."""
-    save_tensors(folder / WEIGHTS_FILE, {name: t.detach().to(dtype) for name, t in model.state_dict().items()})
+    save_tensors(folder / WEIGHTS_FILE, {name: t.detach().to("cpu", dtype) for name, t in model.state_dict().items()})
     fields = {"model_type": MODEL_TYPE, "architectures": ["MultiScaleForCausalLM"], **extra}
     files.write_json(folder / CONFIG_FILE, {**fields, **model.config.model_dump(mode="json")})
 
@@ -71,7 +71,7 @@ def _read_pt(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors as safetensors, atomically. Raises AxlError when the disk is full or the folder cannot be written."""
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
 
     def write(temporary: Path) -> None:
         try:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from multiscale_transformer.model.autograd import norm_rotate, prefix_attention, rms_norm
 from multiscale_transformer.model.blocks import Angles
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.layers import Linear, SwiGLU
+from multiscale_transformer.model.passes import norm_rotate, prefix_attention, rms_norm
 
 
 def visible(query_stamps_N: Tensor, key_stamps_M: Tensor) -> Tensor:

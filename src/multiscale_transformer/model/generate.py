@@ -18,6 +18,7 @@ import torch
 
 from multiscale_transformer.model.cache import Cache
 from multiscale_transformer.model.memory_tensors import MemoryTensorReader, MemoryTensors, joined
+from multiscale_transformer.model.placement import moved
 from multiscale_transformer.model.sampling import Sampler, Sampling
 from multiscale_transformer.model.vocabulary import EOS
 from multiscale_transformer.model.window import window_start
@@ -67,5 +68,6 @@ def _forward(model: ByteTransformer, ids: list[int], cache: Cache, features: lis
         if len(ids) > 1:
             features[:] = [joined(features)]
         new = features[-1][:, -len(ids) :]
-    states_1TE, _ = model.states(torch.tensor([ids]), cache, new)
-    return model.head(states_1TE[:, -1:], None if new is None else new[:, -1:])[0, -1].numpy()
+    new = moved(new, model.device)
+    states_1TE, _ = model.states(torch.tensor([ids], device=model.device), cache, new)
+    return model.head(states_1TE[:, -1:], None if new is None else new[:, -1:])[0, -1].cpu().numpy()

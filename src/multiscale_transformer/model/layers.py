@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from multiscale_transformer.model.autograd import swiglu
+from multiscale_transformer.model.passes import swiglu
 
 
 class Linear(nn.Linear):
@@ -38,11 +38,13 @@ class Rotary(nn.Module):
 
     def __init__(self, head_dim: int, theta: float) -> None:
         super().__init__()
-        self.frequencies = 1.0 / theta ** (torch.arange(0, head_dim, 2).double() / head_dim)
+        self.head_dim, self.theta = head_dim, theta
 
     def angles(self, stamps_N: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosine and sine, each (N, D/2), for rows with these stamps."""
-        turned = stamps_N.double()[:, None] * self.frequencies
+        exact = torch.float32 if stamps_N.device.type == "mps" else torch.float64  # which Apple's GPUs do not have
+        halves = torch.arange(0, self.head_dim, 2, device=stamps_N.device).to(exact) / self.head_dim
+        turned = stamps_N.to(exact)[:, None] * (1.0 / self.theta**halves)
         return turned.cos().to(dtype), turned.sin().to(dtype)
 
 

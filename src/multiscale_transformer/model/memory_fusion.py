@@ -12,14 +12,11 @@ without a memory the model is just the net.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
 from torch.nn import functional as F
 
-from multiscale_transformer.model.autograd import rms_norm
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.layers import Linear
 from multiscale_transformer.model.memory_spec import (
@@ -31,31 +28,7 @@ from multiscale_transformer.model.memory_spec import (
     VALUES,
 )
 from multiscale_transformer.model.memory_tensors import MemoryTensors
-
-
-class _Values(Function):
-    """Look up values in the tables: the first of each bin, and all of a candidate side by side in the dtype of the net.
-
-    The backward pass counts, which is many times faster than that of `F.embedding`; two results spare it a sum over everything.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, tables_JSR: Tensor, index_BTMJ: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(index_BTMJ)
-        ctx.shape = tables_JSR.shape
-        values_BTMJR = F.embedding(index_BTMJ, tables_JSR.flatten(0, 1))
-        return values_BTMJR[..., 0].contiguous(), values_BTMJR.flatten(-2).to(dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (index_BTMJ,) = ctx.saved_tensors
-        first_BTMJ, all_BTMX = grads
-        index = index_BTMJ.flatten()
-        length = ctx.shape[0] * ctx.shape[1]
-        parts = [part.float() for part in all_BTMX.view(*index_BTMJ.shape, -1).unbind(-1)]
-        parts[0] = parts[0] + first_BTMJ
-        columns = [torch.bincount(index, part.flatten(), length) for part in parts]
-        return torch.stack(columns, -1).view(ctx.shape).to(first_BTMJ.dtype), None, None
+from multiscale_transformer.model.passes import rms_norm, table_values
 
 
 class MemoryFusion(nn.Module):
@@ -79,8 +52,8 @@ class MemoryFusion(nn.Module):
         """Logits (B, T, V) in which those of the candidates are changed."""
         h_BTE = rms_norm(h_BTE)
         corpus_BT, context_BT = features.lengths_BT2.long().unbind(-1)
-        index_BTMJ = features.bins_BTMJ.int() + torch.arange(0, NUM_ORDERS * COUNT_BINS, COUNT_BINS, dtype=torch.int32)
-        first_BTMJ, values_BTMX = _Values.apply(self.tables_JSR, index_BTMJ, h_BTE.dtype)  # type: ignore[no-untyped-call]
+        tables_J = torch.arange(0, NUM_ORDERS * COUNT_BINS, COUNT_BINS, dtype=torch.int32, device=h_BTE.device)
+        first_BTMJ, values_BTMX = table_values(self.tables_JSR, features.bins_BTMJ.int() + tables_J, h_BTE.dtype)
         gate_BTJ = self.gate(h_BTE).float() + self.gate_bias_J + self.corpus_gate[corpus_BT] + self.context_gate[context_BT]
         gated_BTM = torch.einsum("...mj,...j->...m", first_BTMJ, F.softplus(gate_BTJ - 1.5))
         shift, scale = self.state(h_BTE).unsqueeze(-2).chunk(2, -1)

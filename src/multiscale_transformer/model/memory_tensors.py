@@ -53,10 +53,10 @@ def joined(pieces: Sequence[MemoryTensors], dim: int = 1) -> MemoryTensors:
     return MemoryTensors(*(torch.cat(tensors, dim) for tensors in zip(*fields, strict=True)))
 
 
-def no_features(rows: int, positions: int) -> MemoryTensors:
+def no_features(rows: int, positions: int, device: torch.device | None = None) -> MemoryTensors:
     """The features (rows, positions) of a model without a memory, or of a memory that holds nothing alike."""
     return MemoryTensors(
-        torch.full((rows, positions, CANDIDATE_COUNT), NO_CANDIDATE, dtype=torch.int16),
-        torch.zeros((rows, positions, CANDIDATE_COUNT, NUM_ORDERS), dtype=torch.uint8),
-        torch.zeros((rows, positions, 2), dtype=torch.uint8),
+        torch.full((rows, positions, CANDIDATE_COUNT), NO_CANDIDATE, dtype=torch.int16, device=device),
+        torch.zeros((rows, positions, CANDIDATE_COUNT, NUM_ORDERS), dtype=torch.uint8, device=device),
+        torch.zeros((rows, positions, 2), dtype=torch.uint8, device=device),
     )

@@ -16,7 +16,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from multiscale_transformer.model.autograd import rms_norm
 from multiscale_transformer.model.blocks import Angles
 from multiscale_transformer.model.byte_transformer import ByteTransformer
 from multiscale_transformer.model.cache import Cache
@@ -24,6 +23,7 @@ from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.cross_attention import CrossBlock, visible
 from multiscale_transformer.model.layers import Linear
 from multiscale_transformer.model.memory_tensors import MemoryTensors
+from multiscale_transformer.model.passes import rms_norm
 
 FINE_FIRST = 2.0  # initial logit of the fine scale in the fusion gate: 0.79 of the mixture at three scales
 
@@ -91,7 +91,7 @@ class MultiScaleTransformer(ByteTransformer):
             x_BNE = e_BTE[:, first * s - base : last * s - base]
             if s > 1:
                 x_BNE = self.down[index - 1](x_BNE.reshape(x_BNE.shape[0], last - first, s * x_BNE.shape[2]))
-            stamps_N = torch.arange(first, last) * s + s - 1
+            stamps_N = torch.arange(first, last, device=e_BTE.device) * s + s - 1
             scales.append(_Scale(x_BNE, stamps_N, self.rotary.angles(stamps_N, self.compute_dtype), first))
         return scales
 
@@ -105,7 +105,7 @@ class MultiScaleTransformer(ByteTransformer):
             if cache is not None:
                 k, v = cache.pairs[depth][index].append(k, v)
             if to.x_BNE.shape[1]:
-                stamps_M = torch.arange(k.shape[2]) * read + read - 1
+                stamps_M = torch.arange(k.shape[2], device=k.device) * read + read - 1
                 to.x_BNE = self.run(block, to.x_BNE, to.angles, k, v, visible(to.stamps_N, stamps_M))
 
     def upsample(self, scales: list[_Scale], cache: Cache | None) -> list[Tensor]:

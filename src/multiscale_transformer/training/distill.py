@@ -27,12 +27,13 @@ from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.training.gradients import Inputs
 from multiscale_transformer.training.loss import weighted_loss
 from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.model_card import write_model_card
 from multiscale_transformer.training.run import training_fields
 from multiscale_transformer.training.settings import DEFAULT_DISTILLATION, TrainSettings, batch_for, stages_for
-from multiscale_transformer.training.trainer import Batch, Callback, Trainer
+from multiscale_transformer.training.trainer import Callback, Trainer
 from multiscale_transformer.zoo.prompt_formats import format_name
 from multiscale_transformer.zoo.training_record import DistillRecord, TrainingRecord, write_training
 
@@ -61,12 +62,11 @@ class Distiller(Trainer):
     temperature: float
     alpha: float
 
-    def _loss(self, batch: Batch, rows: slice) -> tuple[Tensor, Tensor]:
-        read_BT, recall = batch.ids_BT[rows, :-1], batch.recall(rows)
+    def _loss(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            theirs_BTV = self.teacher(read_BT, features=recall) / self.temperature
-        ours_BTV = self.model(read_BT)
-        hard, shown = weighted_loss(ours_BTV, batch.targets.rows(rows))
+            theirs_BTV = self.teacher(inputs.ids_BT, features=inputs.features) / self.temperature
+        ours_BTV = self.model(inputs.ids_BT)
+        hard, shown = weighted_loss(ours_BTV, inputs.targets)
         soft = F.kl_div(
             (ours_BTV / self.temperature).log_softmax(-1).flatten(0, 1),
             theirs_BTV.log_softmax(-1).flatten(0, 1),

@@ -22,22 +22,28 @@ from multiscale_transformer.memory.lookup import CorpusMemory, memory_of
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.folder import TRAINING_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.training.machine import compute_dtype
+from multiscale_transformer.training.machine import CPU, compute_dtype
 from multiscale_transformer.training.model_card import write_model_card
 from multiscale_transformer.zoo.training_record import FinishedRecord, HeldOutRecord, read_training, write_training
 
 
 def measure_run(
-    folder: Path, corpus: Corpus, *, primed: bool = False, on_bytes: Callable[[int], None] | None = None
+    folder: Path,
+    corpus: Corpus,
+    *,
+    device: torch.device = CPU,
+    primed: bool = False,
+    on_bytes: Callable[[int], None] | None = None,
 ) -> FinishedRecord:
     """Score the checkpoint in `folder` and the compressors on `corpus.held_out`; write both into `training.json`, and the card.
 
-    Returns what `training.json` holds then. `primed` adds PPMd primed with the training files, which takes a while.
+    Returns what `training.json` holds then. The model computes on `device`. `primed` adds PPMd primed with the training files,
+    which takes a while.
     Raises AxlError when `corpus` is not what the run was trained on.
     """
     record = read_training(folder)
     _check_same(folder, record, corpus)
-    model = load_model(folder)
+    model = load_model(folder).to(device)
     score = _score(model, corpus.held_out, None, run_memory(folder, model), on_bytes)
     record.held_out = HeldOutRecord(
         bits_per_byte=score.bits_per_byte,
@@ -128,5 +134,5 @@ def _score(
     memory: CorpusMemory | None,
     on_bytes: Callable[[int], None] | None,
 ) -> Score:
-    model.compute_dtype = compute_dtype(torch.get_num_threads())
+    model.compute_dtype = compute_dtype(torch.get_num_threads(), model.device)
     return score_documents(model, documents, context=context, memory=memory, on_bytes=on_bytes)

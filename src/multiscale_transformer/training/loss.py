@@ -30,6 +30,12 @@ class Targets:
     weight_BT: Tensor | None = None
     endless_BT: Tensor | None = None
 
+    def dense(self) -> Targets:
+        """The same with all parts, so that every batch is computed by the same operations (torch.compile)."""
+        if self.weight_BT is not None:
+            return self
+        return Targets(self.ids_BT, torch.ones(self.ids_BT.shape), torch.zeros(self.ids_BT.shape, dtype=torch.bool))
+
     def rows(self, where: slice) -> Targets:
         """Those of some windows."""
         if self.weight_BT is None or self.endless_BT is None:
@@ -52,7 +58,7 @@ def weighted_loss(logits_BTV: Tensor, targets: Targets) -> tuple[Tensor, Tensor]
     if targets.weight_BT is None or targets.endless_BT is None:
         loss = F.cross_entropy(logits_BTV.flatten(0, 1), targets.ids_BT.flatten())
         return loss, loss
-    impossible_BTV = F.one_hot(torch.tensor(EOS), logits_BTV.shape[-1]).bool() & targets.endless_BT[..., None]
+    impossible_BTV = (torch.arange(logits_BTV.shape[-1], device=logits_BTV.device) == EOS) & targets.endless_BT[..., None]
     logits_BTV = logits_BTV.masked_fill(impossible_BTV, -math.inf)
     losses = F.cross_entropy(logits_BTV.flatten(0, 1), targets.ids_BT.flatten(), reduction="none")
     return (losses * targets.weight_BT.flatten()).mean(), losses.mean().detach()

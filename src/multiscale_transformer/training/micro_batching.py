@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig
 
-FASTEST_BYTES = 8192  # more rows at once gain no speed and leave the caches
+FASTEST_BYTES = 8192  # on a CPU more rows at once gain no speed and leave the caches
 
 STATE_TENSORS = {"lion": 1, "muon": 1, "sgd": 1, "galore": 1, "adamw": 2}
 
@@ -44,9 +44,16 @@ def activation_bytes(config: ModelConfig, window: int, dtype_bytes: int, *, chec
 
 
 def plan_micro_batches(
-    config: ModelConfig, window: int, rows: int, dtype_bytes: int, available_ram: int, workers: int = 1
+    config: ModelConfig,
+    window: int,
+    rows: int,
+    dtype_bytes: int,
+    available_ram: int,
+    workers: int = 1,
+    most_bytes: int = FASTEST_BYTES,
 ) -> MicroBatchPlan:
-    """Choose the largest micro-batch of at most `rows` rows that fits in `available_ram` bytes beside the weights.
+    """Choose the largest micro-batch that fits in `available_ram` bytes beside the weights, of at most `rows` rows and
+    `most_bytes` of text.
 
     With several `workers` the batch is cut into a piece for each: smaller ones would share the work more evenly, and cost more
     than that brings (docs/log.md). When RAM is short for the activations and gradients of all, one worker does everything.
@@ -54,7 +61,7 @@ def plan_micro_batches(
     """
     beside = _beside_activations(config, dtype_bytes)
     room = available_ram - beside
-    max_rows = max(1, min(rows, FASTEST_BYTES // window))
+    max_rows = max(1, min(rows, most_bytes // window))
     if workers > 1:
         share = min(max_rows, max(1, -(-rows // workers)))
         each = activation_bytes(config, window, dtype_bytes) * share + 4 * config.parameters()

@@ -18,7 +18,7 @@ from multiscale_transformer.data.installed import licences, permissive_packages
 from multiscale_transformer.data.selection import EVERYTHING
 from multiscale_transformer.data.sources import INSTALLED
 from multiscale_transformer.evaluation.compression_baselines import labelled
-from multiscale_transformer.zoo.training_record import DataRecord, TrainingRecord
+from multiscale_transformer.zoo.training_record import DataRecord, MachineRecord, TrainingRecord
 
 CARD_FILE = "README.md"
 
@@ -51,7 +51,7 @@ def write_model_card(folder: Path, record: TrainingRecord) -> None:
 
 def _head(record: TrainingRecord) -> list[str]:
     machine = record.machine
-    where = "" if machine is None else f" on {_counted(machine.threads, 'thread')} of {machine.processor}"
+    where = "" if machine is None else f" on {machine.accelerator or _processor(machine)}"
     lines = [
         f"# {record.name}",
         "",
@@ -68,6 +68,10 @@ def _head(record: TrainingRecord) -> list[str]:
             "",
         ]
     return lines
+
+
+def _processor(machine: MachineRecord) -> str:
+    return f"{_counted(machine.threads, 'thread')} of {machine.processor}"
 
 
 _MEMORY = (

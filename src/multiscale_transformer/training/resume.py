@@ -19,6 +19,7 @@ from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.checkpoint import load_model, load_tensors, save_model, save_tensors
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.training.machine import CPU, compute_dtype
 from multiscale_transformer.training.trainer import Progress, Trainer
 
 EVERY_SECONDS = 30.0  # a kill loses this much work, plus one step
@@ -34,6 +35,7 @@ class _Point(BaseModel):
     progress: Progress
     request: dict[str, Any]
     compute_dtype: Literal["float32", "bfloat16"]
+    device: str = "cpu"
 
 
 class ResumeWriter:
@@ -68,6 +70,7 @@ class ResumeWriter:
             "progress": asdict(self._trainer.progress),
             "request": self._request,
             "compute_dtype": str(self._trainer.model.compute_dtype).removeprefix("torch."),
+            "device": self._trainer.model.device.type,
         }
 
     def remove(self) -> None:
@@ -80,11 +83,17 @@ def read_request(folder: Path) -> dict[str, Any]:
     return _read(_newest(folder)).request
 
 
-def load_resume(folder: Path) -> tuple[MultiScaleTransformer, Progress]:
-    """Model (in its compute dtype) and progress of the newest resume point of `folder`. Raises AxlError for a damaged one."""
+def load_resume(folder: Path, device: torch.device = CPU) -> tuple[MultiScaleTransformer, Progress]:
+    """Model and progress of the newest resume point of `folder`; the model goes on on `device`.
+
+    It computes in the dtype in which it did, unless that was on another kind of device. Raises AxlError for a damaged point.
+    """
     point = _newest(folder)
-    saved, model = _read(point), load_model(point)
-    model.compute_dtype = getattr(torch, saved.compute_dtype)
+    saved, model = _read(point), load_model(point).to(device)
+    if saved.device == device.type:
+        model.compute_dtype = getattr(torch, saved.compute_dtype)
+    else:
+        model.compute_dtype = compute_dtype(torch.get_num_threads(), device)
     return model, saved.progress
 
 

@@ -23,13 +23,13 @@ from multiscale_transformer.data.sources import source_of
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.locks import writing
-from multiscale_transformer.machine import available_ram
 from multiscale_transformer.memory.index import MANIFEST_FILE, MEMORY_FOLDER, build_index, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, warm_up
 from multiscale_transformer.model.checkpoint import save_model
 from multiscale_transformer.model.config import ModelConfig, parse_config
 from multiscale_transformer.model.folder import CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.training.device import DeviceName, choose_device, free_memory
 from multiscale_transformer.training.initialization import check_init, init_record, initial_model
 from multiscale_transformer.training.logger import TrainLogger
 from multiscale_transformer.training.machine import compute_dtype, describe_machine
@@ -64,6 +64,7 @@ class RunRequest:
     format: FormatName = "code"
     selection: Selection = EVERYTHING
     init: Path | None = None  # the checkpoint to begin as; a resumed run has begun already
+    device: DeviceName = "cpu"
 
     def as_json(self) -> dict[str, Any]:
         """For the resume point; `resumed_request` reads it back."""
@@ -75,6 +76,7 @@ class RunRequest:
             "log_backend": self.log_backend,
             "format": self.format,
             "selection": self.selection.as_json(),
+            "device": self.device,
         }
 
 
@@ -91,6 +93,7 @@ def resumed_request(folder: Path) -> RunRequest:
             log_backend=fields["log_backend"],
             format=fields.get("format", "code"),
             selection=Selection.from_json(fields.get("selection", {})),
+            device=fields.get("device", "cpu"),  # earlier versions trained on nothing else
         )
     except (KeyError, TypeError, ValidationError) as error:
         raise AxlError(f"the interrupted run in {folder} is of another version; delete the folder and train again") from error
@@ -124,8 +127,8 @@ def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, call
     """Train and save; returns the output folder. On KeyboardInterrupt a resume point is written first, then it is raised.
 
     With `resume` the run in `request.out` goes on; `request` is what `resumed_request` gives. Raises AxlError when the folder
-    is taken or another process is writing it, the data changed, the memory or the corpus is too small, the disk is full or the
-    loss stops being a number.
+    is taken or another process is writing it, the device is not there, the data changed, the memory or the corpus is too small,
+    the disk is full or the loss stops being a number.
     """
     with writing(request.out):
         check_output(request.out, resume=resume)
@@ -136,8 +139,9 @@ def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, call
 
 def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Sequence[Callback]) -> Path:
     torch.set_num_threads(request.settings.threads)
+    device = choose_device(request.device)
     memory, seconds = _memory(request, corpus, resume)
-    trainer = _resumed_trainer(request, corpus, memory) if resume else _new_trainer(request, corpus, memory)
+    trainer = (_resumed_trainer if resume else _new_trainer)(request, corpus, device, memory)
     trainer.progress.seconds = max(trainer.progress.seconds, seconds)  # building the memory is a part of the training
     begun_as = _begun_as(request, resume)
     writer = ResumeWriter(request.out, trainer, {**request.as_json(), "corpus": corpus.sha256, "begun_as": begun_as})
@@ -167,19 +171,20 @@ def _memory(request: RunRequest, corpus: Corpus, resume: bool) -> tuple[CorpusMe
     return CorpusMemory(load_index(folder).shards, leave_out=True), time.perf_counter() - begin
 
 
-def _new_trainer(request: RunRequest, corpus: Corpus, memory: CorpusMemory | None) -> Trainer:
-    model = initial_model(request.config, request.init, seed=request.settings.seed, grow=request.settings.grow)
-    model.compute_dtype = compute_dtype(request.settings.threads)
+def _new_trainer(request: RunRequest, corpus: Corpus, device: torch.device, memory: CorpusMemory | None) -> Trainer:
+    # Made on the CPU: a seed gives the same weights for every device.
+    model = initial_model(request.config, request.init, seed=request.settings.seed, grow=request.settings.grow).to(device)
+    model.compute_dtype = compute_dtype(request.settings.threads, device)
     return _trainer(request, corpus, model, None, memory)
 
 
-def _resumed_trainer(request: RunRequest, corpus: Corpus, memory: CorpusMemory | None) -> Trainer:
+def _resumed_trainer(request: RunRequest, corpus: Corpus, device: torch.device, memory: CorpusMemory | None) -> Trainer:
     known = read_request(request.out)["corpus"]
     if known != corpus.sha256:
         raise AxlError(
             f"the data changed since {request.out} was interrupted; restore it, or start a new run with another --out"
         )
-    model, progress = load_resume(request.out)
+    model, progress = load_resume(request.out, device)
     trainer = _trainer(request, corpus, model, progress, memory)
     restore_optimizer(request.out, trainer)
     return trainer
@@ -192,7 +197,7 @@ def _trainer(
     progress: Progress | None,
     memory: CorpusMemory | None,
 ) -> Trainer:
-    return Trainer(model, request.config, corpus.train, request.settings, available_ram(), progress, memory)
+    return Trainer(model, request.config, corpus.train, request.settings, free_memory(model.device), progress, memory)
 
 
 class _Recorder:
@@ -266,6 +271,6 @@ def training_fields(trainer: Trainer, corpus: Corpus) -> dict[str, Any]:
         "steps": progress.step,
         "data": data_record(corpus),
         "compute_dtype": str(trainer.model.compute_dtype).removeprefix("torch."),
-        "machine": describe_machine(settings.threads),
+        "machine": describe_machine(settings.threads, trainer.model.device),
         "versions": software_versions(),
     }

@@ -18,11 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.machine import available_ram
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.parallel import Workers
-from multiscale_transformer.training.machine import compute_dtype
+from multiscale_transformer.model.placement import moved
+from multiscale_transformer.training.device import free_memory
+from multiscale_transformer.training.machine import CPU, compute_dtype, synchronise
 from multiscale_transformer.training.micro_batching import training_ram
 from multiscale_transformer.training.settings import FIRST_WINDOW
 from multiscale_transformer.zoo.recipes import Recipe, RecipeTraining
@@ -67,8 +68,11 @@ def _stack(width: int) -> dict[str, int]:
     return {"d_model": width, "n_heads": heads, "d_ff": round(8 * width / 3 / 32) * 32}
 
 
-def suggest(minutes: float, threads: int, ram_gb: float = math.inf, *, memory: bool = True) -> list[Suggestion]:
-    """All sizes that fit into `ram_gb`, beside a memory or without, with the one that `minutes` can really train marked.
+def suggest(
+    minutes: float, threads: int, ram_gb: float = math.inf, *, memory: bool = True, device: torch.device = CPU
+) -> list[Suggestion]:
+    """All sizes that fit into `ram_gb`, beside a memory or without, with the one that `minutes` on `device` can really train
+    marked.
 
     Raises AxlError when nothing fits or the budget is not positive.
     """
@@ -78,7 +82,7 @@ def suggest(minutes: float, threads: int, ram_gb: float = math.inf, *, memory: b
     fitting = [config for config in sizes if _ram_gb(config) <= ram_gb]
     if not fitting:
         raise AxlError(f"no size trains in {ram_gb:g} GB of RAM; the smallest needs {_ram_gb(sizes[0]):.1f} GB")
-    rate = training_rate(threads)
+    rate = training_rate(threads, device)
     budget = rate * minutes * 60
     wanted = (BEST_COST_WITH_MEMORY if memory else BEST_COST) * math.sqrt(budget / AT_BUDGET)
     best = min(fitting, key=lambda config: abs(math.log(_cost(config) / wanted)))
@@ -95,19 +99,21 @@ def suggest(minutes: float, threads: int, ram_gb: float = math.inf, *, memory: b
     ]
 
 
-def suggest_size(minutes: float, threads: int, *, memory: bool = True) -> Recipe:
-    """The best size for `minutes` on this machine, in the RAM that is free, as a recipe."""
-    best = next(row for row in suggest(minutes, threads, available_ram() / 1e9, memory=memory) if row.best)
+def suggest_size(minutes: float, threads: int, *, memory: bool = True, device: torch.device = CPU) -> Recipe:
+    """The best size for `minutes` on a device of this machine, in the memory that it has free, as a recipe."""
+    rows = suggest(minutes, threads, free_memory(device) / 1e9, memory=memory, device=device)
+    best = next(row for row in rows if row.best)
     return Recipe(name=best.name, model=best.config, training=RecipeTraining(optimizer="muon", minutes=minutes))
 
 
-def training_rate(threads: int) -> float:
-    """FLOP/s of forward and backward passes of a small model on this machine, the median of about two seconds."""
+def training_rate(threads: int, device: torch.device = CPU) -> float:
+    """FLOP/s of forward and backward passes of a small model on a device, the median of about two seconds."""
     config = shape(128, 3)
-    model = MultiScaleTransformer(config).train()
-    model.compute_dtype = compute_dtype(threads)
+    model = MultiScaleTransformer(config).to(device).train()
+    model.compute_dtype = compute_dtype(threads, device)
     parameters = list(model.parameters())
-    pieces = torch.randint(0, 256, (4096 // FIRST_WINDOW, FIRST_WINDOW + 1)).chunk(threads)
+    count = threads if device.type == "cpu" else 1
+    pieces = moved(torch.randint(0, 256, (4096 // FIRST_WINDOW, FIRST_WINDOW + 1)), device).chunk(count)
     flops = config.flops_per_byte(FIRST_WINDOW, training=True) * 4096
 
     def work(ids_BT: Tensor) -> None:
@@ -116,11 +122,12 @@ def training_rate(threads: int) -> float:
 
     seconds: list[float] = []
     end = time.perf_counter() + MEASURED_SECONDS
-    with Workers(threads) as workers:
+    with Workers(count) as workers:
         while time.perf_counter() < end or len(seconds) < 3:
             start = time.perf_counter()
             for _ in workers.map(work, pieces):
                 pass
+            synchronise(device)
             seconds.append(time.perf_counter() - start)
     return flops / sorted(seconds)[len(seconds) // 2]
 

@@ -1,8 +1,9 @@
 """The time-boxed loop: batch, loss, step, until the minutes are over.
 
-Several threads share a step by whole micro-batches (`model.parallel`), and look up for the next one while they wait for each
-other. What else happens while training (progress bar, metrics file, held-out probes, resume points) are callbacks that are
-handed the `Progress` after each step; the loop knows none of them. All of it happens inside the time box.
+On a CPU several threads share a step by whole micro-batches (`model.parallel`), and look up for the next one while they wait
+for each other. An accelerator does a batch at once, and meanwhile the threads look up for the next one, all in one memory. What
+else happens while training (progress bar, metrics file, held-out probes, resume points) are callbacks that are handed the
+`Progress` after each step; the loop knows none of them. All of it happens inside the time box.
 """
 
 # Shape suffixes: B rows, T bytes of a window.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +36,9 @@ from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.memory_tensors import MemoryTensors, joined
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.parallel import Workers
+from multiscale_transformer.model.passes import by_hand
+from multiscale_transformer.model.placement import moved
+from multiscale_transformer.training.gradients import GradientFunction, Gradients, Inputs
 from multiscale_transformer.training.grow import depth_at, grow
 from multiscale_transformer.training.loss import Targets, targets_of, weighted_loss
 from multiscale_transformer.training.micro_batching import MicroBatchPlan, plan_micro_batches
@@ -44,8 +49,6 @@ from multiscale_transformer.training.settings import TrainSettings
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SMOOTHING_SECONDS = 3.0  # time constant of the training loss that is shown
 LOOKUP_ROWS = 2  # windows of a piece of looking up: short, to fill the time until the last micro-batch is done
-
-Gradients = tuple[Tensor | None, ...]
 
 
 @dataclass
@@ -95,14 +98,16 @@ class Batch:
     targets: Targets
     lookups: _Lookups | None
 
-    def recall(self, rows: slice) -> MemoryTensors | None:
-        """What the memories say in some of the windows; waits for it."""
-        return None if self.lookups is None else self.lookups[rows]
+    def inputs(self, rows: slice, device: torch.device) -> Inputs:
+        """Some of the windows, on a device; waits for what the memories say in them."""
+        recall = None if self.lookups is None else self.lookups[rows]
+        return moved(Inputs(self.ids_BT[rows, :-1], self.targets.rows(rows), recall), device)
 
 
 class Trainer:
-    """Trains `model` on `documents` under `settings`; with `settings.grow` it deepens to `target` on the way.
+    """Trains `model` where it lies on `documents` under `settings`; with `settings.grow` it deepens to `target` on the way.
 
+    `available_ram` are bytes that the device of the model has left.
     `progress` other than a fresh one (and optimizer state loaded by the caller) goes on where an earlier run stood.
     """
 
@@ -122,8 +127,10 @@ class Trainer:
         self._documents, self._available_ram = documents, available_ram
         self._streams: dict[int, WindowStream] = {}
         self._last_read = 0
+        self._accelerated = not by_hand(model.device)
         # What is dropped must be a function of seed and step, and all threads draw from one generator.
-        self._workers = Workers(1 if target.dropout else settings.threads)
+        self._workers = Workers(1 if target.dropout and not self._accelerated else settings.threads)
+        self._gradient_function = GradientFunction(self._loss, model.device)
         self._next: Batch | None = None
         self.optimizer = self._new_optimizer()
         for _, window in settings.stages:  # too small a corpus or RAM for any stage must fail now, not minutes later
@@ -148,8 +155,10 @@ class Trainer:
         return self._streams[window]
 
     def _plan(self, config: ModelConfig, stream: WindowStream) -> MicroBatchPlan:
-        dtype_bytes = self.model.compute_dtype.itemsize
-        return plan_micro_batches(config, stream.window, stream.batch, dtype_bytes, self._available_ram, self._workers.count)
+        dtype_bytes, ram = self.model.compute_dtype.itemsize, self._available_ram
+        if self._accelerated:  # its cores share every operation, the larger the better
+            return plan_micro_batches(config, stream.window, stream.batch, dtype_bytes, ram, most_bytes=sys.maxsize)
+        return plan_micro_batches(config, stream.window, stream.batch, dtype_bytes, ram, self._workers.count)
 
     def run(self, callbacks: Sequence[Callback] = ()) -> None:
         """Train until the time box is full. Raises AxlError when the loss stops being a number.
@@ -215,6 +224,8 @@ class Trainer:
         stream = self._stream(window)
         drawn = stream.windows_at(index)
         ids_BT, targets = torch.from_numpy(drawn.ids_BT), targets_of(drawn, self.settings.middle_weight)
+        if self._accelerated:
+            targets = targets.dense()
         if self._memory is None:
             return Batch(window, index, ids_BT, targets, None)
         windows = self._windows(np.where(drawn.parts_BT == OPENED, BOS_WITHIN, drawn.ids_BT), stream, index)
@@ -247,6 +258,8 @@ class Trainer:
         pieces = [slice(first, min(count, first + plan.rows)) for first in range(0, count, plan.rows)]
         work = partial(self._gradients, batch, parameters)
         if plan.workers == 1:
+            if self._accelerated:
+                self._look_ahead()
             with self._workers.alone():
                 return sum(_added(parameters, *work(piece)) for piece in pieces)
         futures = [self._workers.submit(work, piece) for piece in pieces]
@@ -262,18 +275,16 @@ class Trainer:
     def _gradients(self, batch: Batch, parameters: list[nn.Parameter], rows: slice) -> tuple[float, Gradients]:
         """The share of some rows of a batch in its loss (nats per byte, without weights) and its gradients."""
         share = (rows.stop - rows.start) / len(batch.ids_BT)
-        loss, shown = self._loss(batch, rows)
-        return shown.item() * share, torch.autograd.grad(loss * share, parameters, allow_unused=True)
+        return self._gradient_function(batch.inputs(rows, self.model.device), parameters, share)
 
-    def _loss(self, batch: Batch, rows: slice) -> tuple[Tensor, Tensor]:
-        """The mean loss of some rows, as it is learned from and as it is shown."""
-        recall = batch.recall(rows)
-        fused_BTE, fine_BTE = self.model.states(batch.ids_BT[rows, :-1], features=recall)
-        targets = batch.targets.rows(rows)
-        loss, shown = weighted_loss(self.model.head(fused_BTE, recall), targets)
+    def _loss(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """The mean loss of some windows, as it is learned from and as it is shown."""
+        fused_BTE, fine_BTE = self.model.states(inputs.ids_BT, features=inputs.features)
+        loss, shown = weighted_loss(self.model.head(fused_BTE, inputs.features), inputs.targets)
         if not self.settings.aux_loss_weight or self.model.gate is None:
             return loss, shown
-        return loss + self.settings.aux_loss_weight * weighted_loss(self.model.head(fine_BTE), targets)[0], shown
+        aux_loss, _ = weighted_loss(self.model.head(fine_BTE), inputs.targets)
+        return loss + self.settings.aux_loss_weight * aux_loss, shown
 
     def _grow(self) -> None:
         layers = depth_at(self.progress.fraction, self._target) if self.settings.grow else self._target.layers

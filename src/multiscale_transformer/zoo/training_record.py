@@ -46,6 +46,8 @@ class DataRecord(_Part):
 class MachineRecord(_Part):
     """What the run was trained on."""
 
+    device: str = "cpu"
+    accelerator: str = ""  # its maker's name for it
     processor: str = ""
     system: str = ""
     threads: int = 1

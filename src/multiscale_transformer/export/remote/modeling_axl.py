@@ -15,7 +15,6 @@ from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .axl_cache import Cache
-from .axl_layers import Rotary
 from .axl_model import MultiScaleTransformer
 
 
@@ -70,8 +69,6 @@ class MultiScaleForCausalLM(PreTrainedModel, GenerationMixin):
         """Logits (B, T, V) of the byte after each; rows of a batch have the same length (there is no padding)."""
         if attention_mask is not None and not bool(attention_mask.all()):
             raise ValueError("AXL reads rows of one length: send them one at a time, or cut them to the same length")
-        if self.model.rotary.frequencies.is_meta:  # loaded without running the constructor on real tensors
-            self.model.rotary = Rotary(self.shape.head_dim, self.shape.rope_theta)
         if not isinstance(past_key_values, Cache):
             past_key_values = Cache(self.shape) if use_cache or use_cache is None else None
         logits = self.model(input_ids, past_key_values)

@@ -7,6 +7,7 @@ beside them. Lion, AdamW and SGD take everything. Learning rates are our own bes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,12 +60,13 @@ class OptimizerSet:
         saved: dict[str, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             name, _, what = key.rpartition("/")
-            saved.setdefault(name, {})[what] = value.clone()  # loaded tensors may lie in a file, and askew in memory
+            saved.setdefault(name, {})[what] = value
         for member in self.members:
             for group in member.param_groups:
                 for parameter in group["params"]:
                     if self._names[parameter] in saved:
-                        member.state[parameter] = saved[self._names[parameter]]
+                        state = saved[self._names[parameter]].items()
+                        member.state[parameter] = {what: _placed(what, value, parameter, group) for what, value in state}
 
     @property
     def state_bytes(self) -> int:
@@ -86,6 +88,14 @@ def build_optimizer(
     if lr is not None and not 0 < lr < float("inf"):
         raise AxlError(f"the learning rate must be positive, got {lr}; leave it out for {name}'s default")
     return OptimizerSet(model, _BUILDERS[name](model, LEARNING_RATES[name] if lr is None else lr, dtype, run))
+
+
+def _placed(what: str, value: Tensor, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+    """A copy of saved state (which may lie in a file, and askew in memory) where its optimizer keeps it.
+
+    That is beside the parameter; a count of steps is a number on the CPU, unless the optimizer is fused.
+    """
+    return value.to("cpu" if what == "step" and not group.get("fused") else parameter.device, copy=True)
 
 
 def _adamw(parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:

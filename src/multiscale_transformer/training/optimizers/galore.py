@@ -48,7 +48,9 @@ class GaLore(torch.optim.Optimizer):
             state["mean"], state["square"] = g_RC.new_zeros(rank, g_RC.shape[1]), g_RC.new_zeros(rank, g_RC.shape[1])
         if int(state["step"]) % group["refresh"] == 0:
             # Left singular vectors are eigenvectors of the small Gram matrix: far cheaper than the SVD of the paper's code.
-            state["projector"] = torch.linalg.eigh(g_RC @ g_RC.mT).eigenvectors[:, -rank:].contiguous()
+            # They are computed on the CPU, since not every accelerator can.
+            vectors_RR = torch.linalg.eigh((g_RC @ g_RC.mT).cpu()).eigenvectors
+            state["projector"] = vectors_RR[:, -rank:].contiguous().to(g_RC.device)
         state["step"] += 1
         small_rC = state["projector"].mT @ g_RC
         state["mean"].lerp_(small_rC, 1 - beta1)

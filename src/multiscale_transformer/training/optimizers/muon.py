@@ -19,7 +19,7 @@ from torch import Tensor
 
 Map = Callable[[Callable[[Any], None], Sequence[Any]], Iterator[None]]
 
-STACK = 6  # matrices that are iterated at once: enough for the products, few enough to be shared among workers
+STACK = 6  # matrices that are iterated at once on a CPU: enough for the products, few enough to be shared among workers
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # the quintic of the reference implementation
 ITERATIONS = 5
 
@@ -67,7 +67,7 @@ class Muon(torch.optim.Optimizer):
                 maps = zip(weight.chunk(self._parts[weight]), update.chunk(self._parts[weight]), strict=True)
                 for pair in maps:
                     by_shape[pair[0].shape].append(pair)
-            stacks = [pairs[at : at + STACK] for pairs in by_shape.values() for at in range(0, len(pairs), STACK)]
+            stacks = [stack for pairs in by_shape.values() for stack in _stacks(pairs)]
             for _ in self._run(partial(self._update, group["lr"]), stacks):
                 pass
 
@@ -87,3 +87,9 @@ class Muon(torch.optim.Optimizer):
         assert weight.grad is not None
         state["momentum"].lerp_(weight.grad, 1 - decay)
         return torch.lerp(weight.grad, state["momentum"], decay)
+
+
+def _stacks(pairs: list[tuple[Tensor, Tensor]]) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """What is iterated at once: on an accelerator all matrices of a shape."""
+    size = STACK if pairs[0][0].device.type == "cpu" else len(pairs)
+    yield from (pairs[at : at + size] for at in range(0, len(pairs), size))
