@@ -38,7 +38,7 @@ class Rotary(nn.Module):
 
     def __init__(self, head_dim: int, theta: float) -> None:
         super().__init__()
-        self.frequencies = 1.0 / theta ** (torch.arange(0, head_dim, 2).double() / head_dim)
+        self.frequencies = 1.0 / theta ** (torch.arange(0, head_dim, 2, device="cpu").double() / head_dim)
 
     def angles(self, stamps_N: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosine and sine, each (N, D/2), for rows with these stamps."""
