@@ -9,13 +9,10 @@ import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from multiscale_transformer import files
@@ -28,16 +25,12 @@ from multiscale_transformer.training.grow import with_depth
 from multiscale_transformer.training.logger import read_metrics
 from multiscale_transformer.training.model_card import write_model_card
 from multiscale_transformer.training.run import RunRequest, check_output, free_folder, resumed_request, train_run
-from multiscale_transformer.training.trainer import Progress, Trainer
+from multiscale_transformer.training.trainer import Progress
 from multiscale_transformer.zoo.training_record import TrainingRecord
 from tiny import (
-    PLENTY,
     TINY,
-    Clock,
     clock_that_ticks_per_step,
     corpus,
-    documents,
-    model_of,
     names_in,
     same_weights,
     settings_of,
@@ -231,51 +224,6 @@ def test_an_interrupt_while_the_result_is_saved_loses_nothing(tmp_path: Path, mo
     train_run(request, corpus(), resume=True)
     assert names_in(request.out) == FINISHED
     assert same_weights(weights_in(request.out), weights_in(tmp_path / "whole"))
-
-
-def test_a_point_is_written_every_minute_and_only_the_newest_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(resume, "time", SimpleNamespace(monotonic=clock))
-    found: list[set[str]] = []
-
-    def tick(progress: Progress) -> None:
-        found.append({name for name in names_in(tmp_path / "run") if name.startswith("resume/") and name.count("/") == 1})
-        clock.now += 31.0
-
-    train_run(request_of(tmp_path / "run"), corpus(), callbacks=[tick])
-    assert found == [set()] * 2 + [{"resume/000000003"}] * 2 + [{"resume/000000005"}] * 2
-    assert resume.EVERY_SECONDS == 60.0
-    assert names_in(tmp_path / "run") == FINISHED
-
-
-@given(writing=st.integers(0, 100), steps=st.lists(st.integers(1, 90), min_size=1, max_size=60), every=st.integers(1, 100))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_points_come_as_often_as_they_should_and_cost_no_more_than_a_share(
-    writing: int, steps: list[int], every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock, written = Clock(), list[tuple[float, float]]()
-
-    def save_model(*_: object) -> None:
-        written.append((clock.now, clock.now + writing))
-        clock.now += writing
-
-    monkeypatch.setattr(resume, "time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr(resume, "save_model", save_model)
-    monkeypatch.setattr(resume, "EVERY_SECONDS", every)
-    trainer = Trainer(model_of(FLAT), FLAT, documents(), settings_of(), PLENTY)
-    shutil.rmtree(tmp_path / "points", ignore_errors=True)
-    writer = resume.ResumeWriter(tmp_path / "points", trainer, {})
-    ready = float(every)
-    for seconds in steps:
-        clock.now += seconds
-        trainer.progress.step += 1
-        begin, before = clock.now, len(written)
-        writer(trainer.progress)
-        assert len(written) - before == (begin >= ready)
-        if begin >= ready:
-            ready = clock.now + max(every, 10 * writing)
-    for (begin, end), (following, _) in pairwise(written):
-        assert end - begin <= 0.1 * (following - end) + 1e-6
 
 
 # Kills and full disks
