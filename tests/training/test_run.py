@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import math
 import shutil
+import weakref
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +27,7 @@ from multiscale_transformer.training.grow import with_depth
 from multiscale_transformer.training.logger import read_metrics
 from multiscale_transformer.training.model_card import write_model_card
 from multiscale_transformer.training.run import RunRequest, check_output, free_folder, resumed_request, train_run
-from multiscale_transformer.training.trainer import Progress
+from multiscale_transformer.training.trainer import Progress, Trainer
 from multiscale_transformer.zoo.training_record import TrainingRecord
 from tiny import (
     TINY,
@@ -125,6 +127,24 @@ def test_the_log_has_a_row_for_each_second_and_probes_along_the_way(tmp_path: Pa
     probes = [value for value in metrics["held_out_bpb"] if value == value]  # noqa: PLR0124  NaN is where none was made
     assert 4 <= len(probes) <= run.PROBES
     assert metrics["held_out_bpb"][-1] == probes[-1] < probes[0] < 9
+
+
+def test_a_run_leaves_nothing_of_itself_in_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even in a cycle, which PyTorch makes when the first optimizer is built: the model is loaded again to be measured."""
+    made, init = list[weakref.ref[Trainer]](), Trainer.__init__
+
+    def circular(trainer: Trainer, *inputs: object) -> None:
+        init(trainer, *inputs)  # type: ignore[arg-type]
+        trainer.cycle = trainer  # type: ignore[attr-defined]
+        made.append(weakref.ref(trainer))
+
+    monkeypatch.setattr(Trainer, "__init__", circular)
+    gc.disable()
+    try:
+        train_run(request_of(tmp_path / "run"), corpus())
+    finally:
+        gc.enable()
+    assert [trainer() for trainer in made] == [None]
 
 
 def test_a_probe_never_costs_more_than_its_share_of_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

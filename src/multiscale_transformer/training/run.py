@@ -6,6 +6,7 @@ output folder and removes its resume points when the checkpoint is whole.
 
 from __future__ import annotations
 
+import gc
 import shutil
 import time
 from collections.abc import Sequence
@@ -129,7 +130,9 @@ def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, call
     """
     with writing(request.out):
         check_output(request.out, resume=resume)
-        return _trained(request, corpus, resume, callbacks)
+        folder = _trained(request, corpus, resume, callbacks)
+    gc.collect()  # PyTorch keeps frames in cycles, and with them weights and state, whose RAM the measuring needs
+    return folder
 
 
 def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Sequence[Callback]) -> Path:
