@@ -27,7 +27,7 @@ from multiscale_transformer.training.resume import has_resume
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="SIGKILL is of POSIX")]
 
 KILLS, SEED = int(os.environ.get("AXL_KILLS", "20")), int(os.environ.get("AXL_SEED", "0"))
-POINT_SECONDS = 0.2  # between resume points, here; half a minute in earnest
+POINT_SECONDS = 0.2  # between resume points, here; a minute in earnest
 SLACK_SECONDS = 1.0  # a step and the writing of a point, on a busy machine
 
 # The command itself, from the moment on at which everything is imported.

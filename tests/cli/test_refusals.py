@@ -207,7 +207,7 @@ def test_data_that_changed_since(refused: Refused, work: Path, config: Path) -> 
     assert call("train", "--config", config, "--data", "data", "--out", "run", *QUICK).status == 0
     (work / "data" / "new.py").write_text(code(9))
     line = refused("eval", "bpb", "--model", "run")
-    assert "the files that run was trained from have changed; name what to score with axl eval bpb --data" in line
+    assert "the files that run was trained from have changed; name what to score with --data" in line
 
 
 def test_several_runs_to_resume(

@@ -8,6 +8,7 @@ from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.editing import (
     KINDS,
+    WITHOUT_SUFFIX,
     Answer,
     Place,
     common_length,
@@ -44,7 +45,7 @@ def test_places_are_parts_of_files_in_turn(kind) -> None:
     for place in places:
         assert whole[place.name].startswith(place.before + place.wanted)
         assert place.after is None or place.before + place.wanted + place.after == whole[place.name]
-        assert (place.after is None) == (kind in ("next line", "rest of a line"))
+        assert (place.after is None) == (kind in WITHOUT_SUFFIX)
         assert (b"\n" in place.wanted) == (kind == "block")
         assert place.language == ".py"
     assert places == draw_places(documents, 12, kind)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from model.test_rule_of_time import SHAPES, lively, some_ids
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model import checkpoint
-from multiscale_transformer.model.checkpoint import load_model, load_tensors, save_model, save_tensors
+from multiscale_transformer.model.checkpoint import TensorFile, load_model, save_model, save_tensors
 from tiny import TINY, model_of, names_in, same_weights, weights_of
 
 WHOLE = {"config.json", "model.safetensors"}
@@ -79,7 +79,7 @@ def test_tensors_of_any_shape_come_back(tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("tensors") / "file"
     tensors = {name: (torch.randn(shape) * 9).to(dtype) for name, (dtype, shape) in kinds.items()}
     save_tensors(path, {name: tensor.mT if tensor.dim() == 2 else tensor for name, tensor in tensors.items()})
-    loaded = load_tensors(path)
+    loaded = TensorFile(path)
     assert loaded.keys() == tensors.keys()
     for name, tensor in tensors.items():
         assert torch.equal(loaded[name], tensor.mT if tensor.dim() == 2 else tensor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.checkpoint import load_tensors, save_tensors
+from multiscale_transformer.model.checkpoint import TensorFile, save_tensors
 from multiscale_transformer.model.layers import Linear
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.training.optimizers import LEARNING_RATES, GaLore, Lion, Muon, OptimizerSet, build_optimizer
+from multiscale_transformer.training.optimizers import LEARNING_RATES, GaLore, Lion, Muon, OptimizerSet, build_optimizer, lion
 from multiscale_transformer.training.optimizers.muon import orthogonalise
 from tiny import RATES, TINY, model_of, same_weights, weights_of
 
@@ -93,7 +94,7 @@ def test_the_state_comes_back_and_the_next_step_is_bit_identical(name: str, tmp_
     copy = model_of(seed=1)
     copy.load_state_dict(weights_of(model))
     restored = build_optimizer(copy, name)
-    restored.load_state_tensors(load_tensors(tmp_path / "state"))
+    restored.load_state_tensors(TensorFile(tmp_path / "state"))
     assert same_weights(restored.state_tensors(), optimizer.state_tensors())
     train(model, optimizer, 2)
     train(copy, restored, 2)
@@ -166,6 +167,43 @@ def test_lion_is_its_formula(seed: int, decay: float) -> None:
         expected -= lr * ((beta1 * momentum + (1 - beta1) * g).sign() + decay * expected)
         momentum = beta2 * momentum + (1 - beta2) * g
     torch.testing.assert_close(w.detach().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@given(
+    sizes=st.lists(st.lists(st.integers(1, 7), min_size=1, max_size=3), min_size=1, max_size=8),
+    chunk=st.integers(1, 200),
+    seed=st.integers(0, 99),
+    decay=st.sampled_from([0.0, 0.1]),
+)
+@settings(max_examples=60)
+def test_lion_in_chunks_is_lion_bit_for_bit(sizes: list[list[int]], chunk: int, seed: int, decay: float) -> None:
+    def trained(at_once: int) -> dict[str, Tensor]:
+        weights = [weight(*size, seed=seed + index) for index, size in enumerate(sizes)]
+        optimizer = Lion(weights, 0.01, weight_decay=decay)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lion, "CHUNK", at_once)
+            for step in range(3):
+                for index, w in enumerate(weights):
+                    w.grad = None if (index + step) % 5 == 4 else gaussian(*sizes[index], seed=seed + 50 * step + index)
+                optimizer.step()
+        momenta = {f"momentum {index}": optimizer.state[w].get("momentum", torch.zeros(())) for index, w in enumerate(weights)}
+        return {**momenta, **{str(index): w.detach() for index, w in enumerate(weights)}}
+
+    assert same_weights(trained(chunk), trained(10**9))
+
+
+@given(sizes=st.lists(st.integers(0, 50), max_size=30), chunk=st.integers(1, 120))
+def test_chunks_are_all_weights_in_their_order_and_none_is_larger_than_it_must_be(sizes: list[int], chunk: int) -> None:
+    weights = [torch.empty(size, device="meta") for size in sizes]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lion, "CHUNK", chunk)
+        chunks = list(lion._chunks(weights))
+    assert list(map(id, (w for part in chunks for w in part))) == list(map(id, weights))
+    for part in chunks:
+        assert part
+        assert len(part) == 1 or sum(w.numel() for w in part) <= chunk
+    for part, (following, *_) in pairwise(chunks):
+        assert sum(w.numel() for w in part) + following.numel() > chunk, "fewer chunks would do"
 
 
 shapes = st.tuples(st.integers(2, 24), st.integers(2, 24)).filter(lambda s: min(s) * 1.5 <= max(s))

@@ -25,7 +25,7 @@ from multiscale_transformer.model.blocks import Block
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.training import trainer as trainer_module
 from multiscale_transformer.training.grow import depth_at, with_depth
-from multiscale_transformer.training.micro_batching import MicroBatchPlan, activation_bytes
+from multiscale_transformer.training.micro_batching import STATE_TENSORS, MicroBatchPlan, activation_bytes
 from multiscale_transformer.training.optimizers import OptimizerSet
 from multiscale_transformer.training.schedule import rate_multiplier, window_at
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
@@ -240,13 +240,65 @@ def test_little_memory_gives_nearly_the_same_weights(monkeypatch: pytest.MonkeyP
     row = 16 * TINY.parameters() + activation_bytes(TINY, 32, 4)
     plans: list[MicroBatchPlan] = []
     plan_micro_batches = trainer_module.plan_micro_batches
-    monkeypatch.setattr(trainer_module, "plan_micro_batches", lambda *a: plans.append(plan_micro_batches(*a)) or plans[-1])
+    monkeypatch.setattr(
+        trainer_module, "plan_micro_batches", lambda *a, **k: plans.append(plan_micro_batches(*a, **k)) or plans[-1]
+    )
     plenty, little = trainer_of(optimizer="sgd"), trainer_of(optimizer="sgd", memory=int(1.01 * row))
     for trainer in (plenty, little):
         trainer.run()
     assert {plan.rows for plan in plans} == {4, 1}
     for left, right in zip(plenty.model.parameters(), little.model.parameters(), strict=True):
         torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "galore", "lion", "sgd"])
+@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_update_in_the_backward_pass_is_the_update_bit_for_bit(
+    shape: str, checkpoint: bool, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(dtype: torch.dtype, in_backward: bool) -> dict[str, Tensor]:
+        model = lively(SHAPES[shape]).train()
+        model.compute_dtype = dtype
+        plan = MicroBatchPlan(4, checkpoint, in_backward=in_backward)
+        monkeypatch.setattr(trainer_module, "plan_micro_batches", lambda *_, **__: plan)
+        trainer = Trainer(model, model.config, documents(), settings_of(optimizer=optimizer), PLENTY)
+        for _ in range(3):
+            trainer.step()
+        return {**weights_of(model), **trainer.optimizer.state_tensors()}
+
+    for dtype in (torch.float32, torch.bfloat16):
+        assert same_weights(trained(dtype, True), trained(dtype, False))
+
+
+def test_in_the_backward_pass_few_gradients_exist_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of(optimizer="lion")
+    most, update = [0], OptimizerSet._update
+
+    def counted(optimizer: OptimizerSet, weight: Tensor) -> None:
+        most.append(sum(other.grad is not None for other in trainer.model.parameters()))
+        update(optimizer, weight)
+
+    monkeypatch.setattr(OptimizerSet, "_update", counted)
+    monkeypatch.setattr(trainer_module, "plan_micro_batches", lambda *_, **__: MicroBatchPlan(4, False, in_backward=True))
+    trainer.step()
+    assert len(most) == 1 + len(list(trainer.model.parameters()))
+    assert max(most) == 1
+    monkeypatch.setattr(trainer_module, "plan_micro_batches", lambda *_, **__: MicroBatchPlan(4, False))
+    trainer.step()
+    assert len(most) == 1 + len(list(trainer.model.parameters())), "the hooks are gone after the step"
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lion", "sgd"])
+def test_ram_for_one_set_of_states_is_enough_for_the_same_bits(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_that_ticks_per_step(monkeypatch, 10.0)
+    of_each = 4 * (1 + STATE_TENSORS[optimizer])
+    enough = int(of_each * TINY.parameters() + activation_bytes(TINY, 32, 4, checkpoint=True)) + 1
+    assert enough < 16 * TINY.parameters() + activation_bytes(TINY, 32, 4, checkpoint=True), "nothing else fits"
+    plenty, little = (trainer_of(optimizer=optimizer, memory=ram, batch_bytes=32) for ram in (PLENTY, enough))
+    for trainer in (plenty, little):
+        trainer.run()
+    assert same_weights(weights_of(little.model), weights_of(plenty.model))
 
 
 @pytest.mark.parametrize("changes", [{}, {"grow": True}, {"optimizer": "galore"}])

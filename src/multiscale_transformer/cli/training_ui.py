@@ -82,7 +82,10 @@ def new_request(
             "add files, or name a --config with a smaller max_seq_len"
         )
     _check_room(folder, BYTES_PER_PARAMETER * config.parameters() + memory * INDEX_BYTES * corpus.train.nbytes)
-    derived = {"batch_bytes": batch_for(config), "stages": stages_for(config, corpus.train.nbytes)}
+    derived = {
+        "batch_bytes": recipe.training.batch_bytes or batch_for(config),
+        "stages": stages_for(config, corpus.train.nbytes),
+    }
     settings = TrainSettings(**{**derived, **chosen})
     return RunRequest(
         recipe.name, config, settings, corpus.sources, folder, log, recipe.format, corpus.selection, init=init, device=device

@@ -1,9 +1,10 @@
 """Where a code completion ends although the model would go on: at the end of the line, the block, the gap, or of sense.
 
 A small model that fills in the middle (FIM) or completes in an editor seldom knows when to stop, and what one keeps of a
-completion is what ends at the right place. The rules look at whole lines: text surrounds the cursor on its line, so that line
-is wanted; a line is indented less than the cursor's (llama.cpp's `n_indent`), or the block that was opened is over; the first
-line of the suffix is being written again; lines repeat; blanks follow blanks. What the suffix already has is taken off.
+completion is what ends at the right place. The rules look at whole lines. Within a line, or before other text, one statement is
+written: a line, and the block that it opens. At the end of a file it goes on until a line is indented less than the cursor's
+(llama.cpp's `n_indent`). It always ends before the first line of the suffix, a repeated line, a run of blanks, and where the
+block is over that it opened; what the suffix already has is taken off.
 
 `StopState` reads the bytes as they come. What it lets out (`safe`) is never taken back, so a stream and a whole answer
 are the same bytes, however they were cut up.
@@ -19,6 +20,7 @@ MAX_SPACES = 64  # in a row, beyond which a line runs into blanks
 MAX_CYCLE = 4  # lines: the longest run that is seen to repeat
 MIN_REPEATED = 4  # characters that are no blanks, so that closing brackets may follow each other
 _CONTINUES = re.compile(rb"[)\]}>]|(else|elif|except|finally|catch|end|rescue|when|case|default)\b")
+_OPENS_BLOCK = re.compile(rb"([:{]|=>|\b(do|then|else|begin))$")
 _GOES_ON = re.compile(rb"([:{(\[,\\]|=>|\b(do|then|else|begin))$")
 
 
@@ -241,10 +243,11 @@ class StopState:
         self._line_start = len(self.text)
 
     def _is_statement(self, line: bytes) -> bool:
-        """Whether the line of a cursor that stood within it is whole: it opens nothing, or what the suffix already holds."""
-        if not (self.rules.cursor_line or b"").strip():
+        """Whether a whole statement is written where one is wanted: it opens nothing, or what the suffix already holds."""
+        if not (self.rules.cursor_line or b"").strip() and not self.rules.suffix_line:
             return False
-        return self.rules.has_block or not _GOES_ON.search(self._whole(line).rstrip())
+        goes_on = _OPENS_BLOCK if self.rules.suffix_line else _GOES_ON
+        return self.rules.has_block or not goes_on.search(self._whole(line).rstrip())
 
     def _judge_line(self, line: bytes) -> None:
         """At the end of a line that is not blank: is it the suffix's, a repetition, or beyond the block?"""

@@ -1,10 +1,10 @@
 """What a person feels of a completion: is it right, does it end where it should, how much of it is kept, how soon is it there?
 
-Places are drawn from held-out files as an editor asks: the next line, the rest of a line from a random token, and gaps
-(fill-in-the-middle) of a part of a line, a line and a block, each with what follows. Beside exact match and edit similarity
-(one minus the Levenshtein distance over the longer length, without the white space around, as in CodeXGLUE, Lu et al. 2021,
-arXiv 2102.04664) stand the bytes until the first error, which is what one keeps by accepting word by word, and the share that
-ends by itself at the right place.
+Places are drawn from held-out files: the next line and the rest of a line from a random token, where nothing follows, and gaps
+(fill-in-the-middle) as editors ask, each with what follows: half a line (to its end), a part of a line, a line, a block. Beside
+exact match and edit similarity (one minus the Levenshtein distance over the longer length, without white space around, as in
+CodeXGLUE, Lu et al. 2021, arXiv 2102.04664) stand the bytes until the first error, which is what one keeps by accepting word by
+word, and the share that ends by itself at the right place.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from rapidfuzz.distance import Levenshtein
 
 from multiscale_transformer.data import fim_cuts
 from multiscale_transformer.data.documents import Documents
-from multiscale_transformer.engine.infill import continue_text, fill_gap
+from multiscale_transformer.engine.infill import fill_gap
 from multiscale_transformer.engine.scheduler import STOP, Request, Scheduler
 from multiscale_transformer.engine.stop_rules import NO_RULES
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.sampling import Sampling
 
-Kind = Literal["next line", "rest of a line", "part of a line", "line", "block"]
+Kind = Literal["next line", "rest of a line", "half a line", "part of a line", "line", "block"]
 Mode = Literal["editor", "alone"]  # with the stop rules of an editor's request, or as the model ends by itself
-KINDS: tuple[Kind, ...] = ("next line", "rest of a line", "part of a line", "line", "block")
+KINDS: tuple[Kind, ...] = ("next line", "rest of a line", "half a line", "part of a line", "line", "block")
+WITHOUT_SUFFIX: tuple[Kind, ...] = ("next line", "rest of a line")
 MODES: tuple[Mode, ...] = ("editor", "alone")
 SHORTEST, LONGEST = 3, 400  # bytes of what is wanted: below it is a bracket, beyond it a table
 TRIES = 40  # draws for one place before its file is given up
@@ -96,7 +97,7 @@ def _add_place(places: list[Place], documents: Documents, number: int, kind: Kin
         cuts = _cuts(content, kind, np.random.default_rng(rng.getrandbits(64)))
         if cuts is not None and SHORTEST <= len(content[slice(*cuts)].strip()) <= LONGEST:
             first, second = cuts
-            after = None if kind in ("next line", "rest of a line") else content[second:]
+            after = None if kind in WITHOUT_SUFFIX else content[second:]
             places.append(Place(kind, documents.names[number], content[:first], content[first:second], after))
             return True
     return False
@@ -117,7 +118,7 @@ def _cuts(content: bytes, kind: Kind, rng: np.random.Generator) -> tuple[int, in
         start = content.rfind(b"\n", 0, begin) + 1
         return (start, end) if start else None
     tokens = [found.start() for found in _TOKEN.finditer(content, begin, end)][1:]
-    return (tokens[int(rng.integers(len(tokens)))], end) if tokens else None
+    return (tokens[int(rng.integers(len(tokens)))], end) if tokens else None  # the rest, or half, of a line
 
 
 def completer(scheduler: Scheduler, memory: CorpusMemory | None, mode: Mode = "editor") -> Callable[[Place], Answer]:
@@ -127,7 +128,7 @@ def completer(scheduler: Scheduler, memory: CorpusMemory | None, mode: Mode = "e
     def complete(place: Place) -> Answer:
         stops: tuple[bytes, ...] = ()
         if place.after is None:
-            cursor, stops = continue_text(place.before, context), (b"\n",)
+            cursor, stops = fill_gap(place.before, b"", context), (b"\n",)
         else:
             cursor = fill_gap(place.before, place.after, context)
         rules = cursor.rules if mode == "editor" else NO_RULES

@@ -51,6 +51,7 @@ def shipped_card(record: FinishedRecord) -> str:
         f"({data.train_bytes:,} bytes), of which it read {record.bytes:,} bytes. On {held_out.bytes:,} bytes of files",
         f"it never read, with an index of the training files: **{held_out.bits_per_byte:.3f} bits per byte** "
         f"(PPMd {held_out.ppmd:.3f}, xz {held_out.xz:.3f}).",
+        *_began_as(record),
         "",
         "## Trained on",
         "",
@@ -59,13 +60,29 @@ def shipped_card(record: FinishedRecord) -> str:
         "",
         "| package | version and licence |",
         "|---|---|",
-        *(f"| {name} | {licence} |" for name, licence in (data.packages or {}).items()),
+        *(f"| {name} | {licence} |" for name, licence in sorted(_packages(record).items())),
         "",
         "The weights are under the licence of AXL. A model this small knows the look of code, not its meaning: check what it",
         "writes.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _began_as(record: FinishedRecord) -> list[str]:
+    base = record.init
+    if base is None or base.data is None:
+        return []
+    read = f"{base.data.train_documents:,} files ({base.data.train_bytes:,} bytes)"
+    return [
+        f"It began as an earlier {base.name} (weights with the SHA-256 {base.sha256[:12]}…), trained on {read} of such files."
+    ]
+
+
+def _packages(record: FinishedRecord) -> dict[str, str]:
+    """The licences of all packages that the model, or the one it began as, was trained on."""
+    before = record.init.data.packages if record.init is not None and record.init.data is not None else None
+    return {**(before or {}), **(record.data.packages or {})}
 
 
 if __name__ == "__main__":

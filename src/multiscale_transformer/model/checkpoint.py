@@ -1,20 +1,23 @@
 """Reading and writing checkpoints: folders with `config.json`, `model.safetensors` and what other layers lay beside them.
 
-Weights are safetensors, so loading a stranger's checkpoint runs no code; neither does reading a published `.pt` file. Whatever
-is wrong with a checkpoint is said in one line.
+Weights are safetensors, so loading a stranger's checkpoint runs no code; neither does reading a published `.pt` file. They are
+written from where they lie and read one by one to where they will lie, so that of a large model there are never two copies.
+Whatever is wrong with a checkpoint is said in one line.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from multiscale_transformer import files
@@ -37,14 +40,18 @@ def load_model(path: str | Path) -> MultiScaleTransformer:
     Raises AxlError when there is no checkpoint, it is damaged, or its weights do not fit its config.
     """
     path = Path(path)
+    weights: Mapping[str, Tensor]
     if path.suffix == ".pt":
         config, weights = _read_pt(path)
+        given = {name: tensor.shape for name, tensor in weights.items()}
     else:
         config, path = read_config(path), path / WEIGHTS_FILE
-        weights = load_tensors(path)
-    model = MultiScaleTransformer(config)
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    given = {name: tensor.shape for name, tensor in weights.items()}
+        weights = stored = TensorFile(path)
+        given = {name: stored.shape(name) for name in stored}
+    with torch.device("meta"):  # no memory yet: the tensors that are read become the weights
+        model = MultiScaleTransformer(config)
+    empty = model.state_dict()
+    expected = {name: tensor.shape for name, tensor in empty.items()}
     if expected != given:
         wrong = sorted(name for name in expected.keys() | given.keys() if expected.get(name) != given.get(name))
         raise AxlError(
@@ -52,7 +59,9 @@ def load_model(path: str | Path) -> MultiScaleTransformer:
             f"({len(wrong)} tensors differ, first {wrong[0]}); "
             "it is damaged or from another version: train it again or restore both files from one run"
         )
-    model.load_state_dict(weights)
+    # Copied one by one: what was read may lie askew, where products round otherwise, and a resumed run must be bit-identical.
+    own = {name: weights[name].to(tensor.dtype, copy=True) for name, tensor in empty.items()}
+    model.load_state_dict(own, assign=True)
     return model.eval()
 
 
@@ -86,11 +95,39 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     files.write_with(path, write)
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read safetensors. Raises AxlError for a missing or damaged file."""
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise AxlError(f"{path} is missing; give the folder of a finished run") from error
-    except (SafetensorError, OSError) as error:
-        raise AxlError(f"{path} is damaged ({error}); restore it or train again") from error
+class TensorFile(Mapping[str, Tensor]):
+    """The tensors of a safetensors file, each read when it is asked for and not kept.
+
+    Raises AxlError for a missing or damaged file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._explained():
+            self._file = safe_open(path, "pt", backend="pread")
+            self._names: list[str] = list(self._file.keys())  # type: ignore[no-untyped-call]
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        with self._explained():
+            return self._file.get_tensor(name)  # type: ignore[no-any-return, no-untyped-call]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def shape(self, name: str) -> torch.Size:
+        """The shape of a tensor, without reading it."""
+        return torch.Size(self._file.get_slice(name).get_shape())  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise AxlError(f"{self._path} is missing; give the folder of a finished run") from error
+        except (SafetensorError, OSError) as error:
+            raise AxlError(f"{self._path} is damaged ({error}); restore it or train again") from error

@@ -124,7 +124,7 @@ def run_corpus(folder: Path) -> Corpus:
 
 def _check_same(folder: Path, record: FinishedRecord, corpus: Corpus) -> None:
     if corpus.sha256 != record.data.sha256:
-        raise AxlError(f"the files that {folder} was trained from have changed; name what to score with axl eval bpb --data")
+        raise AxlError(f"the files that {folder} was trained from have changed; name what to score with --data")
 
 
 def _score(

@@ -1,27 +1,33 @@
 """Micro-batches: a batch is split into as many rows at once as fit into RAM beside the weights.
 
-Where even one row is too large, blocks recompute their activations in the backward pass.
+Where RAM is short, a plan gives up, in this order: sharing the step among workers; keeping all gradients until the step ends
+(each weight is updated in the backward pass as soon as its gradient is complete, which needs a batch that is one micro-batch);
+keeping activations (blocks recompute theirs in the backward pass, which is a third more to compute).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig
 
 FASTEST_BYTES = 8192  # on a CPU more rows at once gain no speed and leave the caches
+ROOMY = 0.5  # of the free RAM: all that one worker takes before it saves some; the rest is for what else runs here
 
 STATE_TENSORS = {"lion": 1, "muon": 1, "sgd": 1, "galore": 1, "adamw": 2}
+ALONE = ("adamw", "galore", "lion", "sgd")  # those that update a weight as fast alone; Muon stacks matrices
 
 
 @dataclass(frozen=True)
 class MicroBatchPlan:
-    """Rows of a micro-batch, whether blocks recompute their activations in the backward pass, and how many are done at once."""
+    """How a step is computed: rows of a micro-batch, whether blocks recompute their activations in the backward pass, how many
+    workers there are, and whether weights are updated in the backward pass."""
 
     rows: int
     checkpoint: bool
     workers: int = 1
+    in_backward: bool = False
 
 
 def activation_bytes(config: ModelConfig, window: int, dtype_bytes: int, *, checkpoint: bool = False) -> float:
@@ -50,37 +56,58 @@ def plan_micro_batches(
     dtype_bytes: int,
     available_ram: int,
     workers: int = 1,
+    optimizer: str = "muon",
     most_bytes: int = FASTEST_BYTES,
 ) -> MicroBatchPlan:
-    """Choose the largest micro-batch that fits in `available_ram` bytes beside the weights, of at most `rows` rows and
-    `most_bytes` of text.
+    """How a batch of `rows` rows is trained on in `available_ram` bytes, as fast as that allows, `most_bytes` of text at once.
 
     With several `workers` the batch is cut into a piece for each: smaller ones would share the work more evenly, and cost more
     than that brings (docs/log.md). When RAM is short for the activations and gradients of all, one worker does everything.
-    Raises AxlError when weights, gradients and optimizer state leave no room for a single row.
+    Raises AxlError when weights and optimizer state leave no room for a single row.
     """
-    beside = _beside_activations(config, dtype_bytes)
-    room = available_ram - beside
-    max_rows = max(1, min(rows, most_bytes // window))
-    if workers > 1:
-        share = min(max_rows, max(1, -(-rows // workers)))
-        each = activation_bytes(config, window, dtype_bytes) * share + 4 * config.parameters()
-        if workers * each <= room:
-            return MicroBatchPlan(share, False, workers)
+    need = _Need(config, window, dtype_bytes, optimizer)
+    most = max(1, min(rows, most_bytes // window))
+    share = min(most, max(1, -(-rows // workers)))
+    if workers > 1 and need.of(MicroBatchPlan(share, False, workers)) <= available_ram:
+        return MicroBatchPlan(share, False, workers)
+    if need.of(MicroBatchPlan(1, False)) <= ROOMY * available_ram:
+        return need.widest(MicroBatchPlan(most, False), available_ram)
     for checkpoint in (False, True):
-        fit = int(room // activation_bytes(config, window, dtype_bytes, checkpoint=checkpoint))
-        if fit >= 1:
-            return MicroBatchPlan(min(max_rows, fit), checkpoint)
-    needed = beside + activation_bytes(config, window, dtype_bytes, checkpoint=True)
+        whole, pieces = MicroBatchPlan(rows, checkpoint, in_backward=True), MicroBatchPlan(most, checkpoint)
+        if optimizer in ALONE and need.of(whole) <= available_ram:
+            return whole
+        if need.of(replace(pieces, rows=1)) <= available_ram:
+            return need.widest(pieces, available_ram)
+    least = need.of(MicroBatchPlan(1, True))
+    if optimizer in ALONE:
+        least = min(least, need.of(MicroBatchPlan(rows, True, in_backward=True)))
     raise AxlError(
-        f"training needs about {needed / 1e9:.1f} GB of RAM but {available_ram / 1e9:.1f} GB are free; "
+        f"training needs about {least / 1e9:.1f} GB of RAM but {available_ram / 1e9:.1f} GB are free; "
         "close other programs, or choose a smaller model (axl suggest lists what fits)"
     )
 
 
-def _beside_activations(config: ModelConfig, dtype_bytes: int) -> int:
-    """Bytes of fp32 weights, their gradients, at most two states each, and the copies of the weights in a narrower dtype."""
-    return (16 + (dtype_bytes if dtype_bytes < 4 else 0)) * config.parameters()
+class _Need:
+    """The bytes of RAM that a plan takes."""
+
+    def __init__(self, config: ModelConfig, window: int, dtype_bytes: int, optimizer: str) -> None:
+        kept, recomputed = (activation_bytes(config, window, dtype_bytes, checkpoint=again) for again in (False, True))
+        self._row = {False: kept, True: recomputed}
+        self._weights = config.parameters()
+        self._states = STATE_TENSORS[optimizer]
+        self._copy = dtype_bytes if dtype_bytes < 4 else 0  # of each weight; blocks that recompute drop theirs, too
+
+    def of(self, plan: MicroBatchPlan) -> float:
+        """Activations, and beside them what is kept for each weight: itself, gradients, states, a copy to compute with."""
+        each = 4 * (1 + self._states) if plan.in_backward else 16  # weight, gradient, and two that are states or updates
+        each += plan.workers * (0 if plan.checkpoint else self._copy)
+        each += 4 * plan.workers if plan.workers > 1 else 0  # gradients of a piece, before they are added up
+        return each * self._weights + plan.workers * plan.rows * self._row[plan.checkpoint]
+
+    def widest(self, plan: MicroBatchPlan, available_ram: int) -> MicroBatchPlan:
+        """The plan with as many of its rows as fit."""
+        room = available_ram - self.of(replace(plan, rows=0))
+        return replace(plan, rows=min(plan.rows, int(room // self._row[plan.checkpoint])))
 
 
 def training_ram(config: ModelConfig, optimizer: str = "lion") -> float:

@@ -17,12 +17,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.checkpoint import load_model, load_tensors, save_model, save_tensors
+from multiscale_transformer.model.checkpoint import TensorFile, load_model, save_model, save_tensors
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.machine import CPU, compute_dtype
 from multiscale_transformer.training.trainer import Progress, Trainer
 
-EVERY_SECONDS = 30.0  # a kill loses this much work, plus one step
+EVERY_SECONDS = 60.0  # a kill loses this much work, plus one step
+PAUSE = 10.0  # times what the last point took: a large model spends no more than a tenth of its time on points
 FOLDER = "resume"
 PROGRESS_FILE, OPTIMIZER_FILE = "progress.json", "optimizer.safetensors"
 
@@ -39,22 +40,25 @@ class _Point(BaseModel):
 
 
 class ResumeWriter:
-    """A callback that writes a resume point every half minute; `request` describes the run, for `--resume` to check."""
+    """A callback that writes a resume point every minute, or less often where that takes long.
+
+    `request` describes the run, for `--resume` to check.
+    """
 
     def __init__(self, folder: Path, trainer: Trainer, request: dict[str, Any]) -> None:
         self._root, self._trainer, self._request = folder / FOLDER, trainer, request
-        self._last = time.monotonic()
+        self._last, self._took = time.monotonic(), 0.0
         for begun in self._root.glob(".*"):  # a point that a kill cut short; nobody else writes here
             shutil.rmtree(begun, ignore_errors=True)
 
     def __call__(self, progress: Progress) -> None:
-        """Save when half a minute has passed since the last point."""
-        if time.monotonic() - self._last >= EVERY_SECONDS:
+        """Save when a minute has passed since the last point, and ten times what that took."""
+        if time.monotonic() - self._last >= max(EVERY_SECONDS, PAUSE * self._took):
             self.save()
 
     def save(self) -> None:
         """Write a point now, if there is none of this step, and remove older ones."""
-        trainer = self._trainer
+        trainer, begin = self._trainer, time.monotonic()
         path = self._root / f"{trainer.progress.step:09d}"
         if not path.exists():  # replacing the only point would for a moment leave none
             with files.new_folder(path) as point:
@@ -64,6 +68,7 @@ class ResumeWriter:
         for older in _points(self._root)[:-1]:
             shutil.rmtree(older, ignore_errors=True)
         self._last = time.monotonic()
+        self._took = self._last - begin
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -99,7 +104,7 @@ def load_resume(folder: Path, device: torch.device = CPU) -> tuple[MultiScaleTra
 
 def restore_optimizer(folder: Path, trainer: Trainer) -> None:
     """Load the optimizer state that belongs to `load_resume(folder)`."""
-    trainer.optimizer.load_state_tensors(load_tensors(_newest(folder) / OPTIMIZER_FILE))
+    trainer.optimizer.load_state_tensors(TensorFile(_newest(folder) / OPTIMIZER_FILE))
 
 
 def has_resume(folder: Path) -> bool:

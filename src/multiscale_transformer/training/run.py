@@ -6,6 +6,7 @@ output folder and removes its resume points when the checkpoint is whole.
 
 from __future__ import annotations
 
+import gc
 import shutil
 import time
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ from multiscale_transformer.zoo.training_record import TrainingRecord, write_tra
 
 PROBES = 8  # held-out measurements along the curve
 PROBE_FILES, PROBE_BYTES = 8, 24_000
+PROBE_SHARE = 0.1  # of the time for training, at most: a large model that reads little has fewer probes, or none
 LOG_EVERY_SECONDS = 1.0
 
 
@@ -134,7 +136,9 @@ def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, call
         check_output(request.out, resume=resume)
         if request.init is not None and not resume:  # before the memory is built, which may take minutes
             check_init(request.config, request.init)
-        return _trained(request, corpus, resume, callbacks)
+        folder = _trained(request, corpus, resume, callbacks)
+    gc.collect()  # PyTorch keeps frames in cycles, and with them weights and state, whose RAM the measuring needs
+    return folder
 
 
 def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Sequence[Callback]) -> Path:
@@ -201,7 +205,10 @@ def _trainer(
 
 
 class _Recorder:
-    """Logs once a second, and the held-out cost of a fixed sample at a few points of the run."""
+    """Logs once a second, and the held-out cost of a fixed sample at a few points of the run.
+
+    Scoring a byte costs a third of training on it, so how much was trained says what a probe may cost, on any machine.
+    """
 
     def __init__(self, logger: TrainLogger, trainer: Trainer, held_out: Documents, memory: CorpusMemory | None) -> None:
         self._memory, self._threads = memory, trainer.settings.threads
@@ -209,6 +216,8 @@ class _Recorder:
         chosen = range(0, len(held_out), max(1, len(held_out) // PROBE_FILES))[:PROBE_FILES]
         self._sample = [(held_out.names[index], held_out[index][: PROBE_BYTES // PROBE_FILES]) for index in chosen]
         self._logged, self._probed = trainer.progress.seconds, trainer.progress.fraction
+        self._enough = sum(len(text) for _, text in self._sample) / 3 / PROBE_SHARE  # bytes of training between two probes
+        self._read = trainer.progress.bytes
 
     def __call__(self, progress: Progress) -> None:
         due = progress.fraction >= 1.0
@@ -221,13 +230,14 @@ class _Recorder:
             "lr": progress.multiplier * self._base_lr,
             "bytes_per_second": progress.bytes_per_second,
         }
-        if due or progress.fraction - self._probed >= 1 / PROBES:
+        wanted = due or progress.fraction - self._probed >= 1 / PROBES
+        if wanted and progress.bytes - self._read >= self._enough:
             self._model.eval()
             values["held_out_bpb"] = score_documents(
                 self._model, self._sample, memory=self._memory, threads=self._threads
             ).bits_per_byte
             self._model.train()
-            self._probed = progress.fraction
+            self._probed, self._read = progress.fraction, progress.bytes
         self._logger.log(progress.step, **values)
         self._logged = progress.seconds
 

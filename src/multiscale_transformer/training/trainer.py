@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -155,10 +155,17 @@ class Trainer:
         return self._streams[window]
 
     def _plan(self, config: ModelConfig, stream: WindowStream) -> MicroBatchPlan:
-        dtype_bytes, ram = self.model.compute_dtype.itemsize, self._available_ram
-        if self._accelerated:  # its cores share every operation, the larger the better
-            return plan_micro_batches(config, stream.window, stream.batch, dtype_bytes, ram, most_bytes=sys.maxsize)
-        return plan_micro_batches(config, stream.window, stream.batch, dtype_bytes, ram, self._workers.count)
+        plan = partial(
+            plan_micro_batches,
+            config,
+            stream.window,
+            stream.batch,
+            self.model.compute_dtype.itemsize,
+            self._available_ram,
+            optimizer=self.settings.optimizer,
+        )
+        # The cores of an accelerator share every operation, the larger the better.
+        return plan(most_bytes=sys.maxsize) if self._accelerated else plan(workers=self._workers.count)
 
     def run(self, callbacks: Sequence[Callback] = ()) -> None:
         """Train until the time box is full. Raises AxlError when the loss stops being a number.
@@ -197,12 +204,12 @@ class Trainer:
         batch = self._batch()
         if self.model.config.dropout:  # what is dropped is a function of seed and step, as the data are
             torch.manual_seed((settings.seed * 1_000_003 + progress.step) % 2**64)
+        progress.multiplier = rate_multiplier(progress.fraction)
         loss = self._backward(batch, self._plan(self.model.config, self._stream(batch.window)))
         if batch.lookups is not None:
             progress.lookup_seconds += batch.lookups.seconds / self._workers.count
         if not math.isfinite(loss):
             raise AxlError(f"the loss is no longer a number at step {progress.step}: lower --lr or choose another --optimizer")
-        progress.multiplier = rate_multiplier(progress.fraction)
         self.optimizer.step(progress.multiplier)
         progress.steps_at_window[batch.window] = batch.index + 1
         progress.step += 1
@@ -250,18 +257,20 @@ class Trainer:
     def _backward(self, batch: Batch, plan: MicroBatchPlan) -> float:
         """Put the gradients of micro-batches, summed in their order, into `grad`; returns the mean loss in nats per byte.
 
-        A micro-batch waits for its own look-ups only: they were queued before it, so another worker has begun them at least.
+        Where the plan says so, weights are updated on the way and `grad` is empty at the end. A micro-batch waits for its own
+        look-ups only: they were queued before it, so another worker has begun them at least.
         """
         self.model.recompute = plan.checkpoint
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         count = len(batch.ids_BT)
         pieces = [slice(first, min(count, first + plan.rows)) for first in range(0, count, plan.rows)]
-        work = partial(self._gradients, batch, parameters)
         if plan.workers == 1:
             if self._accelerated:
                 self._look_ahead()
-            with self._workers.alone():
-                return sum(_added(parameters, *work(piece)) for piece in pieces)
+            updating = self.optimizer.in_backward(self.progress.multiplier) if plan.in_backward else nullcontext()
+            with self._workers.alone(), updating:
+                return sum(self._accumulate(batch, piece) for piece in pieces)
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        work = partial(self._gradients, batch, parameters)
         futures = [self._workers.submit(work, piece) for piece in pieces]
         self._look_ahead()
         return sum(_added(parameters, *future.result()) for future in futures)
@@ -274,8 +283,14 @@ class Trainer:
 
     def _gradients(self, batch: Batch, parameters: list[nn.Parameter], rows: slice) -> tuple[float, Gradients]:
         """The share of some rows of a batch in its loss (nats per byte, without weights) and its gradients."""
-        share = (rows.stop - rows.start) / len(batch.ids_BT)
-        return self._gradient_function(batch.inputs(rows, self.model.device), parameters, share)
+        return self._gradient_function(batch.inputs(rows, self.model.device), parameters, self._share(batch, rows))
+
+    def _accumulate(self, batch: Batch, rows: slice) -> float:
+        """Add the gradients of some rows to `grad`, without a second set of them; returns what they add to the shown loss."""
+        return self._gradient_function.accumulate(batch.inputs(rows, self.model.device), self._share(batch, rows))
+
+    def _share(self, batch: Batch, rows: slice) -> float:
+        return len(batch.ids_BT[rows]) / len(batch.ids_BT)
 
     def _loss(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """The mean loss of some windows, as it is learned from and as it is shown."""

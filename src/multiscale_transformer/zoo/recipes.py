@@ -23,6 +23,7 @@ class RecipeTraining(BaseModel):
 
     optimizer: OptimizerName = "muon"
     minutes: float = Field(3.0, gt=0)
+    batch_bytes: int | None = Field(None, ge=16)  # of a step; None is the default of the size (training.settings.batch_for)
 
 
 class Published(BaseModel):

@@ -6,7 +6,8 @@ beside them. Lion, AdamW and SGD take everything. Learning rates are our own bes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ class OptimizerSet:
     def __init__(self, model: nn.Module, members: list[torch.optim.Optimizer]) -> None:
         self.members = members
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+        self._member = {w: member for member in members for group in member.param_groups for w in group["params"]}
         for group in self._groups():
             group["initial_lr"] = group["lr"]
 
@@ -40,11 +42,34 @@ class OptimizerSet:
 
     def step(self, multiplier: float) -> None:
         """Update all weights with `multiplier` times their learning rates and drop the gradients."""
-        for group in self._groups():
-            group["lr"] = group["initial_lr"] * multiplier  # type: ignore[operator]
+        self._set_rates(multiplier)
         for member in self.members:
             member.step()
             member.zero_grad(set_to_none=True)
+
+    @contextmanager
+    def in_backward(self, multiplier: float) -> Iterator[None]:
+        """Within the block a backward pass updates each weight as soon as its gradient is complete, and drops the gradient.
+
+        So the gradients of all weights never exist at once (Lv et al. 2023, arXiv 2306.09782). Every backward pass is a step of
+        its own; what `step` does afterwards is nothing.
+        """
+        self._set_rates(multiplier)
+        hooks = [weight.register_post_accumulate_grad_hook(self._update) for weight in self._member if weight.requires_grad]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _update(self, weight: Tensor) -> None:
+        """Step the only weight that has a gradient."""
+        self._member[weight].step()
+        weight.grad = None
+
+    def _set_rates(self, multiplier: float) -> None:
+        for group in self._groups():
+            group["lr"] = group["initial_lr"] * multiplier  # type: ignore[operator]
 
     def state_tensors(self) -> dict[str, Tensor]:
         """All state as `parameter name/state name` to tensor."""
@@ -55,18 +80,22 @@ class OptimizerSet:
             for key, value in state.items()
         }
 
-    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Restore copies of what `state_tensors` gave; parameters without saved state (newly grown ones) start afresh."""
-        saved: dict[str, dict[str, Tensor]] = {}
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore copies of what `state_tensors` gave, one by one, so that of a file they are not all held twice.
+
+        Parameters without saved state (newly grown ones) start afresh.
+        """
+        places = {
+            self._names[parameter]: (member, group, parameter)
+            for member in self.members
+            for group in member.param_groups
+            for parameter in group["params"]
+        }
         for key, value in tensors.items():
             name, _, what = key.rpartition("/")
-            saved.setdefault(name, {})[what] = value
-        for member in self.members:
-            for group in member.param_groups:
-                for parameter in group["params"]:
-                    if self._names[parameter] in saved:
-                        state = saved[self._names[parameter]].items()
-                        member.state[parameter] = {what: _placed(what, value, parameter, group) for what, value in state}
+            if name in places:
+                member, group, parameter = places[name]
+                member.state[parameter][what] = _placed(what, value, parameter, group)
 
     @property
     def state_bytes(self) -> int:

@@ -1,11 +1,17 @@
-"""Lion: the sign of an interpolated momentum (Chen et al. 2023, arXiv 2302.06675). One state per weight instead of two."""
+"""Lion: the sign of an interpolated momentum (Chen et al. 2023, arXiv 2302.06675). One state per weight instead of two.
+
+Weights are updated a few at a time, so the updates of all of them never exist at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
+
+CHUNK = 1 << 20  # weights (single numbers) that are updated at once: 4 MB of updates, which stay in the caches
 
 
 class Lion(torch.optim.Optimizer):
@@ -28,18 +34,32 @@ class Lion(torch.optim.Optimizer):
         """One update; `closure` is not supported."""
         assert closure is None
         for group in self.param_groups:
-            beta1, beta2 = group["betas"]
-            weights = [w for w in group["params"] if w.grad is not None]
-            if not weights:
-                continue
-            for w in weights:
-                if "momentum" not in self.state[w]:
-                    self.state[w]["momentum"] = torch.zeros_like(w)
-            grads = [w.grad for w in weights]
-            momenta = [self.state[w]["momentum"] for w in weights]
-            if group["weight_decay"]:
-                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-            updates = torch._foreach_lerp(momenta, grads, 1 - beta1)
-            torch._foreach_sign_(updates)
-            torch._foreach_add_(weights, updates, alpha=-group["lr"])
-            torch._foreach_lerp_(momenta, grads, 1 - beta2)
+            for weights in _chunks([w for w in group["params"] if w.grad is not None]):
+                self._update(weights, group)
+
+    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        for w in weights:
+            if "momentum" not in self.state[w]:
+                self.state[w]["momentum"] = torch.zeros_like(w)
+        grads = [w.grad for w in weights if w.grad is not None]
+        momenta = [self.state[w]["momentum"] for w in weights]
+        if group["weight_decay"]:
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        updates = torch._foreach_lerp(momenta, grads, 1 - beta1)
+        torch._foreach_sign_(updates)
+        torch._foreach_add_(weights, updates, alpha=-group["lr"])
+        torch._foreach_lerp_(momenta, grads, 1 - beta2)
+
+
+def _chunks(weights: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Consecutive weights that hold at most `CHUNK` numbers together, or one that alone holds more."""
+    chunk, held = list[Tensor](), 0
+    for w in weights:
+        if chunk and held + w.numel() > CHUNK:
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(w)
+        held += w.numel()
+    if chunk:
+        yield chunk
