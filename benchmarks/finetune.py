@@ -138,6 +138,7 @@ def _settings(way: str, model: Path, corpus: Corpus, minutes: float, threads: in
         threads=threads,
         seed=seed,
         learning_rate=FINE_TUNING.learning_rate,
+        interpolation=FINE_TUNING.interpolation,
         batch_bytes=batch_for(config),
         stages=stages_for(config, corpus.train.nbytes),
     )

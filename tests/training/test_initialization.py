@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.folder import WEIGHTS_FILE, read_config
 from multiscale_transformer.training.initialization import check_init, initial_model, tuned
 from multiscale_transformer.training.model_card import write_model_card
-from multiscale_transformer.training.run import RunRequest, train_run
+from multiscale_transformer.training.run import RunRequest, resumed_request, train_run
+from multiscale_transformer.training.trainer import Progress
 from multiscale_transformer.zoo.shipped import shipped_model
 from multiscale_transformer.zoo.training_record import read_training
 from tiny import TINY, checkpoint, clock_that_ticks_per_step, documents, settings_of
@@ -37,6 +39,44 @@ def test_a_run_begins_as_its_base_and_says_so(tmp_path: Path, monkeypatch: pytes
     assert record.init.sha256 == hashlib.sha256((base / WEIGHTS_FILE).read_bytes()).hexdigest()
     write_model_card(tmp_path / "out", record)
     assert record.init.sha256[:12] in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_tuned_model_stays_a_share_of_the_way_behind(
+    interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the run is interrupted and goes on, and its base is gone by then."""
+    checkpoint(FLAT, tmp_path / "base")
+    before = load_model(tmp_path / "base").state_dict()
+    corpus = split(documents())
+
+    def run(name: str, interpolation: float, stop: bool = False) -> dict[str, torch.Tensor]:
+        clock_that_ticks_per_step(monkeypatch, 10.0)
+        base = tmp_path / "base"
+        if stop:
+            base = tmp_path / "for a while"
+            shutil.copytree(tmp_path / "base", base)
+        out, seen = tmp_path / name, []
+
+        def interrupt(progress: Progress) -> None:
+            seen.append(progress.step)
+            if stop and progress.step == 3:
+                raise KeyboardInterrupt
+
+        request = RunRequest("tuned", FLAT, settings_of(interpolation=interpolation), (), out, init=base)
+        if stop:
+            with pytest.raises(KeyboardInterrupt):
+                train_run(request, corpus, callbacks=[interrupt])
+            shutil.rmtree(base)
+            train_run(resumed_request(out), corpus, resume=True)
+            assert not (out / "resume").exists()
+        else:
+            train_run(request, corpus)
+        return dict(load_model(out).state_dict())
+
+    whole, near = run("whole", 1.0), run("near", 0.25, interrupted)
+    for name, tensor in before.items():
+        torch.testing.assert_close(near[name], tensor + 0.25 * (whole[name] - tensor), rtol=1e-3, atol=1e-4)
 
 
 def test_what_cannot_begin_so_is_said_before_anything_is_done(tmp_path: Path) -> None:

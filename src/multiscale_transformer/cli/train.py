@@ -71,6 +71,16 @@ def train(
     fim_rate: Annotated[
         float, setting(TrainSettings, "fim_rate", "X", "Share of windows that train fill-in-the-middle.", TRAINING)
     ] = DEFAULT_SETTINGS.fim_rate,
+    interpolation: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            callback=above_zero,
+            max=1.0,
+            rich_help_panel=TRAINING,
+            help=f"Share of the way from the first weights that is kept (default: {FINE_TUNING.interpolation:g} with --init, else 1).",
+        ),
+    ] = None,
     grow: Annotated[
         bool, typer.Option("--grow", metavar="", rich_help_panel=TRAINING, help="Start shallow and deepen on the way.")
     ] = False,
@@ -154,6 +164,7 @@ def train(
         init=base,
         optimizer=optimizer or recipe.training.optimizer,
         learning_rate=lr or (FINE_TUNING.learning_rate if base and optimizer is None else None),
+        interpolation=interpolation or (FINE_TUNING.interpolation if base else 1.0),
         seed=seed,
         threads=threads,
         fim_rate=fim_rate,

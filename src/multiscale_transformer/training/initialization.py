@@ -7,9 +7,11 @@ such a run does differently is its fine-tuning recipe (`training.settings.FINE_T
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.checkpoint import load_model
@@ -49,6 +51,17 @@ def init_record(init: Path) -> InitRecord:
     if known is None:
         return InitRecord(name=init.name, sha256=digest)
     return InitRecord(name=known.name or init.name, sha256=digest, parameters=known.parameters, data=known.data)
+
+
+def interpolate(model: MultiScaleTransformer, first: Mapping[str, Tensor], share: float) -> None:
+    """Go back to `share` of the way from the weights `first` to those that `model` has now.
+
+    Between the weights of a model and those after fine-tuning lie ones that are better on the new data than either, and that
+    forget less of the old (Wortsman et al. 2022, arXiv 2109.01903).
+    """
+    with torch.no_grad():
+        for name, weight in model.state_dict().items():
+            weight.lerp_(first[name].to(weight.device), 1.0 - share)
 
 
 def tuned(init: Path, minutes: float) -> Recipe:

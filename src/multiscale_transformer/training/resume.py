@@ -26,6 +26,7 @@ EVERY_SECONDS = 60.0  # a kill loses this much work, plus one step
 PAUSE = 10.0  # times what the last point took: a large model spends no more than a tenth of its time on points
 FOLDER = "resume"
 PROGRESS_FILE, OPTIMIZER_FILE = "progress.json", "optimizer.safetensors"
+FIRST_WEIGHTS_FILE = "first.safetensors"
 
 
 class _Point(BaseModel):
@@ -69,6 +70,14 @@ class ResumeWriter:
             shutil.rmtree(older, ignore_errors=True)
         self._last = time.monotonic()
         self._took = self._last - begin
+
+    def save_first_weights(self) -> None:
+        """Keep the weights as they are now, until the run is finished."""
+        save_tensors(self._root / FIRST_WEIGHTS_FILE, self._trainer.model.state_dict())
+
+    def first_weights(self) -> TensorFile:
+        """The weights that `save_first_weights` kept."""
+        return TensorFile(self._root / FIRST_WEIGHTS_FILE)
 
     def _facts(self) -> dict[str, Any]:
         return {

@@ -31,7 +31,7 @@ from multiscale_transformer.model.config import ModelConfig, parse_config
 from multiscale_transformer.model.folder import CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.device import DeviceName, choose_device, free_memory
-from multiscale_transformer.training.initialization import check_init, init_record, initial_model
+from multiscale_transformer.training.initialization import check_init, init_record, initial_model, interpolate
 from multiscale_transformer.training.logger import TrainLogger
 from multiscale_transformer.training.machine import compute_dtype, describe_machine
 from multiscale_transformer.training.model_card import CARD_FILE, data_record, software_versions
@@ -149,10 +149,14 @@ def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Seque
     trainer.progress.seconds = max(trainer.progress.seconds, seconds)  # building the memory is a part of the training
     begun_as = _begun_as(request, resume)
     writer = ResumeWriter(request.out, trainer, {**request.as_json(), "corpus": corpus.sha256, "begun_as": begun_as})
+    if request.settings.interpolation < 1.0 and not resume:
+        writer.save_first_weights()
     with TrainLogger(request.out, request.log_backend, resume_step=trainer.progress.step) as logger:
         recorder = _Recorder(logger, trainer, corpus.held_out, memory)
         try:
             trainer.run((recorder, writer, *callbacks))
+            if request.settings.interpolation < 1.0:
+                interpolate(trainer.model, writer.first_weights(), request.settings.interpolation)
             save_model(trainer.model, request.out, name=request.name)
             write_training(request.out, _record(request, corpus, trainer, begun_as))
         except KeyboardInterrupt:

@@ -37,6 +37,7 @@ class TrainSettings(BaseModel):
     )
     memory_dropout: float = Field(0.05, ge=0.0, le=1.0)  # share of windows that are trained without a memory
     grow: bool = False
+    interpolation: float = Field(1.0, gt=0.0, le=1.0)  # share of the way from the first weights to the last that is kept
 
     @field_validator("stages")
     @classmethod
@@ -52,6 +53,7 @@ class FineTuning(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     learning_rate: float = Field(0.005, gt=0)  # of Muon
+    interpolation: float = Field(0.6, gt=0, le=1)  # better on the project, and little is forgotten
 
 
 class DistillSettings(BaseModel):
