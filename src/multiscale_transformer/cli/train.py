@@ -78,7 +78,7 @@ def train(
             callback=above_zero,
             max=1.0,
             rich_help_panel=TRAINING,
-            help=f"Share of the way from the first weights to keep (default: {FINE_TUNING.interpolation:g} with --init, else 1).",
+            help=f"Share of the way from the first weights kept (default: {FINE_TUNING.interpolation:g} with --init, else 1).",
         ),
     ] = None,
     grow: Annotated[

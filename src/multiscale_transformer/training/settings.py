@@ -52,8 +52,8 @@ class FineTuning(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    learning_rate: float = Field(0.005, gt=0)  # of Muon
-    interpolation: float = Field(0.6, gt=0, le=1)  # better on the project, and little is forgotten
+    learning_rate: float = Field(0.008, gt=0)  # of Muon
+    interpolation: float = Field(0.5, gt=0, le=1)  # better on the project, and little is forgotten
 
 
 class DistillSettings(BaseModel):
