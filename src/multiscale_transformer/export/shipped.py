@@ -75,7 +75,7 @@ def _began_as(record: FinishedRecord) -> list[str]:
         return []
     read = f"{base.data.train_documents:,} files ({base.data.train_bytes:,} bytes)"
     return [
-        f"It began as an earlier {base.name} (weights with the SHA-256 {base.sha256[:12]}…), trained on {read} of such files."
+        f"It began as an earlier {base.name} (weights with the SHA-256 {base.sha256[:12]}…), trained on {read}."
     ]
 
 
