@@ -13,8 +13,8 @@ sys.modules["torch"] = None  # any import of it fails
 
 from pathlib import Path
 from multiscale_transformer.engine import (
-    compiled_model, decoding, detokenizer, engine, kv_cache, prompt_scoring, scheduler, self_test, speculative,
-    structured_output, thread_choice, warm_up, weights,
+    compiled_model, decoding, detokenizer, engine, infill, kv_cache, prompt_scoring, scheduler, self_test, speculative,
+    stop_rules, structured_output, thread_choice, warm_up, weights,
 )
 from multiscale_transformer.kernels import memory_features
 from multiscale_transformer.memory import document, index, lookup, provenance, reader, selection, shard, update
@@ -27,7 +27,7 @@ loaded = engine.load_engine(SHIPPED_FOLDER, cache_bytes=1 << 26)
 self_test.user_cache_path = lambda *_, **__: Path(sys.argv[1])
 print(self_test.check(loaded, SHIPPED_FOLDER))
 memory = lookup.CorpusMemory([shard.build_shard([("a.py", b"def area(side):\\n    return side * side\\n")])[0]])
-request = scheduler.Request([256, *b"def area("], Sampling(max_new_tokens=8, temperature=0.0), memory)
+request = scheduler.Request([256, *b"def area(side):\\n    return "], Sampling(max_new_tokens=8, temperature=0.0), memory)
 print(repr("".join(chunk.text for chunk in scheduler.Scheduler(loaded).stream(request))))
 """
 

@@ -111,14 +111,14 @@ def test_a_batch_is_one_piece_and_the_next_is_looked_up_meanwhile(
     accelerated: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pieces: list[int] = []
-    plain = accelerated._gradient_function
+    plain = accelerated._gradient_function.accumulate
 
-    def noted(inputs: Any, parameters: Any, share: float) -> Any:
+    def noted(inputs: Any, share: float) -> Any:
         pieces.append(len(inputs.ids_BT))
         assert accelerated._next is not None, "the next batch is being looked up before this one is computed"
-        return plain(inputs, parameters, share)
+        return plain(inputs, share)
 
-    monkeypatch.setattr(accelerated, "_gradient_function", noted)
+    monkeypatch.setattr(accelerated._gradient_function, "accumulate", noted)
     asked: list[int] = []
     recall = CorpusMemory.recall
     monkeypatch.setattr(CorpusMemory, "recall", lambda memory, windows: asked.append(id(memory)) or recall(memory, windows))

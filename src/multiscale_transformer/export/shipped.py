@@ -74,9 +74,7 @@ def _began_as(record: FinishedRecord) -> list[str]:
     if base is None or base.data is None:
         return []
     read = f"{base.data.train_documents:,} files ({base.data.train_bytes:,} bytes)"
-    return [
-        f"It began as an earlier {base.name} (weights with the SHA-256 {base.sha256[:12]}…), trained on {read}."
-    ]
+    return [f"It began as an earlier {base.name} (weights with the SHA-256 {base.sha256[:12]}…), trained on {read}."]
 
 
 def _packages(record: FinishedRecord) -> dict[str, str]:
