@@ -13,11 +13,11 @@ from multiscale_transformer.data.fim import (
     OPENED,
     PLAIN,
     fill_in_the_middle,
-    fim_ids,
     rearrange,
     restore,
 )
 from multiscale_transformer.data.stream import WindowStream
+from multiscale_transformer.engine.infill import fim_ids
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiscale_transformer.data.fim import fitted_fim_ids
 from multiscale_transformer.engine.detokenizer import IncrementalDetokenizer
-from multiscale_transformer.engine.infill import continue_text, fill_gap
+from multiscale_transformer.engine.infill import continue_text, fill_gap, fitted_fim_ids
 from multiscale_transformer.engine.session import open_session
 from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_at
 from multiscale_transformer.model.sampling import Sampling

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.test_memory_features import assert_same, memory_of
-from multiscale_transformer.data.fim import fim_ids
+from multiscale_transformer.engine.infill import fim_ids
 from multiscale_transformer.memory import reader as reader_module
 from multiscale_transformer.memory.lookup import Window
 from multiscale_transformer.memory.reader import MemoryReader

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiscale_transformer.data.fim import fim_ids, fitted_fim_ids
+from multiscale_transformer.engine.infill import fim_ids, fitted_fim_ids
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.server.core.chat_template import (
     ChatTemplate,

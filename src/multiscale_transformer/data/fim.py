@@ -1,4 +1,4 @@
-"""Fill in the middle (FIM): the layout of a prompt, and training text rearranged into it.
+"""Fill in the middle (FIM): training text rearranged into the layout that prompts have (`engine.infill`).
 
 A model that reads left to right learns to fill in the middle when part of its training text is rearranged so that the middle
 of a span comes after its suffix (Bavarian et al. 2022, arXiv 2207.14255). Prompts put the suffix first: prefix token, suffix
@@ -20,30 +20,8 @@ from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PR
 
 PREFIX_FIRST = 0.2  # share of the rearranged windows
 SHORTEST = 48  # bytes of the shortest rearranged text; the longest has as many as the window
-TRUNCATION_STEPS = 16  # a prefix that is too long begins at one of so many places of a window, so that it seldom changes
 
 Ids = npt.NDArray[np.int64]
-
-
-def fim_ids(prefix: bytes, suffix: bytes) -> list[int]:
-    """The ids to complete when text is wanted between `prefix` and `suffix`: what follows them is the middle."""
-    return [BOS, FIM_PREFIX, FIM_SUFFIX, *suffix, FIM_MIDDLE, *prefix]
-
-
-def fitted_fim_ids(prefix: bytes, suffix: bytes, context: int) -> tuple[list[int], int]:
-    """`fim_ids` of what fits into a window of `context` ids with room left to write, and how many bytes were cut.
-
-    The end of the prefix and the beginning of the suffix stay; the suffix gets a third of the room, or what the prefix leaves.
-    A prefix that is cut begins at a multiple of a step, so that the prompt of the next keystroke begins as this one does.
-    """
-    room = context - 4  # BOS and the three FIM tokens
-    if len(prefix) + len(suffix) <= room - context // 8:
-        return fim_ids(prefix, suffix), 0
-    room -= context // 4
-    near_suffix = suffix[: max(room // 3, room - len(prefix))]
-    begin, step = max(0, len(prefix) + len(near_suffix) - room), max(1, context // TRUNCATION_STEPS)
-    begin = min(len(prefix), -(-begin // step) * step)
-    return fim_ids(prefix[begin:], near_suffix), begin + len(suffix) - len(near_suffix)
 
 
 def rearrange(span: Ids, cuts: Cuts, *, prefix_first: bool = False) -> Ids:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from multiscale_transformer.data.fim import fitted_fim_ids
 from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_at
-from multiscale_transformer.model.vocabulary import BOS
+from multiscale_transformer.model.vocabulary import BOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
+
+TRUNCATION_STEPS = 16  # a prefix that is too long begins at one of so many places of a window, so that it seldom changes
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,27 @@ def fill_gap(before: bytes, after: bytes, context: int, *, min_indent: int = 0) 
         return replace(continue_text(before, context), rules=rules, crlf=crlf)
     ids, truncated = fitted_fim_ids(before, after, context)
     return Cursor(ids, truncated, rules, crlf)
+
+
+def fim_ids(prefix: bytes, suffix: bytes) -> list[int]:
+    """The ids to complete when text is wanted between `prefix` and `suffix`: what follows them is the middle."""
+    return [BOS, FIM_PREFIX, FIM_SUFFIX, *suffix, FIM_MIDDLE, *prefix]
+
+
+def fitted_fim_ids(prefix: bytes, suffix: bytes, context: int) -> tuple[list[int], int]:
+    """`fim_ids` of what fits into a window of `context` ids with room left to write, and how many bytes were cut.
+
+    The end of the prefix and the beginning of the suffix stay; the suffix gets a third of the room, or what the prefix leaves.
+    A prefix that is cut begins at a multiple of a step, so that the prompt of the next keystroke begins as this one does.
+    """
+    room = context - 4  # BOS and the three FIM tokens
+    if len(prefix) + len(suffix) <= room - context // 8:
+        return fim_ids(prefix, suffix), 0
+    room -= context // 4
+    near_suffix = suffix[: max(room // 3, room - len(prefix))]
+    begin, step = max(0, len(prefix) + len(near_suffix) - room), max(1, context // TRUNCATION_STEPS)
+    begin = min(len(prefix), -(-begin // step) * step)
+    return fim_ids(prefix[begin:], near_suffix), begin + len(suffix) - len(near_suffix)
 
 
 def _has_crlf(*texts: bytes) -> bool:
