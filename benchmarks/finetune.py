@@ -36,6 +36,7 @@ from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.run import RunRequest, train_run
 from multiscale_transformer.training.settings import FINE_TUNING, TrainSettings, batch_for, stages_for
 from multiscale_transformer.zoo.shipped import shipped_model
+from multiscale_transformer.zoo.training_record import read_training
 
 TUNED, FROM_NOTHING = "tuned", "from nothing"
 HELD_OUT_EVERY = 12  # of a project
@@ -147,14 +148,8 @@ def _settings(way: str, model: Path, corpus: Corpus, minutes: float, threads: in
 def _train(folder: Path, way: str, model: Path, name: str, corpus: Corpus, settings: TrainSettings) -> int:
     """Train into `folder`; returns the bytes read."""
     config, init = (read_config(model), model) if way == TUNED else (FLAT_WITH_MEMORY, None)
-    read = 0
-
-    def seen(progress: object) -> None:
-        nonlocal read
-        read = progress.bytes  # type: ignore[attr-defined]
-
-    train_run(RunRequest(name, config, settings, (), folder, init=init), corpus, callbacks=(seen,))
-    return read
+    train_run(RunRequest(name, config, settings, (), folder, init=init), corpus)
+    return read_training(folder).bytes
 
 
 def _weights(model: Path, name: str, corpus: Corpus, threads: int) -> Weights:

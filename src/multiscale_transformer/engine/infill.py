@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_at
+from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_at, rules_if
 from multiscale_transformer.model.vocabulary import BOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 
 TRUNCATION_STEPS = 16  # a prefix that is too long begins at one of so many places of a window, so that it seldom changes
@@ -26,9 +26,7 @@ class Cursor:
 
     def with_stop_rules(self, wanted: bool | None, before: bytes, after: bytes = b"") -> Cursor:
         """The same with stop rules or without; None leaves it as it is."""
-        if wanted is None or wanted == self.rules.any:
-            return self
-        return replace(self, rules=rules_at(before, after) if wanted else NO_RULES)
+        return replace(self, rules=rules_if(wanted, self.rules, before, after))
 
 
 def continue_text(before: bytes, context: int) -> Cursor:

@@ -68,6 +68,13 @@ def rules_at(prefix: bytes, suffix: bytes, *, min_indent: int = 0) -> StopRules:
     )
 
 
+def rules_if(wanted: bool | None, rules: StopRules, prefix: bytes, suffix: bytes = b"") -> StopRules:
+    """Those of a cursor, or none, as a request wants it; None leaves `rules` as they are."""
+    if wanted is None or wanted == rules.any:
+        return rules
+    return rules_at(prefix, suffix) if wanted else NO_RULES
+
+
 def trimmed(text: bytes, rest: bytes, *, cursor_line: bytes = b"") -> bytes:
     """`text` without the end that `rest`, what follows the cursor on its line, already has.
 

@@ -126,11 +126,7 @@ def completer(scheduler: Scheduler, memory: CorpusMemory | None, mode: Mode = "e
     context = scheduler.engine.config.max_seq_len
 
     def complete(place: Place) -> Answer:
-        stops: tuple[bytes, ...] = ()
-        if place.after is None:
-            cursor, stops = fill_gap(place.before, b"", context), (b"\n",)
-        else:
-            cursor = fill_gap(place.before, place.after, context)
+        cursor, stops = fill_gap(place.before, place.after or b"", context), (b"\n",) if place.after is None else ()
         rules = cursor.rules if mode == "editor" else NO_RULES
         sampling = Sampling(temperature=0.0, max_new_tokens=LONGEST, stop=stops)
         begin, first, text, ended = time.perf_counter(), 0.0, "", False

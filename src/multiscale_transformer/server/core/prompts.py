@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from multiscale_transformer.engine.infill import fill_gap
-from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_at
+from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_if
 from multiscale_transformer.model.vocabulary import BOS, EOS
 
 MAX_PROMPT_BYTES = 1 << 17  # bytes before the cursor that the memory reads; the net reads as many as its context holds
@@ -43,9 +43,7 @@ class Prompt:
 
     def with_stop_rules(self, wanted: bool | None) -> Prompt:
         """The same without stop rules, or with those of a text that nothing follows; None leaves it as it is."""
-        if wanted is None or wanted == self.rules.any:
-            return self
-        return replace(self, rules=rules_at(self.before, b"") if wanted else NO_RULES)
+        return replace(self, rules=rules_if(wanted, self.rules, self.before))
 
 
 def text_prompt(text: str, context: int) -> Prompt:
