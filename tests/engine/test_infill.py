@@ -49,7 +49,7 @@ def test_raw_completion_has_no_rules_unless_they_are_asked_for() -> None:
     assert cursor.with_stop_rules(True, b"def f(").rules == rules_at(b"def f(", b"")
     gap = fill_gap(b"def f(", b")", 64)
     assert gap.ids == fitted_fim_ids(b"def f(", b")", 64)[0]
-    assert gap.with_stop_rules(None, b"def f(", b")") == gap
+    assert gap.with_stop_rules(None, b"def f(", b")") is gap
     assert gap.with_stop_rules(False, b"def f(", b")").rules is NO_RULES
 
 

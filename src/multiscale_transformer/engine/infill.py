@@ -26,7 +26,8 @@ class Cursor:
 
     def with_stop_rules(self, wanted: bool | None, before: bytes, after: bytes = b"") -> Cursor:
         """The same with stop rules or without; None leaves it as it is."""
-        return replace(self, rules=rules_if(wanted, self.rules, before, after))
+        rules = rules_if(wanted, self.rules, before, after)
+        return self if rules is self.rules else replace(self, rules=rules)
 
 
 def continue_text(before: bytes, context: int) -> Cursor:

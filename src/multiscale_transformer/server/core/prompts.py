@@ -43,7 +43,8 @@ class Prompt:
 
     def with_stop_rules(self, wanted: bool | None) -> Prompt:
         """The same without stop rules, or with those of a text that nothing follows; None leaves it as it is."""
-        return replace(self, rules=rules_if(wanted, self.rules, self.before))
+        rules = rules_if(wanted, self.rules, self.before)
+        return self if rules is self.rules else replace(self, rules=rules)
 
 
 def text_prompt(text: str, context: int) -> Prompt:
