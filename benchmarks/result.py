@@ -35,6 +35,7 @@ BENCHMARKS = (
     "busy",
     "growth",
     "finetune",
+    "completions",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run
 ROOT = Path(__file__).resolve().parents[1]

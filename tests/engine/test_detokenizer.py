@@ -24,7 +24,7 @@ def pieces(ids: Sequence[int], stops: Sequence[str] = (), between: Callable[[int
     """What is shown, piece by piece, when the model draws `ids`; `between` hears how many are drawn and what is shown."""
     shown: list[str] = []
 
-    def scripted(*_: Any) -> Iterator[int]:
+    def scripted(*_: Any, **__: Any) -> Iterator[int]:
         for count, drawn in enumerate(ids):
             if between is not None:
                 between(count, shown)

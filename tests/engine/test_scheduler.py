@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from multiscale_transformer.engine.detokenizer import stream_text
 from multiscale_transformer.engine.engine import Engine, load_engine
 from multiscale_transformer.engine.scheduler import CANCELLED, LENGTH, STOP, OutputChunk, Request, Scheduler
+from multiscale_transformer.engine.stop_rules import StopRules
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model
@@ -86,6 +87,25 @@ def test_a_prompt_longer_than_the_context_is_read_from_its_end(folder: Path, eng
     sampling = Sampling(temperature=0.0, max_new_tokens=20)
     text = "".join(piece.text for piece in Scheduler(engine).stream(Request(prompt, sampling, memory)))
     assert text == "".join(stream_text(load_model(folder), prompt, sampling, memory))
+
+
+def test_what_rules_leave_nothing_of_is_written_once_more(folder: Path, engine: Engine) -> None:
+    known = ord("a")
+    sampling = Sampling(temperature=0.0, max_new_tokens=20, logit_bias={known: 100.0})
+    rules = StopRules(rest=b"aaaa")
+    chunks = list(Scheduler(engine).stream(Request(PROMPTS[0], sampling, rules=rules)))
+    text = "".join(piece.text for piece in chunks)
+    assert len(text) == 1
+    assert text != "a"
+    assert chunks[-1].ended == STOP
+    assert text == "".join(stream_text(load_model(folder), PROMPTS[0], sampling, rules=rules))
+
+
+def test_where_the_model_wants_nothing_nothing_is_written(folder: Path, engine: Engine) -> None:
+    sampling, rules = Sampling(temperature=0.0, logit_bias={EOS: 100.0}), StopRules(rest=b"aaaa")
+    chunks = list(Scheduler(engine).stream(Request(PROMPTS[0], sampling, rules=rules)))
+    assert [(piece.text, len(piece.drawn), piece.ended) for piece in chunks] == [("", 1, STOP)]
+    assert list(stream_text(load_model(folder), PROMPTS[0], sampling, rules=rules)) == []
 
 
 requests = st.lists(

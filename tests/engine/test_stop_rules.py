@@ -6,10 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiscale_transformer.engine.stop_rules import StopRules, StopState, rules_at, trimmed
+from multiscale_transformer.engine.stop_rules import StopRules, StopState, rules_at, second_choice, trimmed
+from multiscale_transformer.model.vocabulary import EOS
 
 LINES = st.lists(
-    st.sampled_from(["", "    ", "x = 1", "    x = 1", "        pass", "    return x", "def f():", ")"]), max_size=12
+    st.sampled_from(
+        [
+            "",
+            "    ",
+            "x = 1",
+            "    x = 1",
+            "        pass",
+            "    return x",
+            "def f():",
+            ")",
+            "go on " * 9,
+            "f(a, b, c, d), f(a, b, c)",
+        ]
+    ),
+    max_size=12,
 )
 CASES = {
     "text follows on the line": ("foo(", ")\nbar()\n", "a, b\nmore\n", "a, b"),
@@ -40,6 +55,9 @@ CASES = {
     "a run of lines again": ("", "", "a_one = 1\nb_two = 2\na_one = 1\nb_two = 2\n", "a_one = 1\nb_two = 2\na_one = 1"),
     "closing brackets are no repetition": ("", "", "{\n{\n}\n}\n}\n", "{\n{\n}\n}\n}"),
     "blank lines": ("", "", "x = 1\n\n\n\n\n\n", "x = 1"),
+    "a phrase again and again": ("count(", "", "labels.get, labels.get, labels.get, labels.get, labels", "labels.get, "),
+    "a table is no phrase": ("row = [", "\n", "0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]\n", "0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"),
+    "a phrase twice": ("pair = ", "\n", "np.zeros((2, 2)), np.zeros((2, 2))\n", "np.zeros((2, 2)), np.zeros((2, 2))"),
     "spaces": ("x = ", "", "1" + " " * 100, "1"),
     "nothing but blanks": ("x = 1", "", "\n" * 20, ""),
 }
@@ -94,3 +112,17 @@ def test_what_is_shown_stays(before: list[str], after: list[str], written: list[
 )
 def test_what_the_suffix_already_has_is_trimmed(text: str, suffix: str, kept: str) -> None:
     assert trimmed(text.encode(), suffix.encode()).decode() == kept
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        ([*b"return"], (0, ord("r"))),
+        ([*b"\n    x"], (5, ord("x"))),
+        ([*b"\n\n", EOS], None),
+        ([EOS], None),
+        ([], None),
+    ],
+)
+def test_what_is_drawn_differently_where_nothing_is_left(drawn: list[int], expected: tuple[int, int] | None) -> None:
+    assert second_choice(drawn) == expected

@@ -225,6 +225,14 @@ def test_a_mask_leaves_the_proportions_of_what_it_permits(seed: int, allowed: se
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_is_not_drawn_at_a_count_may_be_drawn_at_others(temperature: float) -> None:
+    logits_V = np.zeros(VOCAB_SIZE, np.float32)
+    logits_V[66], logits_V[65] = 200.0, 100.0
+    sampler = Sampler(Sampling(temperature=temperature), [BOS], without=(1, 66))
+    assert [sampler.draw(logits_V).id for _ in range(3)] == [66, 65, 66]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("nothing", [only(), only(*NEVER_DRAWN)])
 def test_a_mask_that_permits_nothing_is_refused(temperature: float, nothing: Mask) -> None:
     sampler = Sampler(Sampling(temperature=temperature), [BOS])

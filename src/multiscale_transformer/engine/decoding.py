@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from multiscale_transformer.engine.detokenizer import IncrementalDetokenizer
+from multiscale_transformer.engine.detokenizer import IncrementalDetokenizer, begins_again
 from multiscale_transformer.engine.engine import Engine, Logits, Read, Sequence
-from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules
+from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, second_choice
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.lookup import CorpusMemory
@@ -63,12 +63,27 @@ class SequenceState:
 
     def __init__(self, engine: Engine, request: Request) -> None:
         self.request, self._engine = request, engine
-        self.sampler = Sampler(request.sampling, request.prompt)
+        self.cancelled = False
+        self.may_begin_again = request.constraint is None and begins_again(request.rules, request.sampling)
+        self._begin(None)
+
+    def _begin(self, without: tuple[int, int] | None) -> None:
+        request = self.request
+        self.sampler = Sampler(request.sampling, request.prompt, without)
         self.detokenizer = IncrementalDetokenizer(request.sampling.stop, request.rules, crlf=request.crlf)
         self.ids = list(request.prompt)
         self.n_generated = 0
-        self.cancelled = False
         self.open_window()
+
+    def begin_again(self) -> bool:
+        """Write once more, with another beginning, where the rules left nothing; returns whether there is one."""
+        without = second_choice(self.ids[len(self.request.prompt) :]) if self.may_begin_again else None
+        if without is None:
+            return False
+        self.may_begin_again = False
+        self.sequence.close()
+        self._begin(without)
+        return True
 
     def open_window(self, *, full: bool = False) -> None:
         """Begin the window of the context that ends with the newest id; `full` says that the last window is.
@@ -157,6 +172,7 @@ def sample(state: SequenceState, logits_V: Logits, chunk: OutputChunk) -> int:
     if constraint is not None:
         constraint.advance(token.id)
     chunk.text += state.detokenizer.push(token.id)
+    state.may_begin_again &= not chunk.text
     if state.detokenizer.stopped or (constraint is not None and constraint.ended):
         chunk.ended = STOP
     elif state.n_generated >= state.request.sampling.max_new_tokens:

@@ -9,7 +9,7 @@ import codecs
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, StopState
+from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, StopState, second_choice
 from multiscale_transformer.model.vocabulary import BOS, EOS
 
 if TYPE_CHECKING:  # the compiled engine streams without PyTorch
@@ -71,13 +71,44 @@ def stream_text(
     *,
     crlf: bool = False,
 ) -> Iterator[str]:
-    """Yield the new text of the reference path piece by piece, see `IncrementalDetokenizer`."""
+    """Yield the new text of the reference path piece by piece, see `IncrementalDetokenizer`.
+
+    Where `rules` leave nothing of a text it is written once more with another beginning.
+    """
+    without = None
+    for _ in range(2 if begins_again(rules, sampling) else 1):
+        stream, drawn, shown = IncrementalDetokenizer(sampling.stop, rules, crlf=crlf), list[int](), False
+        for text in _stream_once(model, prompt, sampling, memory, stream, without, drawn):
+            shown = True
+            yield text
+        ended = stream.stopped or drawn[-1:] == [EOS]
+        without = second_choice(drawn)
+        if shown or not ended or without is None:
+            return
+
+
+def begins_again(rules: StopRules, sampling: Sampling) -> bool:
+    """Whether a text of which `rules` leave nothing is written once more: not where its log-probabilities were reported."""
+    return rules.any and sampling.logprobs is None
+
+
+def _stream_once(
+    model: MultiScaleTransformer,
+    prompt: Sequence[int],
+    sampling: Sampling,
+    memory: CorpusMemory | None,
+    stream: IncrementalDetokenizer,
+    without: tuple[int, int] | None,
+    ids: list[int],
+) -> Iterator[str]:
+    """Yield the text of one try, never an empty one; what is drawn is put into `ids`."""
     from multiscale_transformer.memory.reader import MemoryReader
     from multiscale_transformer.model.generate import stream_ids
 
-    stream = IncrementalDetokenizer(sampling.stop, rules, crlf=crlf)
     ended = False
-    for drawn in stream_ids(model, prompt, sampling, None if memory is None else MemoryReader(memory)):
+    reader = None if memory is None else MemoryReader(memory)
+    for drawn in stream_ids(model, prompt, sampling, reader, without=without):
+        ids.append(drawn)
         if ended := drawn == EOS:
             break
         text = stream.push(drawn)

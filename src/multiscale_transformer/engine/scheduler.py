@@ -214,5 +214,7 @@ class Scheduler:
             return OutputChunk(ended=FAILED, error=error)
         if chunk.ended is not None:
             chunk.text += state.detokenizer.close(ended=chunk.ended == STOP)
+            if chunk.ended == STOP and not chunk.text and state.begin_again():
+                return None
             self._leave(state)
         return chunk

@@ -3,8 +3,9 @@
 A small model that fills in the middle (FIM) or completes in an editor seldom knows when to stop, and what one keeps of a
 completion is what ends at the right place. The rules look at whole lines. Within a line, or before other text, one statement is
 written: a line, and the block that it opens. At the end of a file it goes on until a line is indented less than the cursor's
-(llama.cpp's `n_indent`). It always ends before the first line of the suffix, a repeated line, a run of blanks, and where the
-block is over that it opened; what the suffix already has is taken off.
+(llama.cpp's `n_indent`). It always ends before the first line of the suffix, a repeated line, a run of blanks, after the first
+of three equal phrases in a row, and where the block is over that it opened; what the suffix already has is taken off. Where
+nothing is left, `second_choice` says what to draw differently.
 
 `StopState` reads the bytes as they come. What it lets out (`safe`) is never taken back, so a stream and a whole answer
 are the same bytes, however they were cut up.
@@ -13,14 +14,20 @@ are the same bytes, however they were cut up.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from multiscale_transformer.model.vocabulary import BOS
 
 MAX_BLANK_LINES = 2  # in a row, as PEP 8 has them between top-level definitions
 MAX_SPACES = 64  # in a row, beyond which a line runs into blanks
 MAX_CYCLE = 4  # lines: the longest run that is seen to repeat
+PHRASES = range(2, 65)  # lengths of a phrase that is seen to repeat within a line: three times ...
+MIN_PHRASES = 24  # ... and in so many bytes after the first, with a letter in it: tables of numbers may
 MIN_REPEATED = 4  # characters that are no blanks, so that closing brackets may follow each other
 _CONTINUES = re.compile(rb"[)\]}>]|(else|elif|except|finally|catch|end|rescue|when|case|default)\b")
 _OPENS_BLOCK = re.compile(rb"([:{]|=>|\b(do|then|else|begin))$")
+_BLANKS = tuple(b" \t\r\n")
 _GOES_ON = re.compile(rb"([:{(\[,\\]|=>|\b(do|then|else|begin))$")
 
 
@@ -75,6 +82,15 @@ def rules_if(wanted: bool | None, rules: StopRules, prefix: bytes, suffix: bytes
     return rules_at(prefix, suffix) if wanted else NO_RULES
 
 
+def second_choice(drawn: Sequence[int]) -> tuple[int, int] | None:
+    """How to begin again where the rules left nothing of a completion: the place of an id in it, and the id not to draw there.
+
+    It is the first one that is no blank. None where the model itself ended a text of blanks: it wants nothing.
+    """
+    place, first = next(((at, drawn) for at, drawn in enumerate(drawn) if drawn not in _BLANKS), (0, BOS))
+    return (place, first) if first < BOS else None
+
+
 def trimmed(text: bytes, rest: bytes, *, cursor_line: bytes = b"") -> bytes:
     """`text` without the end that `rest`, what follows the cursor on its line, already has.
 
@@ -121,6 +137,7 @@ class StopState:
     _line_start: int = 0  # of the line that is being written; the first continues the cursor's
     _lines: list[bytes] = field(default_factory=list)  # those that are finished, without blank ones
     _blank_lines: int = 0
+    _repeated: list[int] = field(default_factory=lambda: [0] * len(PHRASES))  # of the line, as far back as each phrase is long
     _opens: bool | None = None  # whether the cursor's line opens a block: the next one is indented more
 
     def __post_init__(self) -> None:
@@ -157,7 +174,7 @@ class StopState:
         if self._undecided():
             return self._before_line()
         text = bytes(self.text).rstrip()
-        return min(len(text), len(self.text) - _begun(bytes(self.text), self.rules.rest))
+        return min(len(text), len(self.text) - max(_begun(bytes(self.text), self.rules.rest), *self._repeated))
 
     def _end_at(self, length: int) -> None:
         """End the completion, without blanks before a suffix in the next line, and without what the suffix already has."""
@@ -200,12 +217,24 @@ class StopState:
             self._finish_line()
             return
         line = bytes(self.text[self._line_start :])
-        if self.rules.repetition and line.endswith(b" " * MAX_SPACES):
+        if self.rules.repetition and self._repeats_phrase(line):
+            self.end = len(self.text) - max(self._repeated)  # all before it may have been shown, so nothing is trimmed
+        elif self.rules.repetition and line.endswith(b" " * MAX_SPACES):
             self._end_at(len(self.text.rstrip()) if line.strip() else self._before_line())
         elif self._line_start and line.strip() and not line[:-1].strip():
             self._judge_indentation(line)
         elif self.rules.rest and self._reaches_rest(line):
             self._end_at(len(self.text))
+
+    def _repeats_phrase(self, line: bytes) -> bool:
+        """Count for each length how many of the last bytes say what stands so far before them: is that a phrase three times?"""
+        longest = min(len(line) - 1, PHRASES[-1])
+        for at, period in enumerate(PHRASES):
+            same = period <= longest and line[-1] == line[-1 - period]
+            self._repeated[at] = self._repeated[at] + 1 if same else 0
+        most = max(self._repeated)
+        period = PHRASES[self._repeated.index(most)]
+        return most >= max(2 * period, MIN_PHRASES) and any(byte >= 0x80 or chr(byte).isalpha() for byte in line[-period:])
 
     def _reaches_rest(self, line: bytes) -> bool:
         """Whether the text has arrived at what follows the cursor: it has written all of it, or closes what it did not open."""
@@ -247,7 +276,7 @@ class StopState:
             self._judge_line(line)
             self._blank_lines = 0
             self._lines = [*self._lines[-2 * MAX_CYCLE :], self._whole(line).rstrip()]
-        self._line_start = len(self.text)
+        self._line_start, self._repeated = len(self.text), [0] * len(PHRASES)
 
     def _is_statement(self, line: bytes) -> bool:
         """Whether a whole statement is written where one is wanted: it opens nothing, or what the suffix already holds."""

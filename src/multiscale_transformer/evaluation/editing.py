@@ -39,6 +39,8 @@ MODES: tuple[Mode, ...] = ("editor", "alone")
 SHORTEST, LONGEST = 3, 400  # bytes of what is wanted: below it is a bracket, beyond it a table
 TRIES = 40  # draws for one place before its file is given up
 _TOKEN = re.compile(rb"\w+|[^\w\s]")
+_PHRASES = re.compile(rb"([^\n]{2,64}?)\1\1")  # three in a row ...
+PHRASES_LENGTH = 24  # ... that are so long together run on, if there is a letter in them
 
 
 @dataclass(frozen=True)
@@ -180,15 +182,18 @@ def common_length(wanted: bytes, written: bytes) -> int:
 
 
 def ends_right(place: Place, answer: Answer) -> bool:
-    """Whether it ended by itself, on the line where the wanted text ends, and without writing what follows once more."""
-    if not answer.ended or answer.text.strip().count(b"\n") != place.wanted.strip().count(b"\n"):
+    """Whether something ended by itself, on the line where the wanted text ends, and without writing what follows once more."""
+    if not answer.ended or not answer.text.strip() or answer.text.strip().count(b"\n") != place.wanted.strip().count(b"\n"):
         return False
     rest = (place.after or b"").partition(b"\n")[0].strip()
     return len(rest) < SHORTEST or not answer.text.rstrip().endswith(rest)
 
 
 def runs_on(text: bytes) -> bool:
-    """Whether a text runs into blanks or writes a line twice in a row."""
+    """Whether a text runs into blanks, or writes a line twice in a row or a phrase three times."""
     lines = text.split(b"\n")
     blanks = len(text) - len(text.rstrip()) > 8 or b"\n\n\n\n" in text or b" " * 40 in text.strip()
+    phrases = (found[0] for found in _PHRASES.finditer(text))
+    if any(len(found) >= PHRASES_LENGTH and re.search(rb"[A-Za-z]", found) for found in phrases):
+        return True
     return blanks or any(left == right and len(left.strip()) >= SHORTEST for left, right in pairwise(lines))

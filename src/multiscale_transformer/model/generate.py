@@ -30,16 +30,22 @@ __all__ = ["Sampling", "stream_ids"]
 
 
 def stream_ids(
-    model: ByteTransformer, prompt: Sequence[int], sampling: Sampling, memory: MemoryTensorReader | None = None
+    model: ByteTransformer,
+    prompt: Sequence[int],
+    sampling: Sampling,
+    memory: MemoryTensorReader | None = None,
+    *,
+    without: tuple[int, int] | None = None,
 ) -> Iterator[int]:
     """Yield new ids until EOS, a stop string or `max_new_tokens`. The bytes of a stop string are yielded too.
 
     `memory`, which has read nothing yet, reads the whole prompt, also where the context is shorter. The same seed gives the
-    same ids. Raises ValueError for an empty prompt (begin with BOS).
+    same ids. `without` is a place among them and the id that is not drawn there.
+    Raises ValueError for an empty prompt (begin with BOS).
     """
     if not prompt:
         raise ValueError("the prompt is empty; begin with BOS")
-    sampler = Sampler(sampling, prompt)
+    sampler = Sampler(sampling, prompt, without)
     context, written = list(prompt), bytearray()
     longest = model.config.max_seq_len
     cache, pending = Cache(model.config), context[window_start(len(context), longest) :]

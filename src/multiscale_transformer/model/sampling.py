@@ -97,14 +97,15 @@ class SampledToken(NamedTuple):
 
 
 class Sampler:
-    """Draws the ids of one text. `prompt` is what stands before; `recent` and `count` say what was drawn so far.
+    """Draws the ids of one text. `prompt` is what stands before; `recent` and `count` say what was drawn so far. `without` is a
+    count and the id that is not drawn there.
 
     All logits are arrays (V,) in fp32 or fp64, which stay as they are. An `allowed_V` of booleans narrows what may be drawn.
     Raises AxlError where it permits nothing and for logits that are no numbers.
     """
 
-    def __init__(self, sampling: Sampling, prompt: Iterable[int] = ()) -> None:
-        self.sampling = sampling
+    def __init__(self, sampling: Sampling, prompt: Iterable[int] = (), without: tuple[int, int] | None = None) -> None:
+        self.sampling, self._without = sampling, without
         self.count = 0
         self.recent = deque((i for i in prompt if i < BOS), maxlen=RECENT)
         self._written: Counter[int] = Counter()
@@ -121,6 +122,7 @@ class Sampler:
 
         BOS and the marks of fill-in-the-middle have none. Top-k and top-p keep more than they must only where bytes tie.
         """
+        allowed_V = self._narrowed(allowed_V)
         if self.sampling.temperature == 0.0:
             chances_V = np.zeros(len(logits_V))
             chances_V[self._best(logits_V, allowed_V)] = 1.0
@@ -131,6 +133,7 @@ class Sampler:
 
     def draw(self, logits_V: Logits, allowed_V: Mask | None = None) -> SampledToken:
         """The next id, which is part of the text from now on: the one at `uniform(count)` of the cumulated distribution."""
+        allowed_V = self._narrowed(allowed_V)
         if self.sampling.temperature == 0.0:
             drawn = self._best(logits_V, allowed_V)
         else:
@@ -147,6 +150,14 @@ class Sampler:
             raw = np.random.Philox(key=self._key, counter=block << 64).random_raw(_BLOCK)
             self._block, self._uniforms = block, ((raw >> 11) * 2.0**-53).tolist()
         return self._uniforms[place]
+
+    def _narrowed(self, allowed_V: Mask | None) -> Mask | None:
+        """`allowed_V` but for what is not drawn at this count."""
+        if self._without is None or self._without[0] != self.count:
+            return allowed_V
+        narrowed_V = np.ones(VOCAB_SIZE, np.bool_) if allowed_V is None else allowed_V.copy()
+        narrowed_V[self._without[1]] = False
+        return narrowed_V
 
     def _best(self, logits_V: Logits, allowed_V: Mask | None) -> int:
         if self._plain and allowed_V is None:
