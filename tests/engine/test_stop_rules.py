@@ -31,6 +31,7 @@ CASES = {
     "the bracket that follows is written again": ("foo(", ")\n", "a, (b))  # more", "a, (b)"),
     "a bracket that the cursor's line opened and nothing closes": ("foo(bar(", ")\n", "a))\n", "a)"),
     "what follows is written again": ("def area(r): return ", " * r ** 2\n", "pi * r ** 2 + 1\n", "pi"),
+    "the suffix is written at once": ("def area(r): return ", " * r ** 2\n", "* r ** 2 + 1\n", ""),
     "the cursor's line is whole": ("    x = ", "\n", "1\n    y = 2\n    z = 3\n", "1"),
     "a call is cut at its line before other text": ("f(", "\nmore = 1\n", "a,\n    b)\n", "a,"),
     "a call goes on": ("f(", "", "a,\n    b)\nmore = 1\n", "a,\n    b)"),
@@ -57,6 +58,7 @@ CASES = {
     "blank lines": ("", "", "x = 1\n\n\n\n\n\n", "x = 1"),
     "a phrase again and again": ("count(", "", "labels.get, labels.get, labels.get, labels.get, labels", "labels.get, "),
     "a table is no phrase": ("row = [", "\n", "0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]\n", "0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"),
+    "marks without end": ("x = ", "", "1" + "** 2" * 40, "1** 2"),
     "a phrase twice": ("pair = ", "\n", "np.zeros((2, 2)), np.zeros((2, 2))\n", "np.zeros((2, 2)), np.zeros((2, 2))"),
     "spaces": ("x = ", "", "1" + " " * 100, "1"),
     "nothing but blanks": ("x = 1", "", "\n" * 20, ""),
@@ -108,6 +110,10 @@ def test_what_is_shown_stays(before: list[str], after: list[str], written: list[
         ("x", "", "x"),
         ("1:", ":\n", "1"),
         ("a", "\na", "a"),
+        ("* r ** 2", " * r ** 2\n", ""),
+        ("pi * r", " * r ** 2\n", "pi"),
+        ("pi* r", " * r ** 2\n", "pi"),
+        ("cab", " b\n", "cab"),
     ],
 )
 def test_what_the_suffix_already_has_is_trimmed(text: str, suffix: str, kept: str) -> None:

@@ -23,7 +23,8 @@ MAX_BLANK_LINES = 2  # in a row, as PEP 8 has them between top-level definitions
 MAX_SPACES = 64  # in a row, beyond which a line runs into blanks
 MAX_CYCLE = 4  # lines: the longest run that is seen to repeat
 PHRASES = range(2, 65)  # lengths of a phrase that is seen to repeat within a line: three times ...
-MIN_PHRASES = 24  # ... and in so many bytes after the first, with a letter in it: tables of numbers may
+MIN_PHRASES = 24  # ... and in so many bytes after the first, if there is a letter in it, ...
+MIN_MARKS = 64  # ... or in so many: rows of numbers may repeat
 MIN_REPEATED = 4  # characters that are no blanks, so that closing brackets may follow each other
 _CONTINUES = re.compile(rb"[)\]}>]|(else|elif|except|finally|catch|end|rescue|when|case|default)\b")
 _OPENS_BLOCK = re.compile(rb"([:{]|=>|\b(do|then|else|begin))$")
@@ -120,8 +121,17 @@ def _brackets(text: bytes) -> tuple[int, int]:
 
 
 def _begun(text: bytes, rest: bytes) -> int:
-    """How many of the last bytes of `text` are the first ones of `rest`."""
-    return next((n for n in range(min(len(rest), len(text)), 0, -1) if text.endswith(rest[:n])), 0)
+    """How many of the last bytes of `text` are the first ones of `rest`, whose blanks may stand before the cursor already."""
+    whole = next((n for n in range(min(len(rest), len(text)), 0, -1) if text.endswith(rest[:n])), 0)
+    stripped = rest.lstrip(b" \t")
+    if len(stripped) == len(rest):
+        return whole
+    lengths = (n for n in range(min(len(stripped), len(text)), whole, -1) if text.endswith(stripped[:n]))
+    return next((n for n in lengths if not (_is_word(stripped[:1]) and _is_word(text[: len(text) - n][-1:]))), whole)
+
+
+def _is_word(byte: bytes) -> bool:
+    return byte.isalnum() or byte == b"_"
 
 
 @dataclass
@@ -234,12 +244,13 @@ class StopState:
             self._repeated[at] = self._repeated[at] + 1 if same else 0
         most = max(self._repeated)
         period = PHRASES[self._repeated.index(most)]
-        return most >= max(2 * period, MIN_PHRASES) and any(byte >= 0x80 or chr(byte).isalpha() for byte in line[-period:])
+        letters = any(byte >= 0x80 or chr(byte).isalpha() for byte in line[-period:])
+        return most >= max(2 * period, MIN_PHRASES if letters else MIN_MARKS)
 
     def _reaches_rest(self, line: bytes) -> bool:
         """Whether the text has arrived at what follows the cursor: it has written all of it, or closes what it did not open."""
         rest = self.rules.rest
-        if line.endswith(rest) and len(b"".join(rest.split())) >= MIN_REPEATED:
+        if _begun(line, rest) >= len(rest.lstrip()) and len(b"".join(rest.split())) >= MIN_REPEATED:
             return True
         closes = rest[:1] in (b")", b"]", b"}") and line.endswith(rest[:1])
         return closes and _closes_too_much(line, rest, self.rules.cursor_line or b"")

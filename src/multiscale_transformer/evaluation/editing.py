@@ -40,7 +40,7 @@ SHORTEST, LONGEST = 3, 400  # bytes of what is wanted: below it is a bracket, be
 TRIES = 40  # draws for one place before its file is given up
 _TOKEN = re.compile(rb"\w+|[^\w\s]")
 _PHRASES = re.compile(rb"([^\n]{2,64}?)\1\1")  # three in a row ...
-PHRASES_LENGTH = 24  # ... that are so long together run on, if there is a letter in them
+PHRASES_LENGTH, MARKS_LENGTH = 24, 64  # ... run on where they are so long together, with a letter in them or without one
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,6 @@ def runs_on(text: bytes) -> bool:
     lines = text.split(b"\n")
     blanks = len(text) - len(text.rstrip()) > 8 or b"\n\n\n\n" in text or b" " * 40 in text.strip()
     phrases = (found[0] for found in _PHRASES.finditer(text))
-    if any(len(found) >= PHRASES_LENGTH and re.search(rb"[A-Za-z]", found) for found in phrases):
+    if any(len(found) >= (PHRASES_LENGTH if re.search(rb"[A-Za-z]", found) else MARKS_LENGTH) for found in phrases):
         return True
     return blanks or any(left == right and len(left.strip()) >= SHORTEST for left, right in pairwise(lines))
