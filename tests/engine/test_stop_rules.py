@@ -21,6 +21,7 @@ LINES = st.lists(
             "def f():",
             ")",
             "go on " * 9,
+            "éa©a" * 9,
             "f(a, b, c, d), f(a, b, c)",
         ]
     ),
@@ -58,6 +59,7 @@ CASES = {
     "blank lines": ("", "", "x = 1\n\n\n\n\n\n", "x = 1"),
     "a phrase again and again": ("count(", "", "labels.get, labels.get, labels.get, labels.get, labels", "labels.get, "),
     "a table is no phrase": ("row = [", "\n", "0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]\n", "0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"),
+    "a phrase from within a character": ("x = ", "", "ébcdefgh©bcdefgh©bcdefgh©bcdefgh©b", "ébcdefgh"),
     "marks without end": ("x = ", "", "1" + "** 2" * 40, "1** 2"),
     "a phrase twice": ("pair = ", "\n", "np.zeros((2, 2)), np.zeros((2, 2))\n", "np.zeros((2, 2)), np.zeros((2, 2))"),
     "spaces": ("x = ", "", "1" + " " * 100, "1"),

@@ -184,7 +184,7 @@ class StopState:
         if self._undecided():
             return self._before_line()
         text = bytes(self.text).rstrip()
-        return min(len(text), len(self.text) - max(_begun(bytes(self.text), self.rules.rest), *self._repeated))
+        return min(len(text), len(self.text) - _begun(bytes(self.text), self.rules.rest), self._before_repetition())
 
     def _end_at(self, length: int) -> None:
         """End the completion, without blanks before a suffix in the next line, and without what the suffix already has."""
@@ -200,6 +200,15 @@ class StopState:
     def _before_line(self) -> int:
         """The length before the line that is being written, without the blanks before it."""
         return len(self.text[: self._line_start].rstrip())
+
+    def _before_repetition(self) -> int:
+        """The length before what repeats a phrase so far, without a character that is not whole there."""
+        length = start = len(self.text) - max(self._repeated)
+        while start and length - start < 3 and 0x80 <= self.text[start - 1] < 0xC0:
+            start -= 1
+        first = self.text[start - 1] if start else 0
+        bytes_of_character = 1 + (first >= 0xC0) + (first >= 0xE0) + (first >= 0xF0)
+        return start - 1 if length - start + 1 < bytes_of_character else length
 
     def _undecided(self) -> bool:
         """Whether the line that is being written may still be cut off as a whole."""
@@ -228,7 +237,7 @@ class StopState:
             return
         line = bytes(self.text[self._line_start :])
         if self.rules.repetition and self._repeats_phrase(line):
-            self.end = len(self.text) - max(self._repeated)  # all before it may have been shown, so nothing is trimmed
+            self.end = self._before_repetition()  # all of it may have been shown, so nothing is trimmed
         elif self.rules.repetition and line.endswith(b" " * MAX_SPACES):
             self._end_at(len(self.text.rstrip()) if line.strip() else self._before_line())
         elif self._line_start and line.strip() and not line[:-1].strip():
