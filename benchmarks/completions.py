@@ -6,7 +6,6 @@ A quarter of each project's files is held out and the others are the index, as i
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
@@ -18,7 +17,7 @@ from multiscale_transformer.cli.options import Checkpoint, Threads
 from multiscale_transformer.data.corpus import split
 from multiscale_transformer.data.installed import UNSEEN_PROJECTS
 from multiscale_transformer.engine.session import open_scheduler
-from multiscale_transformer.evaluation.editing import KINDS, WITHOUT_SUFFIX, completer, draw_places, score_places
+from multiscale_transformer.evaluation.editing import KINDS, WITHOUT_SUFFIX, EditingScore, completer, draw_places, score_places
 from multiscale_transformer.machine import available_cores
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.shard import build_shard
@@ -28,26 +27,19 @@ from multiscale_transformer.zoo.shipped import shipped_model
 ONE_LINE = tuple(kind for kind in KINDS if kind not in WITHOUT_SUFFIX and kind != "block")
 
 
-class Score(Row):
-    """`evaluation.editing.EditingScore` of one project and kind."""
+class Scored(Row):
+    """One project and kind of place."""
 
     project: str
     kind: str
-    places: int
-    exact: float
-    similarity: float
-    accepted: float
-    ends_right: float
-    runs_on: float
-    first_seconds: float
-    first_seconds_95: float
+    score: EditingScore
 
 
 class CompletionsResult(Result):
     """All projects and kinds."""
 
     kind: Literal["completions"] = "completions"
-    rows: list[Score]
+    rows: list[Scored]
 
 
 def run(
@@ -64,7 +56,7 @@ def run(
         complete = completer(open_scheduler(model, threads=threads), memory)
         drawn = [place for kind in KINDS for place in draw_places(corpus.held_out, places, kind)]
         scores = score_places(drawn, complete)
-        rows += [Score(project=project, kind=kind, **asdict(scores[kind])) for kind in KINDS]
+        rows += [Scored(project=project, kind=kind, score=scores[kind]) for kind in KINDS]
     return CompletionsResult(**origin("completions", threads).model_dump(), rows=rows)
 
 
@@ -83,26 +75,26 @@ def table(result: CompletionsResult) -> str:
         shares = (_percent(rows, field) for field in ("exact", "similarity"))
         cells = [
             *shares,
-            f"{statistics.fmean(row.accepted for row in rows):.1f}",
+            f"{statistics.fmean(row.score.accepted for row in rows):.1f}",
             _percent(rows, "ends_right"),
             _percent(rows, "runs_on", 1),
-            f"{max(row.first_seconds for row in rows):.2f} s",
-            f"{max(row.first_seconds_95 for row in rows):.2f} s",
+            f"{max(row.score.first_seconds for row in rows):.2f} s",
+            f"{max(row.score.first_seconds_95 for row in rows):.2f} s",
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     by_project = []
     for project in projects:
         rows = [row for row in result.rows if row.project == project and row.kind in ONE_LINE]
         by_project.append(f"{project} {_percent(rows, 'exact')} and {_percent(rows, 'ends_right')}")
-    places = sum(row.places for row in result.rows)
+    places = sum(row.score.places for row in result.rows)
     return (
         "\n".join(lines) + f"\n\nOne-line gaps exact and ended right: {', '.join(by_project)}. {places:,} places, "
         f"{result.machine.threads} threads; times are the worst of the projects.\n"
     )
 
 
-def _percent(rows: list[Score], field: str, digits: int = 0) -> str:
-    return f"{statistics.fmean(getattr(row, field) for row in rows):.{digits}%}"
+def _percent(rows: list[Scored], field: str, digits: int = 0) -> str:
+    return f"{statistics.fmean(getattr(row.score, field) for row in rows):.{digits}%}"
 
 
 RESULT = CompletionsResult

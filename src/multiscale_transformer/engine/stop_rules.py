@@ -88,7 +88,7 @@ def second_choice(drawn: Sequence[int]) -> tuple[int, int] | None:
 
     It is the first one that is no blank. None where the model itself ended a text of blanks: it wants nothing.
     """
-    place, first = next(((at, drawn) for at, drawn in enumerate(drawn) if drawn not in _BLANKS), (0, BOS))
+    place, first = next(((at, index) for at, index in enumerate(drawn) if index not in _BLANKS), (0, BOS))
     return (place, first) if first < BOS else None
 
 
