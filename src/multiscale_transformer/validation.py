@@ -43,8 +43,10 @@ def _explained(kind: type[BaseModel], error: ValidationError) -> str:
 
 
 def _at(kind: type[BaseModel], place: list[str]) -> type[BaseModel]:
-    """The model that a field of a model holds, and so on along `place`."""
+    """The model that a field of a model holds, or of which it holds a list, and so on along `place`."""
     for name in place:
+        if name.isdigit():  # the place in a list, whose items are of one kind
+            continue
         annotation = kind.model_fields[name].annotation
         kinds = [annotation, *getattr(annotation, "__args__", ())]
         kind = next(part for part in kinds if isinstance(part, type) and issubclass(part, BaseModel))

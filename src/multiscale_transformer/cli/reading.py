@@ -12,13 +12,19 @@ from multiscale_transformer.cli.ui import counted, print_field, size
 from multiscale_transformer.data.corpus import Corpus, load_corpus, stream_documents
 from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.selection import EVERYTHING, Selection
-from multiscale_transformer.data.sources import INSTALLED, STDLIB
+from multiscale_transformer.data.sources import INSTALLED, MIXTURE, STDLIB
 from multiscale_transformer.memory.document import Document
 
 
 def absolute(sources: Sequence[str]) -> list[str]:
     """Paths that hold from any folder, so that a run can be resumed and measured from there."""
-    return [path if path in (STDLIB, INSTALLED) else str(Path(path).expanduser().absolute()) for path in sources]
+    return [_absolute(path) for path in sources]
+
+
+def _absolute(path: str) -> str:
+    if path.startswith(MIXTURE):
+        return MIXTURE + str(Path(path.removeprefix(MIXTURE)).expanduser().absolute())
+    return path if path in (STDLIB, INSTALLED) else str(Path(path).expanduser().absolute())
 
 
 def read_corpus(

@@ -11,6 +11,7 @@ from collections import Counter
 from multiscale_transformer.data.names import shown
 
 AXL = "written by AXL"
+BEYOND_PART = "beyond its part"
 DAMAGED_NOTEBOOK = "damaged notebook"
 EXACT_COPY = "exact copy"
 EXCLUDED = "excluded"

@@ -53,6 +53,7 @@ class SourceFile:
 
     `real` is the absolute path without links. A file that is `named`, rather than listed, is meant, however long. `changed` is
     when it last did (seconds), `tree` the working tree that it belongs to, where its top lies in the folder that is read.
+    With an `indentation` it is read with that instead of its own (`data.mixture`).
     """
 
     name: str
@@ -63,6 +64,7 @@ class SourceFile:
     tracked: bool = False
     changed: float = 0.0
     tree: Repository | None = None
+    indentation: str = ""
 
 
 def list_folder(root: str, selection: Selection, dropped: Dropped, without: Sequence[str] = ()) -> list[SourceFile]:

@@ -24,11 +24,11 @@ class Package:
     licence: str
     folders: tuple[Path, ...]
 
-    def files(self) -> Iterator[tuple[str, Path]]:
-        """Name (from the top of the package on) and path of each Python file, in a fixed order."""
+    def files(self, suffixes: tuple[str, ...] = (".py",)) -> Iterator[tuple[str, Path]]:
+        """Name (from the top of the package on) and path of each file with one of the suffixes, in a fixed order."""
         for folder in self.folders:
-            for path in sorted(folder.rglob("*.py")):
-                if path.is_file() and not path.is_symlink():
+            for path in sorted(folder.rglob("*")):
+                if path.suffix in suffixes and path.is_file() and not path.is_symlink():
                     yield path.relative_to(folder.parent).as_posix(), path
 
 

@@ -21,6 +21,8 @@ from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.filters import MAX_BYTES
 from multiscale_transformer.data.folders import DEPENDENCIES, SourceFile, list_folder
 from multiscale_transformer.data.installed import permissive_packages
+from multiscale_transformer.data.mixture import PREFIX as MIXTURE
+from multiscale_transformer.data.mixture import Part, indented, list_mixture, read_mixture
 from multiscale_transformer.data.names import carried, shown
 from multiscale_transformer.data.notebooks import MAX_BYTES as MAX_NOTEBOOK
 from multiscale_transformer.data.notebooks import SUFFIX, DamagedNotebookError, notebook_text
@@ -34,6 +36,7 @@ from multiscale_transformer.memory.document import Document
 
 STDLIB = "stdlib"
 INSTALLED = "installed"
+PYTHON = (".py",)
 _MAX_NAMED = (1 << 31) - 2  # bytes of one file that is named: what a shard of an index holds
 
 
@@ -49,8 +52,8 @@ def list_sources(
     A path is a folder or git repository (its source files, as `data.folders` picks them; JSON-lines files in it are not
     taken), one file (one document), a `.jsonl` or `.jsonl.gz` file (one document a record, see `record_text`), a glob (the
     files it matches, `**` spans folders, .gitignore does not count), the word `stdlib` (the Python files of the library of the
-    interpreter that runs), or `installed` (those of smaller packages beside it with permissive licences). `without` are folders
-    that are dropped in any case: the output of the command that reads.
+    interpreter that runs), `installed` (those of smaller packages beside it with permissive licences), or `mixture:FILE` (see
+    `data.mixture`). `without` are folders that are dropped in any case: the output of the command that reads.
 
     Raises AxlError for a path that is missing or holds no source text.
     """
@@ -58,7 +61,7 @@ def list_sources(
     files: list[SourceFile] = []
     for path in map(str, paths):
         before = dropped.counts.total()
-        behind = _list(path, selection, dropped, excluded)
+        behind = _behind(path, selection, dropped, excluded)
         if not behind:
             why = f" (dropped: {dropped.reasons()})" if dropped.counts.total() > before else ""
             raise AxlError(f"{shown(carried(path))} holds no source text{why}; name a folder, file, .jsonl or glob with some")
@@ -66,12 +69,23 @@ def list_sources(
     return _once(_without_linked_trees(files, dropped))
 
 
+def _behind(path: str, selection: Selection, dropped: Dropped, without: Sequence[str]) -> list[SourceFile]:
+    if not path.startswith(MIXTURE):
+        return _list(path, selection, dropped, without)
+
+    def list_part(part: Part) -> list[SourceFile]:
+        files = _list(part.data, part.selection, dropped, without, part.suffixes or PYTHON)
+        return [file for file in files if not selection.excludes(file.name, is_folder=False)]
+
+    return list_mixture(read_mixture(path.removeprefix(MIXTURE)), list_part, dropped)
+
+
 def source_of(path: str) -> str:
     """What documents behind `path` have as their source: a word, or the absolute carried path of a folder.
 
     For a single file it is the folder that it stands in, for a glob the part before the first wildcard.
     """
-    if path in (STDLIB, INSTALLED):
+    if path in (STDLIB, INSTALLED) or path.startswith(MIXTURE):
         return path
     place = os.path.abspath(os.path.expanduser(path))
     if os.path.isfile(place):
@@ -108,14 +122,19 @@ def read_source(file: SourceFile, dropped: Dropped) -> Iterator[Document]:
         return
     if file.named and len(content) > limit:
         raise AxlError(f"{shown(carried(file.path))} is larger than 2 GiB; split it")
+    if file.indentation:
+        content = indented(content, file.indentation.encode())
     yield Document(file.name, content, file.source)
 
 
-def _list(path: str, selection: Selection, dropped: Dropped, without: Sequence[str]) -> list[SourceFile]:
+def _list(
+    path: str, selection: Selection, dropped: Dropped, without: Sequence[str], suffixes: tuple[str, ...] = PYTHON
+) -> list[SourceFile]:
+    """What is behind a path or a word; `suffixes` are those of installed packages' files."""
     if path == STDLIB:
         return [file for file in _stdlib() if not selection.excludes(file.name, is_folder=False)]
     if path == INSTALLED:
-        files = ((name, str(file)) for package in permissive_packages() for name, file in package.files())
+        files = ((name, str(file)) for package in permissive_packages() for name, file in package.files(suffixes))
         return [_of_word(INSTALLED, name, file) for name, file in files if not selection.excludes(name, is_folder=False)]
     place = os.path.abspath(os.path.expanduser(path))
     try:
