@@ -50,7 +50,7 @@ def test_shares_of_files_are_indented_otherwise(tree: Path) -> None:
     documents = load_documents([path])
     deepest = (b"\n\t\treturn", b"\n    return r", b"\n        return")
     counts = [sum(marks in text for _, text in documents) for marks in deepest]
-    assert sum(counts) == len(documents)
+    assert sum(counts) == len(documents) - 1  # the note has no line that is indented
     assert min(counts) >= 10
     assert load_corpus([path]).sha256 == load_corpus([path]).sha256
 
