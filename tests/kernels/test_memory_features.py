@@ -21,7 +21,8 @@ from multiscale_transformer.model.memory_tensors import MemoryTensors
 from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_SUFFIX
 from tiny import words
 
-TEXTS = st.lists(st.text("ab\n", max_size=40).map(str.encode), min_size=1, max_size=5)
+TEXT = st.text("ab(,\n ", max_size=40).map(str.encode)
+TEXTS = st.lists(TEXT, min_size=1, max_size=5)
 STEPS = [0, 1, 2, 4, 8, 16, 32, 10**9]
 
 
@@ -51,7 +52,7 @@ def assert_says(recall: MemoryTensors, position: int, counts: list[Counter[int]]
         assert states == [8 * step(count[symbol]) + step(count.total() - count[symbol]) for count in counts]
 
 
-@given(corpus=TEXTS, text=st.text("ab\n", max_size=40).map(str.encode))
+@given(corpus=TEXTS, text=TEXT)
 @settings(max_examples=150, deadline=None)
 def test_states_are_counts_of_what_came_next(corpus: list[bytes], text: bytes) -> None:
     recall = memory_of(corpus).recall([window(text)])
@@ -80,7 +81,7 @@ def test_leaving_a_document_out_is_the_same_as_never_having_indexed_it(corpus: l
 
 
 def test_windows_over_several_documents_leave_out_each_in_turn() -> None:
-    corpus = [words(6, seed) for seed in range(3)]
+    corpus = [words(4, seed) for seed in range(3)]  # of no kind more places than are looked at
     ids = np.array([*corpus[1][20:], EOS, BOS, *corpus[2], EOS, BOS, *corpus[0][:30]])
     got = memory_of(corpus, leave_out=True).recall([Window(ids, np.frombuffer(corpus[1][:20], np.uint8), True, 1)])
     at = 0
@@ -123,7 +124,7 @@ def test_threads_and_neighbours_change_nothing() -> None:
 @pytest.mark.parametrize("prefix_first", [False, True])
 def test_a_hole_is_read_with_both_sides_of_it(prefix_first: bool) -> None:
     """In the middle the corpus sees the prefix go on, and the open document is the suffix and then the prefix."""
-    corpus = [words(10, 1), words(10, 2)]
+    corpus = [words(5, 1), words(5, 2)]
     prefix, suffix, middle = b"def f(width):\n    ", b"\nreturn height\n", b"return width"
     text = np.frombuffer(prefix + middle + suffix, np.uint8).astype(np.int64)
     ids = np.array([BOS, *rearrange(text, (len(prefix), len(prefix + middle)), prefix_first=prefix_first)])
@@ -131,7 +132,7 @@ def test_a_hole_is_read_with_both_sides_of_it(prefix_first: bool) -> None:
     first = len(ids) - len(middle) - 1  # the id before the middle
     for end in range(len(middle) + 1):
         before = b"\0" + prefix + middle[:end]
-        counts = all_counts(corpus, b"\0" + suffix + before, before)
+        counts = all_counts(corpus, b"\0" + suffix + before, before, floor=2)
         assert_says(recall, first + end, counts)
     suffix_at = ids.tolist().index(FIM_SUFFIX)
     alone = memory_of(corpus).recall([window(prefix)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from memory.plain_structure import structure_counts
 from multiscale_transformer.kernels.context_search import CANDIDATES, HISTORY, LONG, SHORT
 from multiscale_transformer.model.memory_spec import CONTEXT_ORDERS, CORPUS_ORDERS
 
@@ -45,8 +46,12 @@ def context_counts(text: bytes, order: int) -> Counter[int]:
     return Counter(byte for length, byte in places if length >= order)
 
 
-def all_counts(corpus: Sequence[bytes], text: bytes, before: bytes | None = None) -> list[Counter[int]]:
-    """Counts of every source but the last, for the byte after `text`; `before` is the text as the corpus sees it."""
+def all_counts(
+    corpus: Sequence[bytes], text: bytes, before: bytes | None = None, floor: int | None = None
+) -> list[Counter[int]]:
+    """Counts of every order but the last, for the byte after `text`; `before` is the text as the corpus sees it, and the open
+    document goes back to `floor` (of the text behind a zero)."""
     before = b"\0" + text if before is None else before
     of_corpus = [corpus_counts(corpus, before, order) for order in CORPUS_ORDERS]
-    return of_corpus + [context_counts(text, order) for order in CONTEXT_ORDERS]
+    lengths = of_corpus + [context_counts(text, order) for order in CONTEXT_ORDERS]
+    return lengths + structure_counts(corpus, b"\0" + text, 1 if floor is None else floor)

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from multiscale_transformer.kernels.jit import jit_device, jit_entry
 from multiscale_transformer.kernels.memory_search import DEPTH
+from multiscale_transformer.kernels.structure_keys import begins_word
+from multiscale_transformer.kernels.structure_search import DocumentStructure, enter, leave, new_document_structure
 from multiscale_transformer.model.memory_spec import SEPARATOR
 
 HISTORY = 32_768  # bytes that are looked back
@@ -26,19 +28,20 @@ Int32s = npt.NDArray[np.int32]
 
 
 class Chains(NamedTuple):
-    """Text with, for each place, the one before that has the same hash (or -1), for both chains."""
+    """Text with, for each place, the one before that has the same hash (or -1), for both chains; and its structure."""
 
     text_T: npt.NDArray[np.uint8]
     short_heads_H: Int32s
     short_before_T: Int32s
     long_heads_H: Int32s
     long_before_T: Int32s
+    structure: DocumentStructure
 
 
 def new_chains(capacity: int) -> Chains:
     """Empty chains for a text of up to `capacity` bytes."""
     heads, before = (lambda: np.full(1 << HASH_BITS, -1, np.int32)), (lambda: np.empty(capacity + 1, np.int32))
-    return Chains(np.zeros(capacity, np.uint8), heads(), before(), heads(), before())
+    return Chains(np.zeros(capacity, np.uint8), heads(), before(), heads(), before(), new_document_structure(capacity))
 
 
 @jit_entry
@@ -46,6 +49,8 @@ def clear(chains):
     """Forget every place."""
     chains.short_heads_H[:] = -1
     chains.long_heads_H[:] = -1
+    chains.structure.heads_KH[:] = -1
+    chains.structure.line[0] = -1
 
 
 @jit_device
@@ -63,19 +68,26 @@ def roll(text_T, end):
 
 
 @jit_device
-def remember(chains, end, recent):
-    """Enter the place `end` (the byte that will be written there comes next) under the bytes before it, `roll` of them."""
+def remember(chains, end, recent, structural):
+    """Enter the place `end` (the byte that will be written there comes next) under the bytes before it, `roll` of them.
+
+    `structural` also enters it under its keys of structure, if a word may begin there.
+    """
     at = _slot(recent & np.uint64((1 << (8 * SHORT)) - 1))
     chains.short_before_T[end] = chains.short_heads_H[at]
     chains.short_heads_H[at] = end
     at = _slot(recent & np.uint64((1 << (8 * LONG)) - 1))
     chains.long_before_T[end] = chains.long_heads_H[at]
     chains.long_heads_H[at] = end
+    if structural and begins_word(chains.text_T, end):
+        enter(chains.structure, chains.text_T, end)
 
 
 @jit_device
 def forget_place(chains, end):
     """Take back the newest `remember`, of `end`."""
+    if begins_word(chains.text_T, end):
+        leave(chains.structure, end)
     recent = roll(chains.text_T, end)
     chains.short_heads_H[_slot(recent & np.uint64((1 << (8 * SHORT)) - 1))] = chains.short_before_T[end]
     chains.long_heads_H[_slot(recent & np.uint64((1 << (8 * LONG)) - 1))] = chains.long_before_T[end]

@@ -27,6 +27,18 @@ from multiscale_transformer.kernels.context_search import (
 from multiscale_transformer.kernels.jit import jit_device, jit_entry, without_refcounts
 from multiscale_transformer.kernels.memory_search import DEPTH, REMOVED, Search, extend, forget, new_search, restart
 from multiscale_transformer.kernels.records import Records, record
+from multiscale_transformer.kernels.structure_keys import word_begin
+from multiscale_transformer.kernels.structure_search import (
+    CORPUS_KINDS,
+    SORTED_BYTES,
+    STRUCTURE_SAMPLES,
+    WordSearch,
+    agree,
+    narrowed,
+    own_places,
+    new_word_search,
+    places_under,
+)
 from multiscale_transformer.model.memory_spec import (
     CANDIDATE_COUNT,
     CONTEXT_ORDERS,
@@ -34,24 +46,30 @@ from multiscale_transformer.model.memory_spec import (
     LENGTH_STEPS,
     NO_CANDIDATE,
     NOTHING,
+    NUM_CORPUS_STRUCTURES,
     NUM_ORDERS,
+    NUM_STRUCTURES,
     SEPARATOR,
 )
 from multiscale_transformer.model.vocabulary import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, VOCAB_SIZE
 
 SAMPLES = 64  # occurrences of an order that are looked at, evenly spread over all ...
 FEW_SAMPLES, FEW_BELOW = 16, 5  # ... and of the orders below this one, which say little and miss the caches
+STRUCTURE_HISTORY = 8192  # bytes in which words are searched that began in a place of the same kind
 TRUST = 1.6  # how much more the next higher order weighs when candidates are chosen
+TRUST_STRUCTURE = TRUST**1.5  # of an order of structure, between those of 3 and 4 bytes
 
 _CORPUS = np.array(CORPUS_ORDERS, np.int64)
 _CONTEXT = np.array(CONTEXT_ORDERS, np.int64)
-_J, _JC, _M = len(CORPUS_ORDERS) + len(CONTEXT_ORDERS), len(CORPUS_ORDERS), CANDIDATE_COUNT
+_JC, _JD = len(CORPUS_ORDERS), len(CORPUS_ORDERS) + len(CONTEXT_ORDERS)  # where the next part of the orders begins
+_JS, _J, _M = _JD + NUM_STRUCTURES, NUM_ORDERS - 1, CANDIDATE_COUNT
 _LENGTH_ORDER = NUM_ORDERS - 1  # the last place: the newest longest match in the document
 # Steps of a count: 0, 1, 2, 3-4, 5-8, 9-16, 17-32, more.
 _STEP = np.array([0, 1, 2, 3, 3, *[4] * 4, *[5] * 8, *[6] * 16, *[7] * 32], np.uint8)
 # Steps of a match length: 0 to 15 by the table of LENGTH_STEPS.
 _LENGTH_STEP = (np.searchsorted(LENGTH_STEPS, np.arange(DEPTH + 1), side="right") - 1).astype(np.uint8)
-_WEIGHT = np.array([TRUST ** np.searchsorted(CORPUS_ORDERS, order) for order in (*CORPUS_ORDERS, *CONTEXT_ORDERS)], np.float32)
+_TRUSTED = [TRUST ** np.searchsorted(CORPUS_ORDERS, order) for order in (*CORPUS_ORDERS, *CONTEXT_ORDERS)]
+_WEIGHT = np.array([*_TRUSTED, *[TRUST_STRUCTURE] * (NUM_STRUCTURES + NUM_CORPUS_STRUCTURES)], np.float32)
 
 BOS_WITHIN = VOCAB_SIZE  # an id of look-ups alone: training reads a document in pieces that begin as texts do
 
@@ -73,9 +91,11 @@ class Scratch(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """State of reading one text: the rows of its last bytes in the corpus, and where it stands (one record, READER_STATE)."""
+    """State of reading one text: the rows of its last bytes in the corpus, the words there that begin as its last one, and
+    where it stands (one record, READER_STATE)."""
 
     search: Search
+    words: WordSearch
     state: Records
 
 
@@ -93,7 +113,7 @@ def new_scratch() -> Scratch:
 
 def new_reader(shards: int) -> Reader:
     """A reader that has read nothing."""
-    reader = Reader(new_search(shards), np.zeros(1, READER_STATE))
+    reader = Reader(new_search(shards), new_word_search(shards), np.zeros(1, READER_STATE))
     reader.state["own_document"] = -1
     return reader
 
@@ -162,6 +182,50 @@ def _count_context(chains, reader, scratch):
 
 
 @jit_device
+def _count_document_structure(chains, reader, scratch, begin):
+    """Count how words went on earlier in the document that began in places of the same kind."""
+    end, text_T, structure = reader.state[0].end, chains.text_T, chains.structure
+    oldest = max(reader.state[0].floor, end - STRUCTURE_HISTORY)
+    for kind in range(NUM_STRUCTURES):
+        place, key = structure.before_KT[kind, begin], structure.keys_KT[kind, begin]
+        for _ in range(STRUCTURE_SAMPLES):
+            if place < oldest:
+                break
+            if structure.keys_KT[kind, place] == key and agree(text_T, begin, text_T, place, end - begin, 0):
+                _count(scratch, _JD + kind, text_T[place + end - begin])
+            place = structure.before_KT[kind, place]
+
+
+@jit_device
+def _count_corpus_structure(rows, chains, reader, scratch, begin):
+    """Count how words went on in the corpus that began in places of the same kind, leaving out the document that is read."""
+    end, text_T, corpus, words = reader.state[0].end, chains.text_T, rows.structure, reader.words
+    written, goes_on = end - begin, begin < end and words.at[0] == end - 1
+    own, keys_KT = reader.state[0].own_document, chains.structure.keys_KT
+    for shard in range(len(words.ranges_SK2)):
+        text = corpus.text_begins_S[shard]
+        own_low, own_high = own_places(corpus, shard, own)
+        for kind in range(NUM_CORPUS_STRUCTURES):
+            if goes_on:
+                low, high = words.ranges_SK2[shard, kind, 0], words.ranges_SK2[shard, kind, 1]
+                low, high = narrowed(corpus, shard, low, high, written - 1, text_T[end - 1])
+            else:
+                low, high = places_under(corpus, shard, kind, keys_KT[CORPUS_KINDS[kind], begin])
+                for at in range(begin, end):
+                    low, high = narrowed(corpus, shard, low, high, at - begin, text_T[at])
+            words.ranges_SK2[shard, kind, 0], words.ranges_SK2[shard, kind, 1] = low, high
+            size = high - low
+            for sample in range(min(size, STRUCTURE_SAMPLES)):
+                row = low + (sample if size <= STRUCTURE_SAMPLES else (2 * sample + 1) * size // (2 * STRUCTURE_SAMPLES))
+                place = np.int64(corpus.places_X[row])
+                if (place < own_low or place >= own_high) and agree(
+                    text_T, begin, corpus.text_N, text + place, written, SORTED_BYTES
+                ):
+                    _count(scratch, _JS + kind, corpus.text_N[text + place + written])
+    words.at[0] = end
+
+
+@jit_device
 def _choose(scratch, symbols_M):
     """The candidates: bytes that high orders say, and say often, first."""
     touched = 0
@@ -199,6 +263,10 @@ def look_up(rows, chains, reader, scratch, symbols_M, bins_MJ, lengths_2):
     """Write candidates and the bins of their counts for the byte after the text that `reader` has read."""
     _count_corpus(rows, reader, scratch)
     longest, newest = _count_context(chains, reader, scratch)
+    begin = word_begin(chains.text_T, reader.state[0].end)
+    if begin >= reader.state[0].floor:
+        _count_document_structure(chains, reader, scratch, begin)
+        _count_corpus_structure(rows, chains, reader, scratch, begin)
     _choose(scratch, symbols_M)
     lengths_2[0] = 0
     for order in range(_JC):
@@ -229,7 +297,7 @@ def _write(rows, chains, reader, symbol, search):
     end = reader.state[0].end
     chains.text_T[end] = symbol
     reader.state[0].end = end + 1
-    remember(chains, end + 1, roll(chains.text_T, end + 1))
+    remember(chains, end + 1, roll(chains.text_T, end + 1), True)
     if search and symbol == SEPARATOR:
         restart(rows, reader.search)
     elif search:
@@ -256,7 +324,7 @@ def read_history(rows, chains, reader, history_T, from_start):
         chains.text_T[end] = history_T[at]
         end += 1
         recent = (recent << np.uint64(8)) | np.uint64(history_T[at])
-        remember(chains, end, recent)
+        remember(chains, end, recent, len(history_T) - at <= STRUCTURE_HISTORY)
     reader.state[0].end = end
     for at in range(searched, len(history_T)):
         _write(rows, chains, reader, history_T[at], True)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiscale_transformer.kernels.jit import jit_device, jit_entry, without_refcounts
+from multiscale_transformer.kernels.structure_search import CorpusStructure
 from multiscale_transformer.model.memory_spec import SEPARATOR
 
 DEPTH = 32  # the longest context that is looked up, in bytes
@@ -62,6 +63,7 @@ class Rows(NamedTuple):
     first_checkpoints: npt.NDArray[np.int64]  # S
     starts_S257: npt.NDArray[np.int64]  # rows of contexts that end in a smaller byte
     documents_N: npt.NDArray[np.int32]
+    structure: CorpusStructure
 
 
 @jit_entry

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from multiscale_transformer.kernels.memory_search import CHECKPOINT_BITS, REMOVED, Rows, count_checkpoints
 from multiscale_transformer.memory.shard import Shard
+from multiscale_transformer.memory.structure import joined, without_documents
 from multiscale_transformer.model.memory_spec import NOTHING, SEPARATOR
 
 
@@ -41,6 +42,10 @@ def rows_of(shards: Sequence[Shard], removed: Sequence[Sequence[int]] = (), *, w
         np.cumsum([0, *(len(table) for table in tables)], dtype=np.int64)[:-1],
         np.stack([_starts(table) for table in tables]) if tables else np.empty((0, 257), np.int64),
         np.concatenate(documents),
+        joined(
+            [without_documents(shard.structure, shard.starts, gone) for shard, gone in zip(shards, removed, strict=True)],
+            [shard.starts for shard in shards],
+        ),
     )
 
 

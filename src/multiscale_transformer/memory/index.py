@@ -26,7 +26,7 @@ from multiscale_transformer.memory.selection import matching
 from multiscale_transformer.memory.shard import SHARD_BYTES, Item, Shard, as_document, damaged_file, load_shard, write_shard
 from multiscale_transformer.memory.update import Changes, Update
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST_FILE = "manifest.json"
 MEMORY_FOLDER = "memory"  # the index in a checkpoint's folder, of the files it was trained on
 SHARDS_TO_MERGE = 2  # more than a merge would leave: each makes every look-up slower

@@ -71,7 +71,8 @@ class CorpusMemory:
     @property
     def nbytes(self) -> int:
         """Bytes of RAM that looking up takes."""
-        return sum(part.nbytes for part in self.rows)
+        parts = (*self.rows[:-1], *self.rows.structure)
+        return sum(part.nbytes for part in parts)
 
     def shown_name(self, shard: int, document: int) -> str:
         """What a person calls a document of a shard: its path, with as much of its source as tells the sources apart."""
@@ -117,6 +118,7 @@ class CorpusMemory:
                 continue
             clear(chains)
             reader.state[0] = 0
+            reader.words.at[0] = -1
             reader.state["own_document"] = window.document
             history = window.history[-HISTORY:]
             read_history(self.rows, chains, reader, history, window.from_start and len(history) == len(window.history))

@@ -89,8 +89,8 @@ class TextReader:
 
     def _position(self) -> tuple[npt.NDArray[Any], ...]:
         """All that says where the text ends, but the chains."""
-        search = self._reader.search
-        return search.ranges_SK2, search.depths_S, search.recent, self._reader.state
+        search, words = self._reader.search, self._reader.words
+        return search.ranges_SK2, search.depths_S, search.recent, words.ranges_SK2, words.at, self._reader.state
 
     def _make_room(self, more: int) -> None:
         end, old = int(self._reader.state["end"][0]), self._chains
@@ -101,6 +101,8 @@ class TextReader:
         for name in ("short_heads_H", "long_heads_H", "short_before_T", "long_before_T"):
             array = getattr(old, name)
             getattr(grown, name)[: len(array)] = array
+        for old_part, part in zip(old.structure, grown.structure, strict=True):
+            part[..., : old_part.shape[-1]] = old_part
         self._chains = grown
 
 

@@ -31,7 +31,9 @@ from pydivsufsort import divsufsort
 
 from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.arrays import map_array, write_array
 from multiscale_transformer.memory.document import Document
+from multiscale_transformer.memory.structure import STRUCTURE_FILES, Structure, load_structure, structure_of, write_structure
 from multiscale_transformer.model.memory_spec import NOTHING, SEPARATOR
 
 TEXTS_KEPT = 64  # unpacked, of each shard: what a completion draws on, the next one often draws on too
@@ -59,6 +61,7 @@ class Shard:
     names: list[str]
     sources: list[str]
     digests: list[str]
+    structure: Structure
     folder: Path | None = None
     texts: mmap.mmap | None = None
     texts_at: tuple[int, ...] = ()
@@ -136,6 +139,10 @@ class Gathered:
         """Whether a shard of `max_bytes` holds a further document; an empty one holds any."""
         return not self.names or len(self.text) + len(document.content) + 1 <= max_bytes
 
+    def structure(self) -> Structure:
+        """The structure of what was gathered; to be asked for before it is sorted."""
+        return structure_of(self.text)
+
     def sort(self) -> tuple[npt.NDArray[np.int32], Iterator[Bytes]]:
         """`suffixes_N` of what was gathered, and `next_N` in pieces; nothing can be added any more."""
         backwards = np.frombuffer(self.text, np.uint8)
@@ -174,9 +181,10 @@ def build_shard(documents: Iterable[Item]) -> tuple[Shard, list[bytes]]:
         contents.append(document.content)
     if not contents:
         raise AxlError("there is nothing to index: no document is left; name other paths")
+    structure = gathered.structure()
     suffixes_N, pieces = gathered.sort()
-    starts = _starts(gathered.lengths)
-    return Shard(np.concatenate(list(pieces)), suffixes_N, starts, gathered.names, gathered.sources, gathered.digests), contents
+    next_N, starts = np.concatenate(list(pieces)), _starts(gathered.lengths)
+    return Shard(next_N, suffixes_N, starts, gathered.names, gathered.sources, gathered.digests, structure), contents
 
 
 def write_shard(folder: Path, documents: Iterable[Item], max_bytes: int = MAX_BYTES) -> Document | None:
@@ -195,9 +203,11 @@ def write_shard(folder: Path, documents: Iterable[Item], max_bytes: int = MAX_BY
             gathered.add(document)
     if not gathered.names:
         raise AxlError("there is nothing to index: no document is left; name other paths")
+    write_structure(folder, gathered.structure())
     suffixes_N, pieces = gathered.sort()
-    _save(folder / NEXT_FILE, np.uint8, len(suffixes_N), pieces)
-    _save(folder / SUFFIXES_FILE, np.int32, len(suffixes_N), np.array_split(suffixes_N, 1 + len(suffixes_N) // PIECE))
+    write_array(folder / NEXT_FILE, np.uint8, suffixes_N.shape, pieces)
+    parts = np.array_split(suffixes_N, 1 + len(suffixes_N) // PIECE)
+    write_array(folder / SUFFIXES_FILE, np.int32, suffixes_N.shape, parts)
     _write_documents(folder, gathered)
     return rest
 
@@ -205,15 +215,6 @@ def write_shard(folder: Path, documents: Iterable[Item], max_bytes: int = MAX_BY
 def as_document(item: Item) -> Document:
     """A document from itself or from a pair of name and content, whose source nobody knows."""
     return item if isinstance(item, Document) else Document(*item)
-
-
-def _save(path: Path, kind: type[np.generic], length: int, pieces: Iterable[npt.NDArray[Any]]) -> None:
-    """`np.save` of an array that comes in pieces; when it fails it says what the system says, as numpy does not."""
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(kind)), "fortran_order": False, "shape": (length,)}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for piece in pieces:
-            file.write(piece.data)
 
 
 def _write_documents(folder: Path, gathered: Gathered) -> None:
@@ -225,7 +226,7 @@ def _write_documents(folder: Path, gathered: Gathered) -> None:
         "sha256": gathered.digests,
         "lengths": gathered.lengths,
         "packed": gathered.packed,
-        "crc32": {name: _crc32(folder / name) for name in (NEXT_FILE, SUFFIXES_FILE, TEXTS_FILE)},
+        "crc32": {name: _crc32(folder / name) for name in (NEXT_FILE, SUFFIXES_FILE, TEXTS_FILE, *STRUCTURE_FILES)},
     }
     files.write_json(folder / DOCUMENTS_FILE, fields)
 
@@ -236,20 +237,19 @@ def load_shard(folder: Path) -> Shard:
         fields: dict[str, Any] = json.loads((folder / DOCUMENTS_FILE).read_text(encoding="utf-8"))
         starts = _starts(fields["lengths"])
         texts_at = (0, *np.cumsum(fields["packed"]).tolist())
-        next_N = np.load(folder / NEXT_FILE, mmap_mode="r")
-        suffixes_N = np.load(folder / SUFFIXES_FILE, mmap_mode="r")
+        next_N, suffixes_N = map_array(folder / NEXT_FILE, np.uint8), map_array(folder / SUFFIXES_FILE, np.int32)
         names, digests = list(fields["names"]), list(fields["sha256"])
         distinct = fields.get("sources", [""])  # an index of earlier versions knows none
         sources = [distinct[number] for number in fields.get("source", [0] * len(names))]
         fits = len(names) == len(sources) == len(digests) == len(starts) - 1 == len(texts_at) - 1
         if not fits or next_N.shape != suffixes_N.shape or next_N.shape != (starts[-1],):
             raise ValueError("its parts do not fit together")
-        texts = _mapped(folder / TEXTS_FILE)
-        if next_N.dtype != np.uint8 or suffixes_N.dtype != np.int32 or len(texts) != texts_at[-1]:
-            raise ValueError("its parts have the wrong type or size")
+        texts, structure = _mapped(folder / TEXTS_FILE), load_structure(folder, len(next_N))
+        if len(texts) != texts_at[-1]:
+            raise ValueError("its texts have the wrong size")
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise AxlError(f"the index shard {folder} is damaged ({error}); build the index again with axl index") from error
-    return Shard(next_N, suffixes_N, starts, names, sources, digests, folder, texts, texts_at)
+    return Shard(next_N, suffixes_N, starts, names, sources, digests, structure, folder, texts, texts_at)
 
 
 def damaged_file(folder: Path) -> str | None:

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 CORPUS_ORDERS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)  # bytes of context, in the corpus
 CONTEXT_ORDERS = (3, 4, 5, 6, 8, 12, 16, 24, 32)  # and in the open document
-NUM_ORDERS = len(CORPUS_ORDERS) + len(CONTEXT_ORDERS) + 1  # the last: length of the newest longest match in the document
+# Kinds of places where a word may begin (`kernels.structure_keys`): what stands before it, as a person would name it.
+STRUCTURES = ("the word before", "the word before the last", "the line's first word", "the line above", "the line", "the call")
+NUM_STRUCTURES = len(STRUCTURES)
+CORPUS_STRUCTURES = (2, 3, 4, 5)  # those that are looked up in the corpus, too; the words before are covered by its bytes
+NUM_CORPUS_STRUCTURES = len(CORPUS_STRUCTURES)
+# Structure in the document, then in the corpus, follows the lengths; the last order is the newest longest match in the document.
+NUM_ORDERS = len(CORPUS_ORDERS) + len(CONTEXT_ORDERS) + NUM_STRUCTURES + NUM_CORPUS_STRUCTURES + 1
 COUNT_BINS = 64  # of an order: eight steps of "it came next" times eight of "something else did"
 CANDIDATE_COUNT = 8
 NO_CANDIDATE = -1

@@ -1,0 +1,187 @@
+"""Structural search: how words went on that began, earlier in the document or anywhere in the corpus, in places of the same kind.
+
+A place where a word may begin has a key of each kind (`structure_keys`). In the open document, places with the same key are
+chained, newest first. In the corpus, the places of each kind are sorted by their key, and equal keys by the text that follows;
+so those that go on as the word that is being written are one range, which every further byte narrows.
+"""
+
+# Shape suffixes: T bytes of text, K kinds (those of the corpus are the CORPUS_STRUCTURES), H hash slots, N bytes of the corpus, X places of all kinds and shards, Y buckets,
+# S shards, D documents.
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from multiscale_transformer.kernels.jit import jit_device, jit_entry, without_refcounts
+from multiscale_transformer.kernels.structure_keys import keys_at, new_line
+from multiscale_transformer.model.memory_spec import CORPUS_STRUCTURES, NUM_CORPUS_STRUCTURES, NUM_STRUCTURES
+
+SLOT_BITS = 12
+STRUCTURE_SAMPLES = 16  # places under a key that are looked at: in the document the newest, in the corpus evenly spread
+SORTED_BYTES = 8  # of the text that follows, by which places with the same key are sorted
+CHECK_BITS = 16  # of a key that are kept with a place; its first bits are the number of its bucket
+PADDING = 64  # zero bytes behind the text of each shard: more than a word has
+
+CORPUS_KINDS = np.array(CORPUS_STRUCTURES)
+
+Bytes = npt.NDArray[np.uint8]
+Keys = npt.NDArray[np.uint32]
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+
+
+class DocumentStructure(NamedTuple):
+    """For each kind the newest place in each slot, and for each place its key and the place before it in the slot (or -1)."""
+
+    heads_KH: Int32s
+    before_KT: Int32s
+    keys_KT: Keys
+    line: Int64s  # see `structure_keys`
+
+
+class CorpusStructure(NamedTuple):
+    """The places of all shards, kind after kind within shard after shard.
+
+    A kind of a shard begins at `place_begins_SK` among the places and at `bucket_begins_SK` among the buckets, which say where
+    the keys with the same first `bits_S` bits begin in it. `text_begins_S` is where the text of a shard begins. A shard has the
+    documents from `first_documents_S` (S + 1) on; `starts_D` says where they begin in its text, and after its last one where
+    that ends.
+    """
+
+    text_N: Bytes
+    places_X: Int32s
+    checks_X: npt.NDArray[np.uint16]
+    buckets_Y: Keys
+    place_begins_SK: Int64s
+    bucket_begins_SK: Int64s
+    bits_S: Int64s
+    text_begins_S: Int64s
+    first_documents_S: Int64s
+    starts_D: Int64s
+
+
+class WordSearch(NamedTuple):
+    """The places of the corpus under the keys of the word that is being written, as ranges of X, and where it stood then."""
+
+    ranges_SK2: Int64s
+    at: Int64s  # one number: the end of the text when the ranges were found, or -1
+
+
+def new_document_structure(capacity: int) -> DocumentStructure:
+    """No places yet, of a text of up to `capacity` bytes."""
+    shape = (NUM_STRUCTURES, capacity + 1)
+    heads_KH = np.full((NUM_STRUCTURES, 1 << SLOT_BITS), -1, np.int32)
+    return DocumentStructure(heads_KH, np.full(shape, -1, np.int32), np.zeros(shape, np.uint32), new_line())
+
+
+def new_word_search(shards: int) -> WordSearch:
+    """A search that has found nothing."""
+    return WordSearch(np.zeros((shards, NUM_CORPUS_STRUCTURES, 2), np.int64), np.full(1, -1, np.int64))
+
+
+@jit_device
+def _slot(key):
+    return np.int64(np.uint32((key ^ (key >> np.uint32(15))) * np.uint32(0x85EBCA6B)) >> np.uint32(32 - SLOT_BITS))
+
+
+@jit_device
+def enter(document, text_T, end):
+    """Enter a place where a word may begin."""
+    keys = keys_at(text_T, end, document.line)
+    for kind in range(NUM_STRUCTURES):
+        slot = _slot(keys[kind])
+        document.keys_KT[kind, end] = keys[kind]
+        document.before_KT[kind, end] = document.heads_KH[kind, slot]
+        document.heads_KH[kind, slot] = end
+
+
+@jit_device
+def leave(document, end):
+    """Take back the newest `enter`, of `end`."""
+    document.line[0] = -1
+    for kind in range(NUM_STRUCTURES):
+        document.heads_KH[kind, _slot(document.keys_KT[kind, end])] = document.before_KT[kind, end]
+
+
+@jit_entry
+def keys_of_places(text_T, places_M, line, keys_KM):
+    """The keys of places of a text, of the kinds that are looked up in the corpus."""
+    text_T, places_M = without_refcounts(text_T), without_refcounts(places_M)
+    line, keys_KM = without_refcounts(line), without_refcounts(keys_KM)
+    for m in range(len(places_M)):
+        keys = keys_at(text_T, np.int64(places_M[m]), line)
+        for kind in range(NUM_CORPUS_STRUCTURES):
+            keys_KM[kind, m] = keys[CORPUS_KINDS[kind]]
+
+
+@jit_device
+def places_under(corpus, shard, kind, key):
+    """The range of X of the places of a shard whose key of a kind this is."""
+    bits = corpus.bits_S[shard]
+    first, bucket = corpus.place_begins_SK[shard, kind], corpus.bucket_begins_SK[shard, kind] + (key >> np.uint32(32 - bits))
+    check = np.uint16((key << np.uint32(bits)) >> np.uint32(32 - CHECK_BITS))
+    low, end = first + np.int64(corpus.buckets_Y[bucket]), first + np.int64(corpus.buckets_Y[bucket + 1])
+    low = _first_of_check(corpus, low, end, check)
+    high = low
+    while high < end and corpus.checks_X[high] == check and high - low < STRUCTURE_SAMPLES:
+        high += 1
+    if high - low == STRUCTURE_SAMPLES and check < np.uint16(0xFFFF):
+        high = _first_of_check(corpus, high, end, check + np.uint16(1))
+    elif high - low == STRUCTURE_SAMPLES:
+        high = end
+    return low, high
+
+
+@jit_device
+def _first_of_check(corpus, low, high, check):
+    """The first of some places whose check is at least this one."""
+    while low < high:
+        middle = (low + high) >> 1
+        if corpus.checks_X[middle] < check:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit_device
+def narrowed(corpus, shard, low, high, depth, symbol):
+    """Of places whose next `depth` bytes agree, sorted by what follows, the range of those that go on with `symbol`."""
+    if depth >= SORTED_BYTES:
+        return low, high
+    text = corpus.text_begins_S[shard] + depth
+    end = high
+    while low < high:
+        middle = (low + high) >> 1
+        if corpus.text_N[text + corpus.places_X[middle]] < symbol:
+            low = middle + 1
+        else:
+            high = middle
+    first, high = low, end
+    while low < high:
+        middle = (low + high) >> 1
+        if corpus.text_N[text + corpus.places_X[middle]] <= symbol:
+            low = middle + 1
+        else:
+            high = middle
+    return first, low
+
+
+@jit_device
+def own_places(corpus, shard, document):
+    """Where a document begins and ends in the text of a shard; an empty range if it is in another, or -1."""
+    if document < corpus.first_documents_S[shard] or document >= corpus.first_documents_S[shard + 1]:
+        return np.int64(0), np.int64(0)
+    return corpus.starts_D[document + shard], corpus.starts_D[document + shard + 1]
+
+
+@jit_device
+def agree(text_T, begin, other_T, place, count, first):
+    """Whether two texts have the same `count` bytes from `begin` and `place` on, of which the first `first` are known to."""
+    for at in range(first, count):
+        if text_T[begin + at] != other_T[place + at]:
+            return False
+    return True
