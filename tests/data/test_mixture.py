@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from multiscale_transformer.data.corpus import load_corpus, load_documents
 from multiscale_transformer.data.dropped import BEYOND_PART, Dropped
-from multiscale_transformer.data.mixture import PREFIX, indented, read_mixture
+from multiscale_transformer.data.mixture import PREFIX, indented, part_licences, read_mixture
 from multiscale_transformer.data.sources import list_sources, source_of
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.training.model_card import data_record, write_model_card
+from multiscale_transformer.zoo.training_record import TrainingRecord
 
 BODY = "def area(r):\n    if r:\n        return r * number\n    return 0\n"
 
@@ -43,6 +45,24 @@ def test_parts_are_read_by_suffix_and_up_to_their_size(tree: Path) -> None:
     assert {file.name for file in files} - {file.name for file in code} == {f"f{number}.h" for number in range(40)}
     assert [file.name for file in list_sources([path], dropped=Dropped())] == [file.name for file in files]
     assert source_of(path) == path
+
+
+def test_licences_and_kinds_are_known(tree: Path) -> None:
+    path = mixture(tree, "parts:\n - {data: code, suffixes: [.py]}\n - {data: headers, licence: MIT}\n - {data: code}\n")
+    assert part_licences([path, "stdlib"]) == {str(tree / "code"): "", str(tree / "headers"): "MIT"}
+    documents = load_documents([path])
+    kinds = dict(documents.suffixes())
+    assert list(kinds) == [".h", ".py", ".md"]
+    assert sum(kinds.values()) == documents.nbytes
+
+
+def test_the_card_of_what_read_a_mixture_names_kinds_and_licences(tree: Path) -> None:
+    corpus = load_corpus([mixture(tree, "parts:\n - {data: code, licence: ISC}\n - {data: headers}\n")])
+    record = data_record(corpus)
+    write_model_card(tree, TrainingRecord(name="AXL-Tiny", seconds=60, data=record, versions={"python": "3"}))
+    card = (tree / "README.md").read_text()
+    assert "Kinds: .py 5" in card
+    assert "Licences of its parts: `code` ISC, `headers` not stated." in card
 
 
 def test_shares_of_files_are_indented_otherwise(tree: Path) -> None:

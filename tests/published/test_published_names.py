@@ -31,10 +31,11 @@ NAMES = {
     "training.dataset": ("load_corpus",),
     "training.streaming": ("WindowStream",),
     "data.quality_filter": ("DataFilter",),
+    "data.mixture": ("Mixture",),
     "export.gguf_export": ("export_gguf",),
     "export.hf_compat": ("export_hf",),
 }
-MISSING = ("axl_v2", "benchmarks", "data.mixture", "export.ollama_server")  # of the README's tree
+MISSING = ("axl_v2", "benchmarks", "export.ollama_server")  # of the README's tree
 
 LOAD_AND_GENERATE = """
 import torch

@@ -108,6 +108,7 @@ def test_a_finished_run_is_a_checkpoint_with_all_that_is_known_of_it(tmp_path: P
         "sources": ["somewhere"],
         "train_documents": 4,
         "train_bytes": corpus().train.nbytes,
+        "suffixes": {".py": corpus().train.nbytes},
         "held_out_documents": 2,
         "held_out_bytes": corpus().held_out.nbytes,
         "left_out": {"binary": 3},

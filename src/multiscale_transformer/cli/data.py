@@ -15,7 +15,7 @@ from multiscale_transformer.cli.renamed import renamed
 def data(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH", callback=paths, help="Folders, repositories, files, .jsonl or globs."),
+        typer.Argument(metavar="PATH", callback=paths, help="Folders, repositories, files, .jsonl, globs, or mixture:FILE."),
     ] = None,
     include: Include = None,
     exclude: Exclude = None,
@@ -25,7 +25,8 @@ def data(
 ) -> None:
     """Show what training on PATHs would read: files kept, held out, and dropped by reason.
 
-    Without a PATH it is the Python library of this interpreter. A .axlignore, written as a .gitignore, leaves out for good.
+    Without a PATH it is the Python library of this interpreter; mixture:FILE names many parts in a YAML file
+    (examples/base_mixture.yaml). A .axlignore, written as a .gitignore, leaves out for good.
 
         axl data . --dropped | grep "unknown suffix"
         axl data . --include "*.tpl" --exclude third_party/

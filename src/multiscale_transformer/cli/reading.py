@@ -11,9 +11,12 @@ from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.ui import counted, print_field, size
 from multiscale_transformer.data.corpus import Corpus, load_corpus, stream_documents
 from multiscale_transformer.data.dropped import Dropped
+from multiscale_transformer.data.mixture import PREFIX as MIXTURE
 from multiscale_transformer.data.selection import EVERYTHING, Selection
-from multiscale_transformer.data.sources import INSTALLED, MIXTURE, STDLIB
+from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.memory.document import Document
+
+KINDS_SHOWN = 8
 
 
 def absolute(sources: Sequence[str]) -> list[str]:
@@ -55,6 +58,9 @@ def read_corpus(
         f"{counted(len(corpus.train), 'file')} ({size(corpus.train.nbytes)}) to train on, "
         f"{counted(len(corpus.held_out), 'file')} ({size(corpus.held_out.nbytes)}) held out",
     )
+    kinds = corpus.train.suffixes()
+    if len(kinds) > 1:
+        print_field("", "kinds: " + ", ".join(f"{kind or 'no suffix'} {size(count)}" for kind, count in kinds[:KINDS_SHOWN]))
     if corpus.dropped:
         print_field("", f"dropped: {ui.counts_by_reason(corpus.dropped)}")
     if corpus.note:

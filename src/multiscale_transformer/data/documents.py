@@ -7,8 +7,10 @@ copy and is handed whole to whatever indexes or scores it.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +55,13 @@ class Documents:
         offsets = np.zeros(len(contents) + 1, np.int64)
         np.cumsum([len(content) for content in contents], out=offsets[1:])
         return cls(np.frombuffer(b"".join(contents), np.uint8), offsets, names, sources)
+
+    def suffixes(self) -> list[tuple[str, int]]:
+        """Bytes by the ending of the names, most first."""
+        counts: Counter[str] = Counter()
+        for name, length in zip(self.names, np.diff(self.offsets).tolist(), strict=True):
+            counts[PurePosixPath(name).suffix] += length
+        return counts.most_common()
 
     def __len__(self) -> int:
         return len(self.names)

@@ -77,6 +77,15 @@ def read_mixture(path: str) -> Mixture:
     return mixture.model_copy(update={"parts": tuple(parts)})
 
 
+def part_licences(sources: Iterable[str]) -> dict[str, str]:
+    """The licence of each part of the mixtures among `sources`, as their files state them, by what the part reads."""
+    mixtures = (read_mixture(source.removeprefix(PREFIX)) for source in sources if source.startswith(PREFIX))
+    licences: dict[str, str] = {}
+    for part in (part for mixture in mixtures for part in mixture.parts):
+        licences[part.data] = licences.get(part.data) or part.licence
+    return licences
+
+
 def list_mixture(mixture: Mixture, list_part: Callable[[Part], list[SourceFile]], dropped: Dropped) -> list[SourceFile]:
     """The files of all parts; `list_part` lists what is behind one. What is beyond the size of its part is dropped."""
     return [

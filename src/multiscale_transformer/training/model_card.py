@@ -15,12 +15,14 @@ import multiscale_transformer
 from multiscale_transformer import files
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.installed import licences, permissive_packages
+from multiscale_transformer.data.mixture import part_licences
 from multiscale_transformer.data.selection import EVERYTHING
 from multiscale_transformer.data.sources import INSTALLED
 from multiscale_transformer.evaluation.compression_baselines import labelled
 from multiscale_transformer.zoo.training_record import DataRecord, MachineRecord, TrainingRecord
 
 CARD_FILE = "README.md"
+SHOWN_SHARE = 0.001  # of the text: kinds with less are in training.json only
 
 
 def data_record(corpus: Corpus) -> DataRecord:
@@ -35,8 +37,14 @@ def data_record(corpus: Corpus) -> DataRecord:
         dropped=corpus.dropped,
         note=corpus.note,
         **({"selection": corpus.selection.as_json()} if corpus.selection != EVERYTHING else {}),
-        **({"packages": licences(permissive_packages())} if INSTALLED in corpus.sources else {}),
+        **({"packages": licences(permissive_packages())} if _reads_installed(corpus) else {}),
+        **({"parts": parts} if (parts := part_licences(corpus.sources)) else {}),
+        suffixes=dict(corpus.train.suffixes()),
     )
+
+
+def _reads_installed(corpus: Corpus) -> bool:
+    return INSTALLED in {*corpus.sources, *corpus.train.sources}  # by itself, or as a part of a mixture
 
 
 def software_versions() -> dict[str, str]:
@@ -107,12 +115,25 @@ def _data(record: TrainingRecord) -> list[str]:
         f"Trained on {_counted(data.train_documents, 'file')} ({data.train_bytes:,} bytes) from {sources}; held out: "
         f"{_counted(data.held_out_documents, 'file')} ({data.held_out_bytes:,} bytes). Files dropped: {dropped}.",
         *([f"Note: {data.note}."] if data.note else []),
+        *_kinds(data),
         *_data_of_base(record),
         "",
         f"SHA-256 of the corpus: `{data.sha256}`. Whoever hands these weights on should look at the licences of the files.",
         *(["", _MEMORY] if record.memory else []),
         "",
     ]
+
+
+def _kinds(data: DataRecord) -> list[str]:
+    """What kinds of text were read, and the licences that the parts of a mixture are under."""
+    lines = []
+    if data.suffixes and len(data.suffixes) > 1:
+        shares = ((suffix or "no suffix", count / data.train_bytes) for suffix, count in data.suffixes.items())
+        lines.append("Kinds: " + ", ".join(f"{suffix} {share:.1%}" for suffix, share in shares if share >= SHOWN_SHARE) + ".")
+    if data.parts:
+        named = (f"`{Path(part).name or part}` {licence or 'not stated'}" for part, licence in data.parts.items())
+        lines.append(f"Licences of its parts: {', '.join(named)}.")
+    return lines
 
 
 def _data_of_base(record: TrainingRecord) -> list[str]:

@@ -41,6 +41,8 @@ class DataRecord(_Part):
     note: PathText = ""
     selection: dict[str, Any] | None = None  # what --include and --exclude chose
     packages: dict[str, str] | None = None  # licences of installed packages
+    parts: dict[str, str] | None = None  # licences of the parts of a mixture
+    suffixes: dict[str, int] | None = None  # bytes to train on by the ending of the file's name, most first
 
 
 class MachineRecord(_Part):
