@@ -43,6 +43,10 @@ def joint(pieces: Iterable[bytes]) -> bytes:
     return re.sub(rb" +|\t+", b" ", b"".join(pieces))
 
 
+def kind_of(word: bytes) -> bytes:
+    return b"a" if word[0] > ord("9") else b"0"
+
+
 def call_or_block(text: bytes, end: int, begin: int, indentation: int, above: bytes | None, count: int) -> Keys:
     """The call that the place is in, or else the block."""
     depth = commas = 0
@@ -83,17 +87,17 @@ def keys_at(text: bytes, end: int) -> Keys:
     gap = joint(pieces[cuts[-1] + 1 :])
     before_gap = joint(pieces[cuts[-2] + 1 : cuts[-1]]) if places else None
     count, mark = len(places), marks[-1] if marks else None
-    from_first = pieces[places[0] :] if places else [piece for piece in pieces if piece not in (b" ", b"\t")]
-    lead = [piece for piece in pieces[: places[0]] if piece not in (b" ", b"\t")] if places else []
-    skeleton = b"".join(lead) + joint((b"a" if piece[0] > 57 else b"0") if is_word(piece) else piece for piece in from_first)
-    last_piece = solid[-1] if solid else None
+    first_place = places[0] if places else len(pieces)
+    lead = [piece for piece in pieces[:first_place] if piece not in (b" ", b"\t")]
+    skeleton = b"".join(lead) + joint(kind_of(piece) if is_word(piece) else piece for piece in pieces[first_place:])
+    last_piece = (b"a" if is_word(solid[-1]) else solid[-1]) if solid else None
     return (
         (gap, pieces[places[-1]] if places else None, None if places else above),
         (before_gap, pieces[places[-2]] if count > 1 else None, gap),
         (first if places else above, mark, min(count, 3)),
         (above, (indentation > above_indentation) - (indentation < above_indentation), mark, min(count, 7)),
         skeleton,
-        (*call_or_block(text, end, begin, indentation, above, count), b"a" if last_piece and is_word(last_piece) else last_piece),
+        (*call_or_block(text, end, begin, indentation, above, count), last_piece),
     )
 
 
@@ -126,7 +130,8 @@ def structure_counts(corpus: Sequence[bytes], text: bytes, floor: int = 1) -> li
     for content in corpus:
         document = b"\0" + content + b"\0"
         for place in range(1, len(document)):
-            if begins(document, place) and document[place : place + 1] not in (b" ", b"\t") and document[place:].startswith(word):
+            following = document[place:]
+            if begins(document, place) and not following.startswith((b" ", b"\t")) and following.startswith(word):
                 keys_there = keys_at(document, place)
                 for order, kind in enumerate(CORPUS_STRUCTURES, NUM_STRUCTURES):
                     if keys_there[kind] == keys[kind] and place + len(word) < len(document):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.index import (
+    FORMAT,
     MANIFEST_FILE,
     Index,
     build_index,
@@ -24,6 +25,7 @@ from multiscale_transformer.memory.index import (
 )
 from multiscale_transformer.memory.lookup import CorpusMemory, Window, open_memory
 from multiscale_transformer.memory.shard import NEXT_FILE, SUFFIXES_FILE, TEXTS_FILE, build_shard
+from multiscale_transformer.memory.structure import STRUCTURE_FILES
 from multiscale_transformer.model.memory_tensors import MemoryTensors
 from multiscale_transformer.model.vocabulary import BOS
 from tiny import names_in, words
@@ -72,11 +74,11 @@ def test_a_saved_index_is_read_back(tmp_path: Path) -> None:
     check_index(index)
 
 
-def test_an_index_takes_at_most_six_bytes_a_byte(tmp_path: Path) -> None:
+def test_an_index_takes_at_most_eight_bytes_a_byte(tmp_path: Path) -> None:
     """Of text that looks like source code; names and the like weigh nothing on real corpora."""
     documents = [(str(number), words(3000, number)) for number in range(2)]
     index = build_index(tmp_path / "index", documents)
-    assert sum(path.stat().st_size for path in index.folder.rglob("*") if path.is_file()) <= 6 * index.nbytes
+    assert sum(path.stat().st_size for path in index.folder.rglob("*") if path.is_file()) <= 8 * index.nbytes
 
 
 def test_an_update_adds_replaces_and_prunes(tmp_path: Path) -> None:
@@ -163,12 +165,23 @@ def damage(folder: Path, what: str) -> None:
     elif what == "version":
         manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
     elif what == "entries":
-        manifest.write_text('{"format": 1, "shards": 3, "sources": []}')
+        manifest.write_text(json.dumps({"format": FORMAT, "shards": 3, "sources": []}))
     elif what == "no shard":
         (shard / SUFFIXES_FILE).unlink()
     elif what == "cut short":
         path = shard / NEXT_FILE
         path.write_bytes(path.read_bytes()[:-10])
+    elif what == "no structure":
+        (shard / STRUCTURE_FILES[0]).unlink()
+    elif what == "structure cut short":
+        np.save(shard / "checks.npy", np.load(shard / "checks.npy")[:-1])
+    elif what == "places beyond the text":
+        places = np.load(shard / "places.npy")
+        np.save(shard / "places.npy", np.where(places == places.max(), 1 << 30, places).astype(np.int32))
+    elif what == "buckets out of order":
+        buckets = np.load(shard / "buckets.npy")
+        buckets[:, 5] = buckets[:, -1] + 1
+        np.save(shard / "buckets.npy", buckets)
     else:
         (shard / TEXTS_FILE).write_bytes(b"")
 
@@ -184,6 +197,10 @@ def damage(folder: Path, what: str) -> None:
         ("no shard", "is damaged"),
         ("cut short", "is damaged"),
         ("texts", "is damaged"),
+        ("no structure", "is damaged"),
+        ("structure cut short", "is damaged"),
+        ("places beyond the text", "is damaged"),
+        ("buckets out of order", "is damaged"),
     ],
 )
 def test_a_damaged_index_is_refused_in_a_line(what: str, line: str, tmp_path: Path) -> None:
@@ -194,7 +211,7 @@ def test_a_damaged_index_is_refused_in_a_line(what: str, line: str, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [NEXT_FILE, SUFFIXES_FILE, TEXTS_FILE])
+@pytest.mark.parametrize("name", [NEXT_FILE, SUFFIXES_FILE, TEXTS_FILE, *STRUCTURE_FILES])
 def test_a_check_finds_a_single_wrong_byte(name: str, tmp_path: Path) -> None:
     index = build_index(tmp_path / "index", DOCUMENTS)
     path = index.folder / "shard-0001" / name

@@ -35,8 +35,8 @@ from multiscale_transformer.kernels.structure_search import (
     WordSearch,
     agree,
     narrowed,
-    own_places,
     new_word_search,
+    own_places,
     places_under,
 )
 from multiscale_transformer.model.memory_spec import (

@@ -1,12 +1,12 @@
-"""Structural search: how words went on that began, earlier in the document or anywhere in the corpus, in places of the same kind.
+"""Structural search: how words went on that began in places of the same kind, earlier in the document or in the corpus.
 
 A place where a word may begin has a key of each kind (`structure_keys`). In the open document, places with the same key are
 chained, newest first. In the corpus, the places of each kind are sorted by their key, and equal keys by the text that follows;
 so those that go on as the word that is being written are one range, which every further byte narrows.
 """
 
-# Shape suffixes: T bytes of text, K kinds (those of the corpus are the CORPUS_STRUCTURES), H hash slots, N bytes of the corpus, X places of all kinds and shards, Y buckets,
-# S shards, D documents.
+# Shape suffixes: T bytes of text, K kinds (those of the corpus are the CORPUS_STRUCTURES), H hash slots, N bytes of the corpus,
+# X places of all kinds and shards, Y buckets, S shards, D documents, M places.
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def own_places(corpus, shard, document):
 @jit_device
 def agree(text_T, begin, other_T, place, count, first):
     """Whether two texts have the same `count` bytes from `begin` and `place` on, of which the first `first` are known to."""
-    for at in range(first, count):
-        if text_T[begin + at] != other_T[place + at]:
-            return False
-    return True
+    at = first
+    while at < count and text_T[begin + at] == other_T[place + at]:
+        at += 1
+    return at >= count

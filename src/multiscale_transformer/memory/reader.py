@@ -101,7 +101,8 @@ class TextReader:
         for name in ("short_heads_H", "long_heads_H", "short_before_T", "long_before_T"):
             array = getattr(old, name)
             getattr(grown, name)[: len(array)] = array
-        for old_part, part in zip(old.structure, grown.structure, strict=True):
+        parts: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = list(zip(old.structure, grown.structure, strict=True))
+        for old_part, part in parts:
             part[..., : old_part.shape[-1]] = old_part
         self._chains = grown
 

@@ -29,7 +29,7 @@ from multiscale_transformer.model.memory_spec import NUM_CORPUS_STRUCTURES
 
 STRUCTURE_FILES = ("text.npy", "places.npy", "checks.npy", "buckets.npy")  # in the folder of a shard
 KEPT_PLACES = 64  # of a key; a look-up samples 16 of those that go on as the word that is written
-BUCKET_BITS = (16, 22)  # fewest and most; with the bits of the check they are at least the 32 of a key
+BUCKET_BITS = (10, 22)  # fewest and most; a key passes for another one of its bucket once in thousands of look-ups
 PLACES_A_BUCKET = 32  # before most of them are dropped; a few are left
 _ASKED = ~np.isin(np.arange(256), BLANKS)  # bytes that may follow a place: what follows a blank is asked about behind it
 
@@ -52,9 +52,9 @@ def structure_of(text: bytes | bytearray) -> Structure:
     """The structure of the text of a shard: documents between separators."""
     text_N = np.concatenate((np.frombuffer(text, np.uint8), np.zeros(PADDING, np.uint8)))
     places_M = _places(text_N)
+    by_text_M = np.argsort(_following(text_N, places_M), kind="stable").astype(np.uint32)
     keys_KM = np.empty((NUM_CORPUS_STRUCTURES, len(places_M)), np.uint32)
     keys_of_places(text_N, places_M, new_line(), keys_KM)
-    by_text_M = np.argsort(_following(text_N, places_M), kind="stable").astype(np.uint32)
     bits = min(max((len(places_M) // PLACES_A_BUCKET).bit_length(), BUCKET_BITS[0]), BUCKET_BITS[1])
     kinds = [_sorted(places_M, keys_M, by_text_M, bits) for keys_M in keys_KM]
     places, checks, buckets = zip(*kinds, strict=True)
@@ -93,9 +93,12 @@ def _evenly(keys_M: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
     """Which of the sorted keys to keep: of more than KEPT_PLACES equal ones, as many, evenly spread."""
     firsts = np.flatnonzero(np.concatenate(([True], keys_M[1:] != keys_M[:-1])))
     counts = np.diff(np.append(firsts, len(keys_M)))
-    rank_M = np.arange(len(keys_M)) - np.repeat(firsts, counts)
-    count_M = np.repeat(counts, counts)
-    return (count_M <= KEPT_PLACES) | ((rank_M + 1) * KEPT_PLACES // count_M > rank_M * KEPT_PLACES // count_M)
+    kept_M = np.ones(len(keys_M), np.bool_)
+    spread = (np.arange(KEPT_PLACES) + 0.5) / KEPT_PLACES
+    for first, count in zip(firsts[counts > KEPT_PLACES].tolist(), counts[counts > KEPT_PLACES].tolist(), strict=True):
+        kept_M[first : first + count] = False
+        kept_M[first + (spread * count).astype(np.int64)] = True
+    return kept_M
 
 
 def write_structure(folder: Path, structure: Structure) -> None:
@@ -118,7 +121,7 @@ def load_structure(folder: Path, length: int) -> Structure:
     if len(structure.text_N) != length + PADDING or structure.text_N[length:].any():
         raise ValueError(f"{text.name} has the wrong size")
     if len(ends_K) != NUM_CORPUS_STRUCTURES or ends_K.sum() != count or len(structure.checks_X) != count:
-        raise ValueError("its places of structure do not fit together")
+        raise ValueError(f"{buckets.name}, {places.name} and {checks.name} do not fit together")
     if width.bit_count() != 1 or not BUCKET_BITS[0] <= width.bit_length() - 1 <= BUCKET_BITS[1]:
         raise ValueError(f"{buckets.name} has the wrong size")
     if (structure.buckets_KB[:, 1:] < structure.buckets_KB[:, :-1]).any() or structure.buckets_KB[:, 0].any():
@@ -156,7 +159,9 @@ def without_documents(structure: Structure, starts: npt.NDArray[np.int64], remov
 def joined(structures: Sequence[Structure], starts: Sequence[npt.NDArray[np.int64]]) -> CorpusStructure:
     """Lay the structures of shards behind one another, in RAM (see `corpus_rows.rows_of`); `starts` are those of the shards."""
     shards = len(structures)
-    counts_SK = np.array([structure.buckets_KB[:, -1] for structure in structures], np.int64).reshape(shards, NUM_CORPUS_STRUCTURES)
+    counts_SK = np.array([structure.buckets_KB[:, -1] for structure in structures], np.int64).reshape(
+        shards, NUM_CORPUS_STRUCTURES
+    )
     buckets_S = np.array([structure.buckets_KB.shape[1] for structure in structures], np.int64)
     return CorpusStructure(
         _behind(np.uint8, [structure.text_N for structure in structures]),

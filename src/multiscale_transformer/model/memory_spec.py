@@ -14,7 +14,7 @@ STRUCTURES = ("the word before", "the word before the last", "the line's first w
 NUM_STRUCTURES = len(STRUCTURES)
 CORPUS_STRUCTURES = (2, 3, 4, 5)  # those that are looked up in the corpus, too; the words before are covered by its bytes
 NUM_CORPUS_STRUCTURES = len(CORPUS_STRUCTURES)
-# Structure in the document, then in the corpus, follows the lengths; the last order is the newest longest match in the document.
+# Structure in the document, then in the corpus, follows the lengths; the last is the newest longest match in the document.
 NUM_ORDERS = len(CORPUS_ORDERS) + len(CONTEXT_ORDERS) + NUM_STRUCTURES + NUM_CORPUS_STRUCTURES + 1
 COUNT_BINS = 64  # of an order: eight steps of "it came next" times eight of "something else did"
 CANDIDATE_COUNT = 8
