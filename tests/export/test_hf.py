@@ -67,7 +67,7 @@ def test_the_code_is_whole_and_needs_only_torch_and_transformers() -> None:
             elif isinstance(node, ast.ImportFrom) and node.level:
                 assert f"{node.module}.py" in files
             elif isinstance(node, ast.ImportFrom):
-                library = {"typing", "types", "collections", "contextlib", "dataclasses", "__future__"}
+                library = {"typing", "types", "collections", "contextlib", "dataclasses", "functools", "__future__"}
                 assert str(node.module).split(".")[0] in library | {"torch", "transformers"}
 
 

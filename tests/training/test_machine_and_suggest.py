@@ -199,6 +199,7 @@ def test_a_model_of_a_billion_parameters_trains_in_fourteen_gigabytes() -> None:
     "config",
     [
         ModelConfig(d_model=64, n_heads=1, d_ff=176, n_layers_per_scale=3, downsample_factors=(1,)),
+        ModelConfig(d_model=64, n_heads=1, d_ff=176, n_layers_per_scale=2, downsample_factors=(1,), word_layers=6),
         ModelConfig(d_model=64, n_heads=2, d_ff=176, n_layers_per_scale=1),
         ModelConfig(d_model=64, n_heads=2, d_ff=64, n_layers_per_scale=(2, 1, 1), cross_d_ff=0),
     ],

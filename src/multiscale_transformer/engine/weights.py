@@ -77,6 +77,8 @@ def build_network(config: ModelConfig, weights: Weights, bits: Mapping[str, int]
 
     Raises AxlError when one is missing or of another size, UnfitError for a shape that the kernels do not take.
     """
+    if config.word_layers:
+        raise UnfitError("the compiled engine does not run word stacks yet; the reference does")
     if config.d_model % ROWS or config.d_ff % 2 or config.cross_ff % 2:
         raise UnfitError(f"the compiled engine takes widths in steps of {ROWS}: d_model {config.d_model}, d_ff {config.d_ff}")
     packer, numbers = Packer(), {}
