@@ -45,6 +45,9 @@ SHAPES = {
         d_model=32, n_heads=1, d_ff=64, n_layers_per_scale=1, downsample_factors=(1, 3, 6), max_seq_len=256
     ),
     "memory": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=1, memory=True, max_seq_len=256),
+    "words": ModelConfig(
+        d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=2, downsample_factors=(1,), word_layers=3, max_seq_len=256
+    ),
 }
 TEXT = [BOS, *(b"def area(radius):\n    return radius * radius * pi\n\n\nclass Shape:\n    pass\n" * 3)]
 

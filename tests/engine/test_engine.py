@@ -29,10 +29,11 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return checkpoint(SHAPES[request.param], folder), folder
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["three scales", "words"])
+def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models without a memory."""
     folder = tmp_path_factory.mktemp("plain")
-    checkpoint(SHAPES["three scales"], folder)
+    checkpoint(SHAPES[request.param], folder)
     return folder
 
 
@@ -64,6 +65,28 @@ def test_logits_are_those_of_the_reference(pair: tuple[MultiScaleTransformer, Pa
     with torch.inference_mode():
         reference = model(torch.tensor([TEXT]), features=recall)[0].numpy()
     assert np.abs(ours - reference).max() <= 0.02 * np.abs(reference).max()
+
+
+UNLIKE_CODE = {
+    "a row at every byte": [BOS, *b"\n" * 150],
+    "no row at all": list(b"a" * 150),
+    "a word longer than pages": [*b"first ", *b"a" * 200, *b" last"],
+    "a word over the end of a page": [*b"." * 60, *b"abcdefgh " * 3],
+    "an end at the start of a page": [*b"." * 60, *b"abcd. abc. "],
+}
+
+
+@pytest.mark.parametrize("text", UNLIKE_CODE)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_words_of_any_length_give_the_reference_s_logits(text: str, bits: int, tmp_path: Path) -> None:
+    model, ids = checkpoint(SHAPES["words"], tmp_path), UNLIKE_CODE[text]
+    engine = load_engine(tmp_path, bits=bits)
+    ours = logits_in(engine, ids, [MAX_BATCH_TOKENS])
+    with torch.inference_mode():
+        reference = model(torch.tensor([ids]))[0].numpy()
+    assert np.abs(ours - reference).max() <= {8: 0.02, 4: 0.4}[bits] * np.abs(reference).max()
+    for chunks in ([1], [7, 1, 1, 30]):
+        np.testing.assert_array_equal(ours, logits_in(engine, ids, chunks))
 
 
 def test_any_chunking_gives_the_same_bits(pair: tuple[MultiScaleTransformer, Path]) -> None:
@@ -227,6 +250,12 @@ def test_the_largest_sums_fit() -> None:
         quantize_row(packed, index, np.ones(MAX_INPUTS, np.float32), 0, acts)
         multiply(packed, index, 1, acts, y, 0, 1)
         assert y[0, 0] == pytest.approx(MAX_INPUTS, rel=0.08)
+
+
+def test_a_page_of_words_has_room_for_a_row_at_every_byte() -> None:
+    config = SHAPES["words"]
+    page = PagedKVCache(config, 0).page
+    assert page_elements(config) == page * config.d_model * (2 * (config.layers[0] + config.word_layers) + 1)
 
 
 def test_a_page_holds_what_the_config_says() -> None:

@@ -25,10 +25,11 @@ NO_END = {EOS: -100.0}
 PROMPTS = [[BOS, *text] for text in (b"def area(", b"class Circle:\n    pa", b"import os\n" * 15, b"x")]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["memory", "words"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models with a memory: three scales, and words."""
     folder = tmp_path_factory.mktemp("checkpoint")
-    checkpoint(SHAPES["memory"], folder)
+    checkpoint(SHAPES[request.param].model_copy(update={"memory": True}), folder)
     return folder
 
 

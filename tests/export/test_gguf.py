@@ -113,6 +113,9 @@ def test_wrong_input_leaves_nothing(tmp_path: Path) -> None:
     checkpoint(SHAPES["biases, two cross layers, no feed-forward across"], tmp_path / "biased")
     with pytest.raises(AxlError, match="biases"):
         export_gguf(tmp_path / "biased", tmp_path / "out", "x", ["F16"])
+    checkpoint(CONFIGS["flat"].model_copy(update={"word_layers": 1}), tmp_path / "words")
+    with pytest.raises(AxlError, match=r"word stack.* axl distill"):
+        export_gguf(tmp_path / "words", tmp_path / "out", "x", ["F16"])
     checkpoint(CONFIGS["flat"], tmp_path / "model")
     with pytest.raises(AxlError, match="unknown kind"):
         export_gguf(tmp_path / "model", tmp_path / "out", "x", ["Q3"])  # type: ignore[list-item]

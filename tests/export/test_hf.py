@@ -28,6 +28,7 @@ from tiny import checkpoint
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = "transformers==5.24.0\ntorch==2.13.0\n"
 CONFIG = ModelConfig(d_model=64, n_heads=2, d_ff=96, n_layers_per_scale=2, memory=True, max_seq_len=256)
+CONFIGS = {"scales": CONFIG, "words": CONFIG.model_copy(update={"downsample_factors": (1,), "word_layers": 2})}
 PROMPT = "def area(é):\n    "
 SCRIPT = """
 import json, sys
@@ -49,10 +50,10 @@ print(json.dumps(out))
 """
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+@pytest.fixture(scope="module", params=CONFIGS)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder, out = tmp_path_factory.mktemp("checkpoint"), tmp_path_factory.mktemp("hf") / "model"
-    checkpoint(CONFIG, folder)
+    checkpoint(CONFIGS[request.param], folder)
     export_hf(folder, out, "AXL-Tiny")
     return folder, out
 
@@ -67,7 +68,7 @@ def test_the_code_is_whole_and_needs_only_torch_and_transformers() -> None:
             elif isinstance(node, ast.ImportFrom) and node.level:
                 assert f"{node.module}.py" in files
             elif isinstance(node, ast.ImportFrom):
-                library = {"typing", "types", "collections", "contextlib", "dataclasses", "__future__"}
+                library = {"typing", "types", "collections", "contextlib", "dataclasses", "functools", "__future__"}
                 assert str(node.module).split(".")[0] in library | {"torch", "transformers"}
 
 

@@ -14,6 +14,7 @@ from multiscale_transformer.model import model as model_module
 from multiscale_transformer.model.cache import Cache
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.word_ends import ALWAYS, IN_WORD, KINDS, OTHER
 
 LENGTH = 41
 SHAPES = {
@@ -23,6 +24,7 @@ SHAPES = {
     "wide steps": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=1, downsample_factors=(1, 3, 12)),
     "biased": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=1, bias=True),
     "flat": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=2, downsample_factors=(1,)),
+    "words": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=2, downsample_factors=(1,), word_layers=2),
 }
 
 
@@ -40,6 +42,15 @@ def some_ids(length: int = LENGTH, rows: int = 2, seed: int = 1) -> torch.Tensor
     return torch.randint(0, 258, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
+def another_of_its_kind() -> torch.Tensor:
+    """For every id another one, (V,), that leaves words as they are: the same bits come from products of the same size."""
+    others = torch.arange(258)
+    for kind in (OTHER, IN_WORD, ALWAYS):
+        ids = torch.tensor([token for token, its in enumerate(KINDS) if its == kind])
+        others[ids] = ids.roll(-1)
+    return others
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_changing_a_byte_leaves_every_earlier_logit_bit_identical(shape: str, dtype: torch.dtype) -> None:
@@ -48,7 +59,7 @@ def test_changing_a_byte_leaves_every_earlier_logit_bit_identical(shape: str, dt
         before = model(ids)
         for position in range(LENGTH):
             changed = ids.clone()
-            changed[:, position] = (changed[:, position] + 1) % 258
+            changed[:, position] = another_of_its_kind()[changed[:, position]]
             after = model(changed)
             assert torch.equal(before[:, :position], after[:, :position])
             if dtype == torch.float32:  # bf16 may round a small effect away
@@ -112,21 +123,24 @@ def test_every_cross_scale_path_has_an_effect() -> None:
         assert torch.equal(model(ids), whole)
 
 
-def test_every_scale_and_the_gate_carry_gradients() -> None:
-    model, ids = lively(SHAPES["published"]), some_ids()
+@pytest.mark.parametrize("shape", ["published", "words"])
+def test_every_parameter_carries_gradients(shape: str) -> None:
+    model, ids = lively(SHAPES[shape]), some_ids()
     model(ids).square().mean().backward()
     silent = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
     assert silent == []
 
 
-def test_logits_see_every_byte_so_far_and_none_that_follows() -> None:
-    model, ids = lively(SHAPES["published"], torch.float64), torch.randperm(256, generator=torch.Generator().manual_seed(3))
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("position", [20, LENGTH - 2])
+def test_logits_see_every_byte_so_far_and_none_that_follows(shape: str, position: int) -> None:
+    model, ids = lively(SHAPES[shape], torch.float64), torch.randperm(256, generator=torch.Generator().manual_seed(3))
     ids = ids[None, :LENGTH]
     states, _ = model.states(ids)
-    states[0, 20].sum().backward()
+    states[0, position].sum().backward()
     touched = model.embedding.weight.grad.abs().sum(1) > 0
-    assert touched[ids[0, :21]].all()
-    assert not touched[ids[0, 21:]].any()
+    assert touched[ids[0, : position + 1]].all()
+    assert not touched[ids[0, position + 1 :]].any()
 
 
 def test_visible_counts_the_keys_whose_stamp_has_come() -> None:

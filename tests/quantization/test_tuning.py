@@ -19,8 +19,9 @@ from tiny import SHAPES, checkpoint
 TEXTS = [b"def area(radius):\n    return radius * radius\n", b"import os\n" * 12]
 
 
-def test_the_engine_scores_as_the_reference_does(tmp_path: Path) -> None:
-    checkpoint(SHAPES["three scales"], tmp_path)
+@pytest.mark.parametrize("shape", ["three scales", "words"])
+def test_the_engine_scores_as_the_reference_does(shape: str, tmp_path: Path) -> None:
+    checkpoint(SHAPES[shape], tmp_path)
     torch.set_num_threads(1)
     reference = score_documents(load_model(tmp_path), [("", text) for text in TEXTS]).bits_per_byte
     assert engine_bits_per_byte(load_engine(tmp_path, bits=8), TEXTS) == pytest.approx(reference, abs=0.01)
@@ -47,10 +48,15 @@ def test_no_more_is_spent_than_is_allowed_and_the_choice_is_kept(tmp_path: Path)
     assert measured == tight.cost
 
 
-def test_groups_hold_every_map_once() -> None:
-    config = SHAPES["biases, two cross layers, no feed-forward across"]
+@pytest.mark.parametrize("shape", SHAPES)
+def test_groups_hold_every_map_once(shape: str) -> None:
+    config = SHAPES[shape]
     grouped = [name for names in group_maps(linear_names(config)).values() for name in names]
     assert sorted(grouped) == sorted(linear_names(config))
     assert group_maps(linear_names(config))["stacks.0.attention.qkv"] == [
-        f"stacks.0.{layer}.attention.qkv.weight" for layer in (0, 1)
+        f"stacks.0.{layer}.attention.qkv.weight" for layer in range(config.layers[0])
     ]
+    if config.word_layers:
+        layers = range(config.word_layers)
+        words = [f"words.blocks.{layer}.feed_forward.w2.weight" for layer in layers]
+        assert group_maps(linear_names(config))["words.blocks.feed_forward.w2"] == words

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.export.qwen3 import fine_stack
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.checkpoint import load_model
@@ -25,6 +26,18 @@ def test_the_student_begins_as_the_exit(tmp_path: Path) -> None:
     teacher = checkpoint(PLAIN, tmp_path)
     with torch.inference_mode():
         assert torch.equal(fine_stack_student(teacher).eval()(IDS), teacher.head(teacher.states(IDS)[1]))
+
+
+def test_the_student_of_words_is_a_plain_stack_of_as_many_layers(tmp_path: Path) -> None:
+    config = PLAIN.model_copy(update={"n_layers_per_scale": 2, "downsample_factors": (1,), "word_layers": 3})
+    teacher = checkpoint(config, tmp_path / "teacher")
+    student = fine_stack_student(teacher).eval()
+    assert (student.config.layers, student.config.word_layers) == ((5,), 0)
+    teacher.words = None  # what is left is the fine layers, as which the student begins
+    with torch.inference_mode():
+        assert torch.equal(student(IDS), teacher(IDS))
+    out = DistillationTrainer(tmp_path / "teacher").train(corpus(), 2, tmp_path / "student", threads=1)
+    assert len(fine_stack(out).tensors) == 2 + 1 + 5 * 11, "which GGUF has a place for"
 
 
 def test_the_student_comes_nearer_to_a_teacher_with_a_memory(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ MODELS = {
         TINY.model_copy(update={"downsample_factors": (1,), "n_layers_per_scale": (2,), "memory": True}),
         {"stages": ((0.0, 16), (0.5, 32))},
     ),
+    "words": (TINY.model_copy(update={"downsample_factors": (1,), "n_layers_per_scale": (2,), "word_layers": 2}), {}),
 }
 GOLDEN: dict[str, list[float]] = {
     "three scales, grown": [
@@ -69,6 +70,28 @@ GOLDEN: dict[str, list[float]] = {
         0.414358,
         2.141535,
         1.191919,
+    ],
+    "words": [
+        5.552295,
+        5.546016,
+        5.269938,
+        5.006194,
+        4.625946,
+        4.298783,
+        4.021519,
+        3.725171,
+        3.661184,
+        3.378603,
+        3.267803,
+        3.165124,
+        3.036169,
+        3.027367,
+        2.986946,
+        2.90753,
+        3.040747,
+        3.017806,
+        2.984526,
+        2.83603,
     ],
 }
 

@@ -38,20 +38,33 @@ def test_depth_begins_with_one_layer_never_shrinks_and_is_full_at_half_time(
 @pytest.mark.parametrize("shape", SHAPES)
 def test_growing_changes_no_logit_and_no_old_weight(shape: str) -> None:
     model = lively(SHAPES[shape])
-    deeper = tuple(layers + 2 for layers in model.config.layers)
+    deeper = tuple(layers + 2 for layers in model.config.depths)
     with torch.inference_mode():
         before = model(some_ids())
     old = weights_of(model)
     grow(model, deeper)
     with torch.inference_mode():
         assert torch.equal(model(some_ids()), before)
-    assert model.config.layers == deeper
+    assert model.config.depths == deeper
     assert model.config.parameters() == sum(p.numel() for p in model.parameters())
     grown = weights_of(model)
     assert same_weights({name: grown[name] for name in old}, old)
     assert grown.keys() == MultiScaleTransformer(model.config).state_dict().keys()
     top = model.config.layers[0] - 1
     assert torch.equal(grown[f"stacks.0.{top}.attention.qkv.weight"], grown[f"stacks.0.{top - 2}.attention.qkv.weight"])
+
+
+def test_a_word_stack_grows_and_its_few_fine_layers_are_there_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_that_ticks_per_step(monkeypatch, 5.0)
+    target = SHAPES["words"].model_copy(update={"n_layers_per_scale": (2,), "word_layers": 3, "max_seq_len": 64})
+    trainer = trainer_of(target, grow=True)
+    depths: list[tuple[int, ...]] = []
+    trainer.run([lambda progress: depths.append(trainer.model.config.depths)])
+    assert sorted(set(depths)) == [(2, 1), (2, 2), (2, 3)]
+    assert depths == sorted(depths)
+    assert trainer.model.config == target
+    assert trainer.model.words is not None
+    assert trainer.model.words.blocks[2].feed_forward.w2.weight.any()  # type: ignore[index]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "galore", "lion", "muon", "sgd"])

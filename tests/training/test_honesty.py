@@ -23,6 +23,7 @@ from multiscale_transformer.evaluation.bits_per_byte import Score, score_documen
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model import model as model_module
+from multiscale_transformer.model import word_scale
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.settings import TrainSettings
@@ -30,14 +31,16 @@ from multiscale_transformer.training.trainer import Trainer
 from tiny import PLENTY, RATES
 
 SYMBOLS, ENTROPY = 16, 4.0
+LETTERS, MIXED = ord("a"), ord("Z")  # the first of sixteen letters, and of letters and signs, which end words
 LUCK = 20.0  # bits; an honest model is that lucky less than once in a million times
 STEPS = 60
 WINDOW = 12  # so short that a leak is found at once: see the controls
 
 
-def random_bytes(seed: int, length: int) -> Documents:
+def random_bytes(seed: int, length: int, first: int = LETTERS) -> Documents:
     rng = np.random.default_rng(seed)
-    return Documents.from_items((str(i), rng.integers(97, 97 + SYMBOLS, length, dtype=np.uint8).tobytes()) for i in range(4))
+    drawn = (rng.integers(first, first + SYMBOLS, length, dtype=np.uint8).tobytes() for _ in range(4))
+    return Documents.from_items((str(i), content) for i, content in enumerate(drawn))
 
 
 def a_cycle(seed: int, length: int) -> Documents:
@@ -45,7 +48,7 @@ def a_cycle(seed: int, length: int) -> Documents:
     order = np.random.default_rng(0).permutation(SYMBOLS)
     starts = np.random.default_rng(seed).integers(0, SYMBOLS, 4)
     return Documents.from_items(
-        (str(i), (97 + order[(start + np.arange(length)) % SYMBOLS]).astype(np.uint8).tobytes())
+        (str(i), (LETTERS + order[(start + np.arange(length)) % SYMBOLS]).astype(np.uint8).tobytes())
         for i, start in enumerate(starts)
     )
 
@@ -74,7 +77,8 @@ def held_out_score(config: ModelConfig, optimizer: str, train: Documents, held_o
 
 
 def on_random_bytes(shape: str, optimizer: str, steps: int = STEPS) -> Score:
-    return held_out_score(SHAPES[shape], optimizer, random_bytes(1, 5000), random_bytes(2, 500), steps)
+    first = MIXED if SHAPES[shape].word_layers else LETTERS
+    return held_out_score(SHAPES[shape], optimizer, random_bytes(1, 5000, first), random_bytes(2, 500, first), steps)
 
 
 def pairs(fast: set[tuple[str, str]]) -> list[Any]:
@@ -136,4 +140,15 @@ def test_a_rule_that_leaks_one_block_falls_below_the_entropy(
 
     monkeypatch.setattr(model_module, "visible", one_too_many)
     score = on_random_bytes(shape, optimizer, steps)
+    assert score.bits < ENTROPY * score.bytes - LUCK
+
+
+def test_a_word_that_is_known_too_early_falls_below_the_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for rows at word ends: every byte takes the row that is made next."""
+
+    def one_too_many(ends_BT: Tensor) -> Tensor:
+        return (ends_BT.cumsum(1) + 1).clamp(max=max(1, int(ends_BT.sum(1).max())))
+
+    monkeypatch.setattr(word_scale, "newest", one_too_many)
+    score = on_random_bytes("words", "muon", 200)
     assert score.bits < ENTROPY * score.bytes - LUCK

@@ -181,6 +181,13 @@ def test_a_plan_fits_and_is_the_fastest_that_does(
         assert need(kept) <= available / 2 or not fits[updated if plan.checkpoint else updated_kept]
 
 
+def test_the_example_of_words_is_the_shape_that_is_suggested_for_them() -> None:
+    recipe = load_recipe(Path(__file__).parents[2] / "examples" / "words.yaml")
+    assert recipe.model.depths == (2, 4)
+    assert recipe.model.parameters() == suggest.shape_with_words(128, 4).parameters()
+    assert recipe.model.cache_bytes() == suggest.shape_with_words(128, 4).cache_bytes()
+
+
 def test_a_model_of_a_billion_parameters_trains_in_fourteen_gigabytes() -> None:
     """The shape of examples/axl_1b.yaml, on the machine that its figures are from: 21 GB free, two threads, bf16."""
     recipe = load_recipe(Path(__file__).parents[2] / "examples" / "axl_1b.yaml")
@@ -199,6 +206,7 @@ def test_a_model_of_a_billion_parameters_trains_in_fourteen_gigabytes() -> None:
     "config",
     [
         ModelConfig(d_model=64, n_heads=1, d_ff=176, n_layers_per_scale=3, downsample_factors=(1,)),
+        ModelConfig(d_model=64, n_heads=1, d_ff=176, n_layers_per_scale=2, downsample_factors=(1,), word_layers=6),
         ModelConfig(d_model=64, n_heads=2, d_ff=176, n_layers_per_scale=1),
         ModelConfig(d_model=64, n_heads=2, d_ff=64, n_layers_per_scale=(2, 1, 1), cross_d_ff=0),
     ],

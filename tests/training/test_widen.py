@@ -17,7 +17,11 @@ from multiscale_transformer.training.widen import expand, why_not
 T = 24
 FLAT = ModelConfig(d_model=16, n_heads=2, d_ff=24, n_layers_per_scale=2, downsample_factors=(1,), max_seq_len=64)
 SCALES = ModelConfig(d_model=16, n_heads=2, d_ff=24, n_layers_per_scale=(2, 1, 1), n_cross_attn_layers=1, max_seq_len=64)
+WORDS = FLAT.model_copy(update={"word_layers": 2})
 GROWN = {
+    "words, wider": (WORDS, {"d_model": 32, "n_heads": 4, "d_ff": 48}),
+    "words, a remainder, deeper": (WORDS, {"d_model": 40, "n_heads": 5, "d_ff": 60, "n_layers_per_scale": 3, "word_layers": 3}),
+    "words on top": (FLAT, {"d_model": 32, "n_heads": 4, "d_ff": 48, "n_layers_per_scale": 3, "word_layers": 2}),
     "twice as wide": (FLAT, {"d_model": 32, "n_heads": 4, "d_ff": 48}),
     "three times as wide, a remainder of neurons": (FLAT, {"d_model": 48, "n_heads": 6, "d_ff": 80}),
     "width that does not divide": (FLAT, {"d_model": 40, "n_heads": 5, "d_ff": 60}),

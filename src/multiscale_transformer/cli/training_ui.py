@@ -147,6 +147,8 @@ def _announce(request: RunRequest) -> None:
     settings, model = request.settings, request.config
     layers, scales = ("/".join(map(str, numbers)) for numbers in (model.layers, model.downsample_factors))
     stacks = f"at scales {scales}" if len(model.layers) > 1 else "in one stack"
+    if model.word_layers:
+        stacks = f"at bytes and {model.word_layers} where words end"
     print_field(
         "Model",
         f"{request.name}: {millions(model.parameters())} parameters, width {model.d_model}, "

@@ -1,8 +1,8 @@
 """The forward pass of the compiled engine (prefill, decode and verification): new bytes of any sequences in, logits out.
 
 This is `model.model.MultiScaleTransformer` again, step by step under the same names, over packed weights and a paged KV cache.
-A model of one stack is `embed`, `block` after `block`, `head`; the other scales are what stands below `head`, and run only for
-bytes that complete one of their rows.
+A model of one stack is `embed`, `block` after `block`, `head`; `engine.compiled_words` is the word stack; the other scales are
+what stands below `head`, and run only for bytes that complete one of their rows.
 
 Every row is computed in the same way whatever else is in the batch, so its logits are the same bits alone, drafted or among
 others. Several threads may call `forward` together; they share the outputs of linear maps and the heads, and meet between the
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from multiscale_transformer.engine.compiled_words import word_scale
 from multiscale_transformer.kernels.barrier import barrier_wait
 from multiscale_transformer.kernels.blocks import block, cross_attention
 from multiscale_transformer.kernels.jit import jit_device, jit_fastmath, kernel, without_refcounts
@@ -25,6 +26,8 @@ from multiscale_transformer.kernels.layers import linear, rms_norm, rms_norm_row
 from multiscale_transformer.kernels.memory_fusion import memory_fusion
 from multiscale_transformer.kernels.network import FINE, Batch, Buffers, Network, Pages
 from multiscale_transformer.kernels.numerics import from_bf16, to_bf16
+from multiscale_transformer.kernels.rows import place_word
+from multiscale_transformer.model.word_ends import LAYERS_BEFORE
 
 
 @kernel()
@@ -37,11 +40,22 @@ def forward(net: Network, pages: Pages, batch: Batch, work: Buffers, logits_WV, 
         without_refcounts(work),
         without_refcounts(logits_WV),
     )
-    scales_S, cross_XP = net.layers.scales_S, net.layers.cross_XP
+    scales_S = net.layers.scales_S
     place_rows(net, pages, batch, work, thread, threads)
     embed(net, batch, work, thread, threads)
     for layer in range(scales_S[FINE].layers):
+        if layer == LAYERS_BEFORE and net.layers.words >= 0:
+            word_scale(net, pages, batch, work, thread, threads)
         block(net, pages, batch, work, FINE, layer, thread, threads)
+    if len(scales_S) > 1 and net.layers.words < 0:
+        coarser_scales(net, pages, batch, work, thread, threads)
+    head(net, batch, work, logits_WV, thread, threads)
+
+
+@jit_device
+def coarser_scales(net: Network, pages: Pages, batch: Batch, work: Buffers, thread, threads):
+    """The scales of fixed strides above FINE: their stacks, what the scales read of each other, and their mixture."""
+    scales_S, cross_XP = net.layers.scales_S, net.layers.cross_XP
     for scale in range(1, len(scales_S)):
         downsample(net, pages, batch, work, scale, thread, threads)
         for layer in range(scales_S[scale].layers):
@@ -49,11 +63,9 @@ def forward(net: Network, pages: Pages, batch: Batch, work: Buffers, logits_WV, 
     for depth in range(cross_XP.shape[0]):
         for pair in range(cross_XP.shape[1]):
             cross_attention(net, pages, batch, work, depth, pair, thread, threads)
-    if len(scales_S) > 1:
-        for scale in range(1, len(scales_S)):
-            upsample(net, pages, batch, work, scale, thread, threads)
-        fuse(net, pages, batch, work, thread, threads)
-    head(net, batch, work, logits_WV, thread, threads)
+    for scale in range(1, len(scales_S)):
+        upsample(net, pages, batch, work, scale, thread, threads)
+    fuse(net, pages, batch, work, thread, threads)
 
 
 @jit_device
@@ -61,16 +73,24 @@ def place_rows(net: Network, pages: Pages, batch: Batch, work: Buffers, thread, 
     """Write the new tokens into their pages and find the rows that they complete at every scale: every byte one of FINE."""
     if thread == 0:
         for scale in range(len(net.layers.scales_S)):
+            if scale == net.layers.words:
+                continue
             count, factor = 0, net.layers.scales_S[scale].factor
             for r in range(len(batch.rows_R)):
                 if (batch.rows_R[r].position + 1) % factor == 0:
                     work.rows_SR[scale, count] = r
                     count += 1
             work.counts_S[scale] = count
+        words, count = net.layers.words, 0
         for r in range(len(batch.rows_R)):
             row = batch.rows_R[r]
             page = batch.page_tables[row.sequence, row.position // net.shape.page]
             pages.tokens[page, row.position % net.shape.page] = batch.tokens_R[r]
+            if words >= 0 and place_word(net, pages, batch, row):
+                work.rows_SR[words, count] = r
+                count += 1
+        if words >= 0:
+            work.counts_S[words] = count
     barrier_wait(work.barrier, threads)
 
 
@@ -117,7 +137,7 @@ def head(net: Network, batch: Batch, work: Buffers, logits_WV, thread, threads):
     barrier_wait(work.barrier, threads)
 
 
-# What the scales above FINE add.
+# What the scales of fixed strides above FINE add.
 
 
 @jit_device

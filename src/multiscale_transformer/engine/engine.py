@@ -171,7 +171,7 @@ class Engine:
             rows += [(number, sequence.length + k, first + k if k >= new - read.n_logits else -1) for k in range(new)]
         rows_R = np.array(rows, ROW)
         features = joined([read.features for read in reads])
-        tokens_R = np.empty(count, TOKEN)
+        tokens_R = np.zeros(count, TOKEN)
         tokens_R["id"] = [index for read in reads for index in read.ids]
         tokens_R["symbol"] = features.symbols_TM[:, 0]
         tokens_R["corpus_length"], tokens_R["context_length"] = features.lengths_T2.T

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.kernels.attention_simd import LANES
 from multiscale_transformer.kernels.gemm_int8 import ROWS
 from multiscale_transformer.kernels.memory_fusion import FusionTables
-from multiscale_transformer.kernels.network import BLOCK, CROSS, SCALE, Layers, Network, Shape, Tables
+from multiscale_transformer.kernels.network import BLOCK, CROSS, FINE, SCALE, Layers, Network, Shape, Tables
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import WEIGHTS_FILE
 from multiscale_transformer.model.memory_spec import COUNT_BINS, NUM_ORDERS, VALUES
@@ -52,18 +53,40 @@ def _as_float(view: Mapping[str, object]) -> Floats:
     return np.asarray(raw, np.float32).reshape(view["shape"])  # type: ignore[no-any-return, call-overload]
 
 
+class _Stack(NamedTuple):
+    """A stack of blocks: its factor and layers, and the names of its weights; the first one has no maps and no start."""
+
+    factor: int
+    layers: int
+    blocks: str
+    down: str
+    up: str
+    start: str
+
+
+def _stacks(config: ModelConfig) -> list[_Stack]:
+    """The stacks of all scales, FINE first. A word stack is the second of two, with room for a row at every byte."""
+    stacks = [
+        _Stack(factor, layers, f"stacks.{scale}", f"down.{scale - 1}.weight", f"up.{scale - 1}.weight", f"start_E.{scale - 1}")
+        for scale, (factor, layers) in enumerate(zip(config.downsample_factors, config.layers, strict=True))
+    ]
+    if config.word_layers:
+        stacks.append(_Stack(1, config.word_layers, "words.blocks", "words.down.weight", "words.up.weight", "words.start_E"))
+    return stacks
+
+
 def linear_names(config: ModelConfig) -> list[str]:
     """The names of all linear maps that are packed, as they stand in `model.safetensors`; the head is the embedding table."""
-    names = [f"down.{index}.weight" for index in range(len(config.downsample_factors) - 1)]
-    for scale, layers in enumerate(config.layers):
-        for layer in range(layers):
-            names += [f"stacks.{scale}.{layer}.{path}.weight" for path in _BLOCK_LINEARS.values()]
+    stacks = _stacks(config)
+    names = [stack.down for stack in stacks[1:]]
+    for stack in stacks:
+        for layer in range(stack.layers):
+            names += [f"{stack.blocks}.{layer}.{path}.weight" for path in _BLOCK_LINEARS.values()]
     cross = [path for path in _CROSS_LINEARS.values() if config.cross_ff or not path.startswith("feed_forward")]
     for depth in range(config.n_cross_attn_layers):
         for pair in range(len(config.pairs)):
             names += [f"cross.{depth}.{pair}.{path}.weight" for path in cross]
-    names += [f"up.{index}.weight" for index in range(len(config.downsample_factors) - 1)]
-    return [*names, HEAD]
+    return [*names, *(stack.up for stack in stacks[1:]), HEAD]
 
 
 _RESIDUAL = (".out.weight", ".w2.weight")  # what these maps give is added to the state
@@ -100,23 +123,27 @@ def page_bytes(config: ModelConfig) -> int:
 
 
 def page_elements(config: ModelConfig) -> int:
-    """Numbers of two bytes in a page: keys and values of every layer, and the up-sampled states."""
-    page, d = page_bytes(config), config.d_model
-    stacks = sum(2 * layers * page // s for s, layers in zip(config.downsample_factors, config.layers, strict=True))
+    """Numbers of two bytes in a page: keys and values of every layer, and the up-sampled states.
+
+    A word stack has room for a row at every byte: a page of newlines has so many, and a layer of it takes no more than one of
+    the fine stack.
+    """
+    page, stacks = page_bytes(config), _stacks(config)
+    blocks = sum(2 * stack.layers * page // stack.factor for stack in stacks)
     pairs = sum(2 * page // read for _, read in config.pairs) * config.n_cross_attn_layers
-    return (stacks + pairs + page * (len(config.downsample_factors) - 1)) * d
+    return (blocks + pairs + page * (len(stacks) - 1)) * config.d_model
 
 
 def _layers(config: ModelConfig, numbers: Mapping[str, int]) -> Layers:
     """Where each layer finds its linear maps and its place in a page: one behind another, as `page_elements` counts them."""
-    factors, page, d, at = config.downsample_factors, page_bytes(config), config.d_model, 0
-    blocks_SL = np.full((len(factors), max(config.layers)), -1, BLOCK)
-    for scale, layers in enumerate(config.layers):
-        for layer in range(layers):
+    factors, stacks, page, d, at = config.downsample_factors, _stacks(config), page_bytes(config), config.d_model, 0
+    blocks_SL = np.full((len(stacks), max(stack.layers for stack in stacks)), -1, BLOCK)
+    for scale, stack in enumerate(stacks):
+        for layer in range(stack.layers):
             for field, path in _BLOCK_LINEARS.items():
-                blocks_SL[scale, layer][field] = numbers[f"stacks.{scale}.{layer}.{path}.weight"]
+                blocks_SL[scale, layer][field] = numbers[f"{stack.blocks}.{layer}.{path}.weight"]
             blocks_SL[scale, layer]["kv_at"] = at
-            at += 2 * d * page // factors[scale]
+            at += 2 * d * page // stack.factor
     cross_XP = np.full((config.n_cross_attn_layers, len(config.pairs)), -1, CROSS)
     for depth in range(config.n_cross_attn_layers):
         for pair, (reader, source) in enumerate(config.pairs):
@@ -125,34 +152,35 @@ def _layers(config: ModelConfig, numbers: Mapping[str, int]) -> Layers:
             for field, path in _CROSS_LINEARS.items():
                 of_pair[field] = numbers.get(f"cross.{depth}.{pair}.{path}.weight", -1)
             at += 2 * d * page // source
-    scales_S = np.full(len(factors), -1, SCALE)
-    scales_S["factor"], scales_S["layers"] = factors, config.layers
-    for scale in range(1, len(factors)):
-        scales_S[scale]["down"] = numbers[f"down.{scale - 1}.weight"]
-        scales_S[scale]["up"] = numbers[f"up.{scale - 1}.weight"]
-        scales_S[scale]["up_at"] = at
-        at += d * page
-    return Layers(blocks_SL, numbers[HEAD], scales_S, cross_XP)
+    scales_S = np.full(len(stacks), -1, SCALE)
+    for scale, stack in enumerate(stacks):
+        scales_S[scale]["factor"], scales_S[scale]["layers"] = stack.factor, stack.layers
+        if scale != FINE:
+            scales_S[scale]["down"], scales_S[scale]["up"] = numbers[stack.down], numbers[stack.up]
+            scales_S[scale]["up_at"] = at
+            at += d * page
+    return Layers(blocks_SL, numbers[HEAD], scales_S, cross_XP, words=len(stacks) - 1 if config.word_layers else -1)
 
 
 def _tables(config: ModelConfig, weights: Weights) -> Tables:
-    d, scales = config.d_model, len(config.downsample_factors)
+    d, stacks = config.d_model, _stacks(config)
     heads, width = config.n_heads, config.head_dim
-    stack_gain_SL = np.zeros((scales, max(config.layers)), np.float32)
-    for scale, layers in enumerate(config.layers):
-        for layer in range(layers):
-            stack_gain_SL[scale, layer] = weights[f"stacks.{scale}.{layer}.attention.query_gain"]
+    stack_gain_SL = np.zeros((len(stacks), max(stack.layers for stack in stacks)), np.float32)
+    for scale, stack in enumerate(stacks):
+        for layer in range(stack.layers):
+            stack_gain_SL[scale, layer] = weights[f"{stack.blocks}.{layer}.attention.query_gain"]
     cross_gain_XP = np.zeros((config.n_cross_attn_layers, len(config.pairs)), np.float32)
     sinks_XP2HD = np.zeros((config.n_cross_attn_layers, len(config.pairs), 2, heads, width), np.float32)
     for depth in range(config.n_cross_attn_layers):
         for pair in range(len(config.pairs)):
             cross_gain_XP[depth, pair] = weights[f"cross.{depth}.{pair}.query_gain"]
             sinks_XP2HD[depth, pair] = weights[f"cross.{depth}.{pair}.sink_2HD"]
-    start_SE = np.stack([np.zeros(d, np.float32), *(weights[f"start_E.{scale}"] for scale in range(scales - 1))])
+    start_SE = np.stack([np.zeros(d, np.float32), *(weights[stack.start] for stack in stacks[1:])])
     none = np.zeros((0, d), np.float32)
     names = ("symbol", "corpus_depth", "context_depth")
     symbol, corpus, context = (weights[f"hint.{name}.weight"] if config.memory else none for name in names)
-    gate, gate_bias_S = (weights["gate.weight"], weights["gate.bias"]) if scales > 1 else (none, np.zeros(0, np.float32))
+    gated = len(config.downsample_factors) > 1
+    gate, gate_bias_S = (weights["gate.weight"], weights["gate.bias"]) if gated else (none, np.zeros(0, np.float32))
     frequencies = 1.0 / config.rope_theta ** (np.arange(0, width, 2) / width)
     angles = np.arange(config.max_seq_len)[:, None] * frequencies
     return Tables(
@@ -167,6 +195,7 @@ def _tables(config: ModelConfig, weights: Weights) -> Tables:
         cross_gain_XP=cross_gain_XP,
         sinks_XP2HD=sinks_XP2HD,
         start_SE=start_SE,
+        since_KE=weights["words.since.weight"] if config.word_layers else none,
         gate=gate,
         gate_bias_S=gate_bias_S,
     )

@@ -28,8 +28,8 @@ from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.zoo.prompt_formats import CHAT_TEMPLATE_FILE, format_of
 
 MODULES = (
-    "memory_spec", "autograd", "passes", "layers", "memory_tensors", "cache", "blocks", "memory_fusion", "byte_transformer",
-    "cross_attention", "model",
+    "vocabulary", "memory_spec", "word_ends", "autograd", "passes", "layers", "memory_tensors", "cache", "blocks",
+    "memory_fusion", "word_scale", "byte_transformer", "cross_attention", "model",
 )  # fmt: skip
 PREFIX = "axl_"
 DERIVED = ("layers", "pairs", "head_dim", "cross_ff")  # properties of the config that the modules read

@@ -37,11 +37,16 @@ class FineStack:
 def fine_stack(folder: Path, *, pad_to: int = 256) -> FineStack:
     """The fine stack of a checkpoint, its feed-forward width padded with zeros, which changes nothing, to a multiple.
 
-    Raises AxlError when the folder is no checkpoint or its maps have biases, which qwen3 has not.
+    Raises AxlError when the folder is no checkpoint, or it has biases or a word stack, which qwen3 has not.
     """
     config = read_config(folder)
     if config.bias:
         raise AxlError(f"the model in {folder} has biases, which the files of llama.cpp have no place for; train it without")
+    if config.word_layers:
+        raise AxlError(
+            f"the model in {folder} has a word stack, which the files of llama.cpp have no place for; export a plain student "
+            "of it: axl distill, or --distill MINUTES"
+        )
     return stack_of(config, read_weights(folder), pad_to=pad_to)
 
 

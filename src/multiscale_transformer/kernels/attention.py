@@ -4,7 +4,7 @@ A page holds all decoding state of a fixed run of bytes: rows of every layer of 
 it, so that scores and sums both run along memory and need no sums across a vector.
 """
 
-# Shape suffixes: H heads, D head width, J rows of a page, N rows seen.
+# Shape suffixes: H heads, D head width, J rows of a page, N rows seen, P pages.
 
 from __future__ import annotations
 
@@ -53,18 +53,22 @@ def _softmax(scores, count, most):
 
 
 @jit_fastmath
-def attend(kv, page_table, at, rows, heads, head, q_D, gain, count, sink_k_D, sink_v_D, scores, out_D):
+def attend(kv, page_table, at, rows, heads, head, q_D, gain, count, seen_P, sink_k_D, sink_v_D, scores, out_D):
     """Attention of one head over the first `count` rows of a sequence, and a sink (empty arrays: none).
 
-    `page_table` lists the pages of the sequence, `at` is the place of the layer in each; `scores` has room for `count` rows and
-    a page more.
+    `page_table` lists the pages of the sequence, each with room for `rows` rows, and `at` is the place of the layer in each.
+    Pages are full but for the last one, unless `seen_P` says how many rows of each are read. `scores` has room for `count` rows
+    and a page more.
     """
     width = q_D.shape[0]
     scale = gain / np.float32(np.sqrt(np.float32(width)))
     values_at = at + heads * width * rows + head * rows * width
-    pages = (count + rows - 1) // rows
-    for number in range(pages):
-        score_page(kv[page_table[number]], at + head * width * rows, rows, q_D, width, scores, number * rows)
+    number, first = 0, 0
+    while first < count:
+        seen = seen_P[number] if len(seen_P) else min(rows, count - first)
+        whole = (seen + LANES - 1) // LANES * LANES  # what is scored too much, the next page or nobody overwrites
+        score_page(kv[page_table[number]], at + head * width * rows, rows, whole, q_D, width, scores, first)
+        number, first = number + 1, first + seen
     most, sink = np.float32(-1e30), np.float32(0.0)
     for n in range(count):
         scores[n] *= scale
@@ -82,12 +86,14 @@ def attend(kv, page_table, at, rows, heads, head, q_D, gain, count, sink_k_D, si
         total += weight
         for d in range(width):
             out_D[d] = weight * sink_v_D[d]
-    for number in range(pages):
-        seen, page = min(rows, count - number * rows), kv[page_table[number]]
-        sum_page(page, values_at, seen, scores, number * rows, width, out_D)
+    number, first = 0, 0
+    while first < count:
+        seen, page = seen_P[number] if len(seen_P) else min(rows, count - first), kv[page_table[number]]
+        sum_page(page, values_at, seen, scores, first, width, out_D)
         for d in range(width // LANES * LANES, width):  # what is left of heads of an odd width
             for j in range(seen):
-                out_D[d] += scores[number * rows + j] * from_bf16(page[values_at + j * width + d])
+                out_D[d] += scores[first + j] * from_bf16(page[values_at + j * width + d])
+        number, first = number + 1, first + seen
     inverse = np.float32(1.0) / total
     for d in range(width):
         out_D[d] *= inverse

@@ -67,14 +67,15 @@ def _data(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
     return builder.gep(context.make_array(kind)(context, builder, array).data, [at])
 
 
-def _score_page(typing: Any, page: Any, at: Any, rows: Any, q_D: Any, width: Any, scores: Any, first: Any) -> Any:
-    """Dot products of a query with `rows` keys that lie transposed (width, rows) from `at` on, into scores[first:]."""
+def _score_page(typing: Any, page: Any, at: Any, rows: Any, seen: Any, q_D: Any, width: Any, scores: Any, first: Any) -> Any:
+    """Dot products of a query with the first `seen` of `rows` keys, which lie transposed (width, rows) from `at` on, into
+    scores[first:]. `seen` is a multiple of LANES."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = signature.args
         keys = _data(context, builder, kinds[0], args[0], args[1])
-        query = _data(context, builder, kinds[3], args[3], _I64(0))
-        out = _data(context, builder, kinds[5], args[5], args[6])
+        query = _data(context, builder, kinds[4], args[4], _I64(0))
+        out = _data(context, builder, kinds[6], args[6], args[7])
 
         def begin(place: Any, lanes: int) -> Any:
             return ir.Constant(vector(_F32, lanes), [0.0] * lanes)
@@ -82,10 +83,10 @@ def _score_page(typing: Any, page: Any, at: Any, rows: Any, q_D: Any, width: Any
         def numbers(step: Any, place: Any) -> Any:
             return builder.gep(keys, [builder.add(builder.mul(step, args[2]), place)])
 
-        _over(builder, args[2], args[4], begin, lambda step: builder.load(builder.gep(query, [step])), numbers, out)
+        _over(builder, args[3], args[5], begin, lambda step: builder.load(builder.gep(query, [step])), numbers, out)
         return context.get_dummy_value()
 
-    return types.void(page, types.int64, types.int64, q_D, types.int64, scores, types.int64), codegen
+    return types.void(page, types.int64, types.int64, types.int64, q_D, types.int64, scores, types.int64), codegen
 
 
 def _sum_page(typing: Any, page: Any, at: Any, seen: Any, weights: Any, first: Any, width: Any, out_D: Any) -> Any:

@@ -16,6 +16,7 @@ from multiscale_transformer.kernels.barrier import barrier_wait
 from multiscale_transformer.kernels.jit import jit_device
 from multiscale_transformer.kernels.layers import linear, rms_norm_rows, swiglu
 from multiscale_transformer.kernels.network import Batch, Buffers, Network, Pages
+from multiscale_transformer.kernels.rows import place_in_page, seen_rows
 
 
 @jit_device
@@ -71,7 +72,7 @@ def store_keys_values(
                 key[d] = work.rotated[thread, d]
         page = batch.page_tables[row.sequence, position // shape.page]
         store_row(
-            pages.kv[page], kv_at, rows, heads, width, position % shape.page // factor,
+            pages.kv[page], kv_at, rows, heads, width, place_in_page(net, pages, batch, row, scale),
             keys, work.qkv_or_ffn[n, value_at : value_at + shape.width],
         )  # fmt: skip
 
@@ -88,15 +89,17 @@ def attend_rows(
     heads = shape.heads
     width = shape.width // heads
     factor, rotated, count = net.layers.scales_S[source].factor, work.rotated[thread], work.counts_S[reader]
+    seen_P = work.seen_TP[thread]
     for item in range(thread, count * heads, threads):
         h, n = item // count, item % count
         row = batch.rows_R[work.rows_SR[reader, n]]
         position = row.position
         query, out = work.qkv_or_ffn[n, h * width : (h + 1) * width], work.attention_out[n, h * width : (h + 1) * width]
         norm_rotate(query, net.tables.cos[position], net.tables.sin[position], rotated)
+        seen, known = seen_rows(net, pages, batch, row, source, seen_P)
         attend(
             pages.kv, batch.page_tables[row.sequence], kv_at, shape.page // factor, heads, h, rotated, gain,
-            (position + 1) // factor, sinks_2HD[0, h], sinks_2HD[1, h], work.scores[thread], out,
+            seen, seen_P[:known], sinks_2HD[0, h], sinks_2HD[1, h], work.scores[thread], out,
         )  # fmt: skip
 
 

@@ -4,8 +4,8 @@ All are named tuples of NumPy arrays, which Numba compiles. Where an array has c
 structured dtype), read as `row.position`. Buffers take their sizes from the network that they are made for.
 """
 
-# Shape suffixes: R new bytes, S scales, L layers, P pairs, X depth, E width, H heads, D head width, W rows with logits, M
-# candidates, J orders.
+# Shape suffixes: R new bytes, S scales, L layers, P pairs or pages, X depth, E width, H heads, D head width, W rows with
+# logits, M candidates, J orders, T threads, K distances.
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ BLOCK = record("qkv", "out", "w13", "w2", "kv_at")
 SCALE = record("factor", "layers", "down", "up", "up_at")
 CROSS = record("reader", "source", "query", "key_value", "out", "w13", "w2", "kv_at")  # scale `reader` reads scale `source`
 
-TOKEN = record("id", "symbol", "corpus_length", "context_length", of=np.int16)  # an id, and what the memory says after it
+# An id, what the memory says after it and, in the pages of a model with a word stack, how many rows of that the page has up to
+# this byte and how many bytes ago the newest row was made.
+TOKEN = record("id", "symbol", "corpus_length", "context_length", "word_rows", "since", of=np.int16)
 ROW = record("sequence", "position", "logits_row")  # a new byte; `logits_row` is -1 where no logits are wanted
 
 
@@ -49,6 +51,9 @@ class Layers(NamedTuple):
     head: int
     scales_S: Records  # of SCALE
     cross_XP: Records  # of CROSS
+    words: (
+        int  # the scale that is a word stack, -1 where there is none; its factor is 1, since a page has room for so many rows
+    )
 
 
 class Tables(NamedTuple):
@@ -65,6 +70,7 @@ class Tables(NamedTuple):
     cross_gain_XP: Floats
     sinks_XP2HD: Floats
     start_SE: Floats
+    since_KE: Floats  # of bytes since the newest word; empty where there is no word stack
     gate: Floats
     gate_bias_S: Floats
 
@@ -107,6 +113,7 @@ class Buffers(NamedTuple):
     qkv_or_ffn: Floats  # (R, widest output of a layer)
     attention_out: Floats  # (R, E)
     scores: Floats  # (threads, positions)
+    seen_TP: Ints  # (threads, pages): rows that a query reads
     rotated: Floats  # (threads, D)
     coarse_rows: Floats  # (R, factor * E): embeddings to be down-sampled, and up-sampled states
     concat_scales: Floats  # (threads, S * E)
@@ -136,6 +143,7 @@ def new_buffers(net: Network, rows: int, threads: int, positions: int) -> Buffer
         qkv_or_ffn=floats(rows, widest),
         attention_out=floats(rows, width),
         scores=floats(threads, positions + 2 * net.shape.page),  # whole pages are scored
+        seen_TP=np.zeros((threads, positions // net.shape.page + 2), np.int64),
         rotated=floats(threads, width // net.shape.heads),
         coarse_rows=floats(rows if count > 1 else 0, coarsest * width),
         concat_scales=floats(threads, count * width),

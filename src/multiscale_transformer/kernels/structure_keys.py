@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from multiscale_transformer.kernels.jit import jit_device
 from multiscale_transformer.model.memory_spec import SEPARATOR
+from multiscale_transformer.model.word_ends import IN_WORD, KINDS
 
 LONGEST_LINE, LONGEST_WORD, LONGEST_CALL = 512, 48, 100  # bytes that are looked back
 HEADER_LINES = 12  # lines above that are searched for the one that opens the block
@@ -25,7 +26,7 @@ _SPACE, _TAB, _NEWLINE, _COMMA = 32, 9, 10, 44
 # the word that opened its block (-1: not searched yet).
 _BEGIN, _INDENTATION_ABOVE, _ABOVE, _HEADER = range(4)
 
-WORD_BYTES = np.array([byte >= 128 or chr(byte).isalnum() or byte == ord("_") for byte in range(256)])
+WORD_BYTES = np.frombuffer(KINDS, np.uint8)[:256] == IN_WORD
 _OPENS = np.array([byte in b"([{" for byte in range(256)])
 _CLOSES = np.array([byte in b")]}" for byte in range(256)])
 

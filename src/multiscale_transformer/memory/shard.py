@@ -6,7 +6,7 @@ the byte that came *next* at each place: the predictions of any context are one 
 is one step of backward search (Ferragina & Manzini 2000). So looking up never touches the suffix array; it only says where a
 prediction comes from.
 
-Building takes 5 bytes of RAM for each byte of text, one for the text and four for the suffix array, and up to 7 before that,
+Building takes 5 bytes of RAM for each byte of text, one for the text and four for the suffix array, and up to 12 before that,
 for its structure (`memory.structure`): the text grows in one block while documents come, packed contents go to the disk at
 once, and everything else is done in pieces. So the size of a
 shard bounds the RAM of `axl index`, and a larger corpus has several.
@@ -39,7 +39,7 @@ from multiscale_transformer.model.memory_spec import NOTHING, SEPARATOR
 
 TEXTS_KEPT = 64  # unpacked, of each shard: what a completion draws on, the next one often draws on too
 MAX_BYTES = (1 << 31) - 2  # what int32 addresses
-SHARD_BYTES = 480 << 20  # of text in a shard: building it takes 3.5 GB of RAM, and a second one makes look-ups half slower
+SHARD_BYTES = 256 << 20  # of text in a shard: building it takes 3.2 GB of RAM, and a second one makes look-ups half slower
 PIECE = 1 << 22  # rows or bytes that are done at once where all together would take RAM
 
 Bytes = npt.NDArray[np.uint8]

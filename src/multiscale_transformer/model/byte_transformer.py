@@ -5,6 +5,7 @@ Features:
 - pre-norm blocks (RMS norm without a learned gain), a norm after the embedding and before the head
 - rotary positions, normalised queries and keys with one learned gain, SwiGLU
 - weights in fp32, used in the dtype of the activations
+- where the config says so, a word stack between the first layer and the others (`model.word_scale`)
 - what the memories found is added at the input (`input features`) and to the logits (`memory fusion`)
 
 `forward(new_bytes, cache)` is training (no cache, all bytes), prefill, decoding (one byte) and verification (several drafted
@@ -31,10 +32,12 @@ from multiscale_transformer.model.layers import Rotary
 from multiscale_transformer.model.memory_fusion import MemoryFusion, MemoryInputFeatures
 from multiscale_transformer.model.memory_tensors import MemoryTensors, no_features
 from multiscale_transformer.model.passes import rms_norm
+from multiscale_transformer.model.word_ends import LAYERS_BEFORE
+from multiscale_transformer.model.word_scale import WordScale
 
 
 class ByteTransformer(nn.Module):
-    """A byte-level language model of one stack of blocks."""
+    """A byte-level language model of one stack of blocks, and of a word stack if `config.word_layers` are given."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -53,6 +56,7 @@ class ByteTransformer(nn.Module):
     def add_layers(self, config: ModelConfig) -> None:
         """Make what stands between embedding and head: the blocks of each stack, of which this class runs the first."""
         self.stacks = nn.ModuleList(nn.ModuleList(Block(config) for _ in range(count)) for count in config.layers)
+        self.words = WordScale(config) if config.word_layers else None
 
     @property
     def device(self) -> torch.device:
@@ -76,7 +80,11 @@ class ByteTransformer(nn.Module):
         old, new = 0 if cache is None else cache.length, ids_BT.shape[1]
         x_BTE = self.embed(ids_BT, cache, features)
         stamps_T = torch.arange(old, old + new, device=ids_BT.device)
-        x_BTE = self.run_blocks(0, x_BTE, self.rotary.angles(stamps_T, self.compute_dtype), cache)
+        angles = self.rotary.angles(stamps_T, self.compute_dtype)
+        if self.words is not None:
+            x_BTE = self.run_blocks(0, x_BTE, angles, cache, slice(LAYERS_BEFORE))
+            x_BTE = self.words(x_BTE, angles, ids_BT, cache, self.run)
+        x_BTE = self.run_blocks(0, x_BTE, angles, cache, slice(LAYERS_BEFORE if self.words is not None else 0, None))
         if cache is not None:
             cache.length += new
         return x_BTE, x_BTE
@@ -96,10 +104,11 @@ class ByteTransformer(nn.Module):
             inputs_BT3 = cache.inputs_BT3.append(inputs_BT3)[:, -(back + new) :]
         return e_BTE + self.hint(inputs_BT3).to(self.compute_dtype)  # type: ignore[no-any-return]
 
-    def run_blocks(self, stack: int, x_BNE: Tensor, angles: Angles, cache: Cache | None) -> Tensor:
-        """All blocks of a stack, one after the other; (B, N, E) to the same shape."""
-        for depth, block in enumerate(cast(nn.ModuleList, self.stacks[stack])):
-            x_BNE = self.run(block, x_BNE, angles, None if cache is None else cache.stacks[stack][depth])
+    def run_blocks(self, stack: int, x_BNE: Tensor, angles: Angles, cache: Cache | None, depths: slice = slice(None)) -> Tensor:
+        """All blocks of a stack, or those at `depths`, one after the other; (B, N, E) to the same shape."""
+        blocks = cast(nn.ModuleList, self.stacks[stack])
+        for depth in range(len(blocks))[depths]:
+            x_BNE = self.run(blocks[depth], x_BNE, angles, None if cache is None else cache.stacks[stack][depth])
         return x_BNE
 
     def run(self, block: nn.Module, *inputs: Any) -> Tensor:

@@ -68,11 +68,48 @@ class KeyValues:
         self.values.truncate(length)
 
 
+class WordRows:
+    """The word stack of one sequence: keys and values of its layers, what its rows give to the bytes, and their stamps."""
+
+    def __init__(self, layers: int) -> None:
+        self.layers = [KeyValues() for _ in range(layers)]
+        self._up_BNE, self._stamps_N = Rows(1), Rows(0)
+
+    def __len__(self) -> int:
+        return self._stamps_N.length
+
+    def append(self, up_BNE: Tensor, stamps_N: Tensor) -> None:
+        """Add rows whose keys and values the layers have."""
+        self._up_BNE.append(up_BNE)
+        self._stamps_N.append(stamps_N)
+
+    def newest(self) -> Tensor:
+        """What the last row gives, (1, 1, E). Raises RuntimeError when there was never one."""
+        return self._up_BNE.view()[:, -1:]
+
+    @property
+    def last_stamp(self) -> int:
+        """The byte that ended the last word. Raises RuntimeError when there was never one."""
+        return int(self._stamps_N.view()[-1])
+
+    def truncate(self, length: int) -> None:
+        """Forget the rows that are stamped later than the first `length` bytes."""
+        if len(self):
+            kept = int((self._stamps_N.view() < length).sum())
+            for rows in self.rows():
+                rows.truncate(kept)
+
+    def rows(self) -> list[Rows]:
+        """All that is kept."""
+        return [self._up_BNE, self._stamps_N, *(part for layer in self.layers for part in (layer.keys, layer.values))]
+
+
 class Cache:
     """All decoding state of a batch of sequences of equal length under one model.
 
     `length` is the number of bytes (ids, BOS included) read so far. `truncate(n)` is the exact state after n of them. Only
     `stacks` count in a model of one scale; coarser scales also need the bytes of unfinished rows and the last finished ones.
+    A word stack has rows of its own for each sequence (`words`), since their words end at different bytes.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -82,6 +119,12 @@ class Cache:
         self.stacks = [[KeyValues() for _ in range(count)] for count in config.layers]
         self.pairs = [[KeyValues() for _ in config.pairs] for _ in range(config.n_cross_attn_layers)]
         self.finals_BNE = [Rows(1) for _ in config.downsample_factors[1:]]
+        self.words: list[WordRows] = []
+
+    def word_rows(self, batch: int) -> list[WordRows]:
+        """The rows of the word stack, of each of `batch` sequences."""
+        self.words = self.words or [WordRows(self.config.word_layers) for _ in range(batch)]
+        return self.words
 
     def truncate(self, length: int) -> None:
         """Roll back to the first `length` bytes. Raises ValueError when that many were never read."""
@@ -99,10 +142,13 @@ class Cache:
                 pair.truncate(length // read)
         for scale, final in zip(scales[1:], self.finals_BNE, strict=True):
             final.truncate(length // scale)
+        for words in self.words:
+            words.truncate(length)
 
     @property
     def nbytes(self) -> int:
         """Bytes in use, comparable with `ModelConfig.cache_bytes`."""
         layers = [layer for layers in (*self.stacks, *self.pairs) for layer in layers]
         keys_and_values = [rows for layer in layers for rows in (layer.keys, layer.values)]
-        return sum(rows.nbytes for rows in (*keys_and_values, *self.finals_BNE, self.ids_BT, self.inputs_BT3))
+        words = [rows for sequence in self.words for rows in sequence.rows()]
+        return sum(rows.nbytes for rows in (*keys_and_values, *self.finals_BNE, *words, self.ids_BT, self.inputs_BT3))

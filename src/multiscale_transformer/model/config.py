@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from multiscale_transformer.model import memory_spec as spec
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
+from multiscale_transformer.model.word_ends import BYTES_PER_ROW, LAYERS_BEFORE, MOST_SINCE
 from multiscale_transformer.validation import read_yaml, validated
 
 
@@ -24,7 +25,9 @@ class ModelConfig(BaseModel):
     A scale s reads blocks of s bytes; `downsample_factors` lists the scales, the finest (1) first, each dividing the next.
     `n_layers_per_scale` is one number for all scales or one for each. `cross_d_ff` is the feed-forward width of the blocks
     that read across scales: as published the same as `d_ff` (None), 0 for none. `memory` is whether the model has a fusion for
-    what it looks up; as published it has not.
+    what it looks up; as published it has not. `word_layers` is the depth of the stack that runs where words end, between the
+    first fine layer and the others; as published there is none. How often it runs depends on the text: what is said of its
+    cost holds where words are as long as in the standard library.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +45,7 @@ class ModelConfig(BaseModel):
     rope_theta: float = Field(10000.0, gt=1.0, allow_inf_nan=False)
     downsample_factors: tuple[int, ...] = (1, 2, 4)
     memory: bool = False
+    word_layers: int = Field(0, ge=0)
 
     @field_validator("downsample_factors")
     @classmethod
@@ -63,6 +67,10 @@ class ModelConfig(BaseModel):
             )
         if len(self.layers) != len(self.downsample_factors) or min(self.layers) < 1:
             raise ValueError("n_layers_per_scale must be one positive number, or one for each downsample factor")
+        if self.word_layers and self.downsample_factors != (1,):
+            raise ValueError("word_layers go with one fixed scale; set downsample_factors to [1], or leave out word_layers")
+        if self.word_layers and self.layers[0] <= LAYERS_BEFORE:
+            raise ValueError("word_layers stand between fine layers; set n_layers_per_scale to 2 or more")
         return self
 
     @property
@@ -76,6 +84,11 @@ class ModelConfig(BaseModel):
         if isinstance(self.n_layers_per_scale, int):
             return (self.n_layers_per_scale,) * len(self.downsample_factors)
         return self.n_layers_per_scale
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Layers of each stack that grows: those of the scales, and of the word stack where there is one."""
+        return (*self.layers, self.word_layers) if self.word_layers else self.layers
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
@@ -103,7 +116,17 @@ class ModelConfig(BaseModel):
         cross = self.n_cross_attn_layers * len(self.pairs) * pair
         resample = sum(2 * s * d * d + d for s in scales[1:])  # down, up and the start state
         fusion = len(scales) * (len(scales) * d + 1) if len(scales) > 1 else 0
-        return self.vocab_size * d + stacks + cross + resample + fusion + self._fusion() + self._input_features()
+        memory = self._fusion() + self._input_features()
+        return self.vocab_size * d + stacks + cross + resample + fusion + self._words() + memory
+
+    def _word_maps(self) -> int:
+        """Weights that a row of the word stack passes: its layers, and the maps into it and back."""
+        block = self._block_matrices(self.d_ff) + self._block_vectors(self.d_ff)
+        return self.word_layers * block + 2 * self.d_model**2 * (self.word_layers > 0)
+
+    def _words(self) -> int:
+        """Parameters of the word stack; beside its maps the start state and the embeddings of the bytes since."""
+        return self._word_maps() + (self.word_layers > 0) * (MOST_SINCE + 2) * self.d_model
 
     def _fusion(self) -> int:
         """Parameters of memory fusion: tables, gates, and the network that has the last word."""
@@ -126,7 +149,7 @@ class ModelConfig(BaseModel):
         """Matrix-product FLOPs per byte (a multiply-add counts 2), averaged over the positions of `context` bytes.
 
         Attention counts the keys that a query may read, not the masked ones. Training is three times the forward pass
-        plus the auxiliary head; elementwise work is not counted.
+        plus the auxiliary head; elementwise work is not counted. That of a word stack is an estimate (`BYTES_PER_ROW`).
         """
         d, n = self.d_model, context or self.max_seq_len
         total = 2.0 * self.vocab_size * d * (2 if training else 1)
@@ -138,19 +161,29 @@ class ModelConfig(BaseModel):
         coarser = len(self.downsample_factors) - 1
         total += coarser * (2 * d * d + 2 * d * d)  # a map of s·d² every s bytes, down and up
         total += 2 * (coarser + 1) ** 2 * d if coarser else 0  # the fusion gate
+        if self.word_layers:
+            row = self.word_layers * (2 * self._block_matrices(self.d_ff) + 4 * d * (n / BYTES_PER_ROW) / 2) + 4 * d * d
+            total += row / BYTES_PER_ROW
         total += self._fusion_flops()
         return total * (3 if training else 1)
 
     def cache_bytes(self, context: int | None = None, *, dtype_bytes: int = 4) -> int:
-        """Bytes of decoding state for `context` bytes of one sequence: keys and values, last states, ids and input features."""
+        """Bytes of decoding state for `context` bytes of one sequence: keys and values, last states, ids and input features.
+
+        Those of a word stack are an estimate (`BYTES_PER_ROW`).
+        """
         n, d = context or self.max_seq_len, self.d_model
         rows = sum(2 * layers * (n // s) for s, layers in zip(self.downsample_factors, self.layers, strict=True))
         rows += sum(2 * (n // b) for _, b in self.pairs) * self.n_cross_attn_layers
         rows += sum(n // s for s in self.downsample_factors[1:])
-        return rows * d * dtype_bytes + (8 + 6 * self.memory) * n
+        words = (self.word_layers > 0) * (n / BYTES_PER_ROW) * ((2 * self.word_layers + 1) * d * dtype_bytes + 8)  # 8: a stamp
+        return rows * d * dtype_bytes + (8 + 6 * self.memory) * n + round(words)
 
     def decode_bytes(self, *, dtype_bytes: float = 4.0) -> float:
-        """Bytes of weights read per decoded byte of one sequence: a scale's weights are read once per block."""
+        """Bytes of weights read per decoded byte of one sequence: a scale's weights are read once per block.
+
+        Those of a word stack are read once per row (an estimate, `BYTES_PER_ROW`).
+        """
         d = self.d_model
         total = float(self.vocab_size * d + d)
         block = self._block_matrices(self.d_ff) + self._block_vectors(self.d_ff)
@@ -162,6 +195,7 @@ class ModelConfig(BaseModel):
         total += sum(s * d * d / s + s * d * d / s + d for s in self.downsample_factors[1:])
         if len(self.downsample_factors) > 1:
             total += len(self.downsample_factors) * (len(self.downsample_factors) * d + 1)
+        total += self._word_maps() / BYTES_PER_ROW + d * (self.word_layers > 0)  # and an embedding of the bytes since
         total += self._fusion() + 3 * d * self.memory  # and three rows of the tables of input features
         return total * dtype_bytes
 

@@ -56,7 +56,7 @@ def group_maps(names: Iterable[str]) -> dict[str, list[str]]:
     """Maps by group: the same part in all layers of a scale, or of all pairs across scales."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        group = re.sub(r"^(stacks\.\d+)\.\d+", r"\1", re.sub(r"^cross\.\d+\.\d+", "cross", name))
+        group = re.sub(r"^(stacks\.\d+|words\.blocks)\.\d+", r"\1", re.sub(r"^cross\.\d+\.\d+", "cross", name))
         groups.setdefault(group.removesuffix(".weight"), []).append(name)
     return groups
 

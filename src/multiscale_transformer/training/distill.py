@@ -28,6 +28,7 @@ from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.gradients import Inputs
+from multiscale_transformer.training.grow import grow
 from multiscale_transformer.training.loss import weighted_loss
 from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.model_card import write_model_card
@@ -43,15 +44,17 @@ DISTILLED_RATE = 0.3  # of the usual learning rate: the student knows much alrea
 def fine_stack_student(teacher: MultiScaleTransformer) -> MultiScaleTransformer:
     """The fine stack and its auxiliary head as a flat model without a memory.
 
-    What the teacher's net is told at its input when no memory speaks has no place in it, so with a memory its logits differ a
-    little from those of the teacher's auxiliary head; training closes that.
+    Where the teacher has a word stack, the student has as many more plain layers, which begin silent: they have to learn what
+    those say that run once a word. What the teacher's net is told at its input when no memory speaks has no place in it, so
+    with a memory its logits differ a little from those of the teacher's auxiliary head; training closes that.
     """
     config = teacher.config.model_copy(
-        update={"downsample_factors": (1,), "n_layers_per_scale": teacher.config.layers[0], "memory": False}
+        update={"downsample_factors": (1,), "n_layers_per_scale": teacher.config.layers[0], "memory": False, "word_layers": 0}
     )
     student = MultiScaleTransformer(ModelConfig.model_validate(config.model_dump()))
     known = teacher.state_dict()
     student.load_state_dict({name: known[name].clone() for name in student.state_dict()})
+    grow(student, (teacher.config.layers[0] + teacher.config.word_layers,))
     return student
 
 

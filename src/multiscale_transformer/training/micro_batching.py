@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig
+from multiscale_transformer.model.word_ends import BYTES_PER_ROW
 
 FASTEST_BYTES = 8192  # on a CPU more rows at once gain no speed and leave the caches
 ROOMY = 0.5  # of the free RAM: all that one worker takes before it saves some; the rest is for what else runs here
@@ -38,8 +39,9 @@ def activation_bytes(config: ModelConfig, window: int, dtype_bytes: int, *, chec
     """
     d, stored, largest = config.d_model, 0.0, 0.0
     scales = zip(config.downsample_factors, config.layers, strict=True)
-    readers = [(s, s, config.d_ff, layers) for s, layers in scales]
+    readers: list[tuple[float, float, int, int]] = [(s, s, config.d_ff, layers) for s, layers in scales]
     readers += [(a, b, config.cross_ff, config.n_cross_attn_layers) for a, b in config.pairs]
+    readers += [(BYTES_PER_ROW, BYTES_PER_ROW, config.d_ff, config.word_layers)] * (config.word_layers > 0)
     for reads, read, d_ff, count in readers:
         rows = window / reads
         block = rows * (12 * d + 5 * d_ff) + config.n_heads * rows * (window / read) / 2

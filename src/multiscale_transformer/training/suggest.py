@@ -63,6 +63,14 @@ def shape_with_memory(width: int, layers: int) -> ModelConfig:
     return ModelConfig(**_stack(width), n_layers_per_scale=layers, downsample_factors=(1,), memory=True)
 
 
+def shape_with_words(width: int, word_layers: int, *, fine_layers: int = 2, memory: bool = False) -> ModelConfig:
+    """The shape with rows where words end: depth in the word stack, which runs once a word; without a memory it is worth more
+    than the same compute in any other scale (docs/log.md)."""
+    return ModelConfig(
+        **_stack(width), n_layers_per_scale=fine_layers, downsample_factors=(1,), word_layers=word_layers, memory=memory
+    )
+
+
 def _stack(width: int) -> dict[str, int]:
     heads = next(h for h in range(max(1, width // 64), 0, -1) if width % h == 0 and (width // h) % 2 == 0)
     return {"d_model": width, "n_heads": heads, "d_ff": round(8 * width / 3 / 32) * 32}

@@ -302,10 +302,10 @@ class Trainer:
         return loss + self.settings.aux_loss_weight * aux_loss, shown
 
     def _grow(self) -> None:
-        layers = depth_at(self.progress.fraction, self._target) if self.settings.grow else self._target.layers
-        if self.model.config.layers != layers:
+        depths = depth_at(self.progress.fraction, self._target) if self.settings.grow else self._target.depths
+        if self.model.config.depths != depths:
             state = self.optimizer.state_tensors()
-            grow(self.model, layers)
+            grow(self.model, depths)
             self.optimizer = self._new_optimizer()
             self.optimizer.load_state_tensors(state)
 

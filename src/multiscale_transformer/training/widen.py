@@ -29,6 +29,7 @@ from multiscale_transformer.model.cross_attention import CrossBlock
 from multiscale_transformer.model.layers import Linear, SwiGLU
 from multiscale_transformer.model.memory_fusion import MemoryFusion, MemoryInputFeatures
 from multiscale_transformer.model.model import MultiScaleTransformer
+from multiscale_transformer.model.word_scale import WordScale
 from multiscale_transformer.training.grow import grow, with_depth
 
 NOISE = 0.1  # of the copies' weights, relative to their own standard deviation
@@ -50,6 +51,7 @@ def why_not(base: ModelConfig, target: ModelConfig) -> str | None:
             base.downsample_factors not in ((1,), target.downsample_factors),
             f"its scales {target.downsample_factors} are not the base's {base.downsample_factors}",
         ),
+        (target.word_layers < base.word_layers, f"its word stack has fewer layers than the base's {base.word_layers}"),
         (too_few, f"it has fewer layers {target.layers} than the base {base.layers}"),
         (target.d_ff < base.d_ff, f"its d_ff {target.d_ff} is below the base's {base.d_ff}"),
         (scales and target.n_cross_attn_layers < base.n_cross_attn_layers, "it has fewer cross-scale layers than the base"),
@@ -68,12 +70,18 @@ def expand(base: MultiScaleTransformer, target: ModelConfig, *, noise: float = N
     reason = why_not(base.config, target)
     if reason is not None:
         raise AxlError(f"this shape cannot start from the base: {reason}")
-    shallow = tuple(base.config.layers) + target.layers[len(base.config.layers) :]
-    model = MultiScaleTransformer(with_depth(target, shallow))
+    shallow = with_depth(target, _known_depths(base.config, target))
+    model = MultiScaleTransformer(shallow)
     with torch.no_grad():
         _Expansion(base.config, target, noise).fill(base, model)
-    grow(model, target.layers)
+    grow(model, target.depths)
     return model
+
+
+def _known_depths(base: ModelConfig, target: ModelConfig) -> tuple[int, ...]:
+    """Depths of `target` before it grows: the base's, and in full where the base has no such stack, which begins silent."""
+    words = (base.word_layers or target.word_layers,) if target.word_layers else ()
+    return (*base.layers, *target.layers[len(base.layers) :], *words)
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,8 @@ class _Expansion:
                 self._block(old, new)
         if len(self.base.downsample_factors) > 1:
             self._scales(base, model)
+        if base.words is not None:
+            self._words(base.words, cast(WordScale, model.words))
         if self.base.memory:
             self._memory(cast(MemoryFusion, base.fusion), cast(MemoryFusion, model.fusion))
             new_tables = dict(cast(MemoryInputFeatures, model.hint).named_parameters())
@@ -125,6 +135,14 @@ class _Expansion:
         old_gate, new_gate = cast(Linear, base.gate), cast(Linear, model.gate)
         new_gate.weight.copy_(torch.cat([self._read(part) for part in torch.split(old_gate.weight, d, 1)], 1))
         new_gate.bias.copy_(old_gate.bias)
+
+    def _words(self, old: WordScale, new: WordScale) -> None:
+        for old_block, new_block in zip(cast("list[Block]", old.blocks), cast("list[Block]", new.blocks), strict=True):
+            self._block(old_block, new_block)
+        for old_map, new_map in ((old.down, new.down), (old.up, new.up)):
+            new_map.weight.copy_(self._write(self._read(old_map.weight).T).T)
+        new.start_E.copy_(self._write(old.start_E))
+        new.since.weight.copy_(self._write(old.since.weight))
 
     def _memory(self, base: MemoryFusion, model: MemoryFusion) -> None:
         for name, old in base.named_parameters():
