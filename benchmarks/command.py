@@ -14,9 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.result import module_of
+from benchmarks.result import ROOT, module_of
 from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.options import paths
+from multiscale_transformer.data.mixture import PREFIX as MIXTURE
 from multiscale_transformer.data.sources import STDLIB
 
 Results = Annotated[
@@ -27,6 +28,7 @@ Data = Annotated[list[str] | None, typer.Option(metavar="PATH", callback=paths, 
 Seeds = Annotated[int, typer.Option(min=1, metavar="N", help="Number of seeds.")]
 Rounds = Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; medians are quoted.")]
 LIBRARY: Sequence[str] = (STDLIB,)
+BASE_DATA: Sequence[str] = (f"{MIXTURE}{ROOT / 'examples' / 'base_mixture.yaml'}",)  # what the model in the package reads
 
 
 def results_file(kind: str) -> Path:

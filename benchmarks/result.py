@@ -36,6 +36,7 @@ BENCHMARKS = (
     "growth",
     "finetune",
     "completions",
+    "kinds",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,14 +16,13 @@ from typing import Annotated, Literal
 import torch
 import typer
 
-from benchmarks.command import LIBRARY, Seeds, main
+from benchmarks.command import BASE_DATA, LIBRARY, Seeds, main
 from benchmarks.comparison import FLAT_WITH_MEMORY, Candidate, candidates_of, corpus_of
 from benchmarks.memory import LINES, score_in_order, strongest_primed, unseen_baselines, unseen_packages
 from benchmarks.result import Result, Row, origin
 from multiscale_transformer.cli.options import Checkpoint, Minutes, Threads
-from multiscale_transformer.data.corpus import Corpus, load_corpus, split
+from multiscale_transformer.data.corpus import Corpus, split
 from multiscale_transformer.data.documents import Documents
-from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.evaluation.compression_baselines import LABELS, compression_figures
 from multiscale_transformer.evaluation.lines import Line, draw_lines, score_lines
@@ -106,7 +105,7 @@ def run(
     corpus = split(unseen_packages((project,))[project])
     (rival,) = candidates_of({"flat with memory": FLAT_WITH_MEMORY}, minutes, threads, corpus)
     swap = measure_swap(model, library, project, corpus, rival, seeds)
-    untrained = load_corpus([STDLIB, INSTALLED]).held_out
+    untrained = corpus_of(BASE_DATA).held_out
     return ShippedResult(
         **origin("shipped", threads).model_dump(), library=measure_library(model, library, untrained), swap=swap
     )

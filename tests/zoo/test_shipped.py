@@ -33,7 +33,7 @@ def test_it_fits_the_package_and_says_what_it_was_trained_on() -> None:
     assert "version and licence" in card
     assert "GPL" not in card
     sources = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))["data"]["sources"]
-    assert sources == ["stdlib", "installed"]
+    assert sources == ["mixture:examples/base_mixture.yaml"]
 
 
 def test_complete_without_a_model_indexes_the_library_once_and_says_so(small_library: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 from multiscale_transformer import files
+from multiscale_transformer.data.mixture import PREFIX as MIXTURE
+from multiscale_transformer.data.sources import INSTALLED
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.folder import WEIGHTS_FILE
@@ -19,6 +21,7 @@ from multiscale_transformer.zoo.shipped import shipped_model
 from multiscale_transformer.zoo.training_record import FinishedRecord, read_training, write_training
 
 MAX_BYTES = 2_000_000  # of the weights, which every installation downloads
+KINDS = 6  # of text that the card names
 
 
 def ship(checkpoint: Path, folder: Path) -> None:
@@ -31,6 +34,8 @@ def ship(checkpoint: Path, folder: Path) -> None:
     size = (folder / WEIGHTS_FILE).stat().st_size
     if size > MAX_BYTES:
         raise AxlError(f"the weights take {size:,} bytes; the package holds at most {MAX_BYTES:,}")
+    data = record.data.model_copy(update={"sources": list(map(_portable, record.data.sources))})
+    record = record.model_copy(update={"data": data})
     write_training(folder, record)
     files.write_text(folder / CARD_FILE, shipped_card(record))
 
@@ -55,8 +60,7 @@ def shipped_card(record: FinishedRecord) -> str:
         "",
         "## Trained on",
         "",
-        "The library of CPython (Python Software Foundation License 2.0) and these packages, with the licences that their",
-        "metadata name:",
+        f"{_parts(record)}These packages, with the licences that their metadata name:",
         "",
         "| package | version and licence |",
         "|---|---|",
@@ -67,6 +71,23 @@ def shipped_card(record: FinishedRecord) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _portable(source: str) -> str:
+    """A mixture by its path in the repository, from which the package is made."""
+    place = Path(source.removeprefix(MIXTURE))
+    return f"{MIXTURE}{place.relative_to(Path.cwd())}" if source.startswith(MIXTURE) and place.is_absolute() else source
+
+
+def _parts(record: FinishedRecord) -> str:
+    """What kinds of text were read, and the parts of the mixture that are no packages of Python."""
+    parts = {part: licence for part, licence in (record.data.parts or {}).items() if part != INSTALLED}
+    if not parts:
+        return "The library of CPython (PSF-2.0). "
+    kinds = sorted((record.data.suffixes or {}).items(), key=lambda kind: -kind[1])[:KINDS]
+    shares = ", ".join(f"{suffix} {count / record.data.train_bytes:.1%}" for suffix, count in kinds)
+    named = "".join(f"- `{part}`: {licence or 'not stated'}\n" for part, licence in parts.items())
+    return f"By bytes: {shares}.\n\n{named}\n"
 
 
 def _began_as(record: FinishedRecord) -> list[str]:
