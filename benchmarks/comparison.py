@@ -38,7 +38,7 @@ from multiscale_transformer.training.logger import read_metrics
 from multiscale_transformer.training.machine import compute_dtype, matmul_rate
 from multiscale_transformer.training.run import RunRequest, train_run
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
-from multiscale_transformer.training.suggest import shape, shape_with_memory
+from multiscale_transformer.training.suggest import shape, shape_with_memory, shape_with_words
 from multiscale_transformer.training.trainer import Callback, Progress
 from multiscale_transformer.zoo.training_record import read_training
 
@@ -46,6 +46,7 @@ LOSS_MARK = 2.5  # bits per byte of smoothed training loss: "steps to a loss" co
 
 THREE_SCALES = shape(128, 3)
 FLAT = ModelConfig(d_model=128, n_heads=2, d_ff=352, n_layers_per_scale=3, downsample_factors=(1,))
+WORDS = shape_with_words(128, 4)
 FLAT_WITH_MEMORY = shape_with_memory(128, 2)  # what `axl train` trains by default
 BASELINES = ("flat", "flat with memory")  # what the others of a comparison are judged against
 

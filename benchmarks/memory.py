@@ -16,7 +16,7 @@ from benchmarks.command import LIBRARY, Data, Results, Seeds, main, results_file
 from benchmarks.comparison import (
     FLAT,
     FLAT_WITH_MEMORY,
-    THREE_SCALES,
+    WORDS,
     Columns,
     Comparison,
     Measure,
@@ -44,8 +44,9 @@ from multiscale_transformer.model.model import MultiScaleTransformer
 
 LINES = 200
 CONFIGS = {
-    "three scales with memory": THREE_SCALES.model_copy(update={"memory": True}),
+    "words with memory": WORDS.model_copy(update={"memory": True}),
     "flat with memory": FLAT_WITH_MEMORY,
+    "words alone": WORDS,
     "flat alone": FLAT,
 }
 
