@@ -159,6 +159,13 @@ def corpus_of(data: Sequence[str]) -> Corpus:
     return load_corpus(absolute(data))
 
 
+def loaded(checkpoint: Path) -> MultiScaleTransformer:
+    """A model as benchmarks score it, on as many threads as PyTorch has."""
+    model = load_model(checkpoint)
+    model.compute_dtype = compute_dtype(torch.get_num_threads())
+    return model
+
+
 def _begun(kind: type[C], candidates: Sequence[Candidate], corpus: Corpus, held_out: Documents, path: Path) -> C:
     if not path.exists():
         name = kind.model_fields["kind"].default

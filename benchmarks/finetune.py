@@ -16,7 +16,7 @@ import torch
 import typer
 
 from benchmarks.command import LIBRARY, Results, Seeds, main, results_file
-from benchmarks.comparison import FLAT_WITH_MEMORY, corpus_of, settings_for
+from benchmarks.comparison import FLAT_WITH_MEMORY, corpus_of, loaded, settings_for
 from benchmarks.memory import unseen_packages
 from benchmarks.result import Result, Row, origin
 from multiscale_transformer.cli.options import Checkpoint, Minutes, Threads
@@ -30,9 +30,7 @@ from multiscale_transformer.machine import available_cores
 from multiscale_transformer.memory.index import MEMORY_FOLDER
 from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
 from multiscale_transformer.memory.shard import build_shard
-from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.folder import read_config
-from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.run import RunRequest, train_run
 from multiscale_transformer.training.settings import FINE_TUNING, TrainSettings, batch_for, stages_for
 from multiscale_transformer.zoo.shipped import shipped_model
@@ -165,9 +163,7 @@ def _weights(model: Path, name: str, corpus: Corpus, threads: int) -> Weights:
 
 def _score(folder: Path, documents: Documents, memory: CorpusMemory, threads: int) -> float:
     torch.set_num_threads(threads)
-    model = load_model(folder)
-    model.compute_dtype = compute_dtype(threads)
-    return score_documents(model, documents, memory=memory, threads=threads).bits_per_byte
+    return score_documents(loaded(folder), documents, memory=memory, threads=threads).bits_per_byte
 
 
 def table(result: FinetuneResult) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from benchmarks.command import BASE_DATA, main
-from benchmarks.comparison import corpus_of
+from benchmarks.comparison import corpus_of, loaded
 from benchmarks.result import Result, Row, origin
 from multiscale_transformer.cli.options import Checkpoint, Threads
 from multiscale_transformer.data.documents import Documents
@@ -20,9 +20,7 @@ from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.evaluation.compression_baselines import zpaq_bits_per_byte
 from multiscale_transformer.machine import available_cores
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.zoo.shipped import shipped_model
 
 SUFFIXES = {
@@ -59,8 +57,7 @@ def run(
     """The model in the package by kind of text, without an index, beside zpaq."""
     threads = threads or available_cores()
     torch.set_num_threads(threads)
-    net = load_model(model)
-    net.compute_dtype = compute_dtype(threads)
+    net = loaded(model)
     held_out = corpus_of(BASE_DATA).held_out
     return KindsResult(
         **origin("kinds", threads).model_dump(),

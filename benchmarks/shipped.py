@@ -17,7 +17,7 @@ import torch
 import typer
 
 from benchmarks.command import BASE_DATA, LIBRARY, Seeds, main
-from benchmarks.comparison import FLAT_WITH_MEMORY, Candidate, candidates_of, corpus_of
+from benchmarks.comparison import FLAT_WITH_MEMORY, Candidate, candidates_of, corpus_of, loaded
 from benchmarks.memory import LINES, score_in_order, strongest_primed, unseen_baselines, unseen_packages
 from benchmarks.result import Result, Row, origin
 from multiscale_transformer.cli.options import Checkpoint, Minutes, Threads
@@ -29,9 +29,7 @@ from multiscale_transformer.evaluation.lines import Line, draw_lines, score_line
 from multiscale_transformer.machine import available_cores
 from multiscale_transformer.memory.index import MEMORY_FOLDER, build_index
 from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
-from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.model import MultiScaleTransformer
-from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.run import RunRequest, train_run
 from multiscale_transformer.zoo.shipped import shipped_model
 
@@ -116,7 +114,7 @@ def measure_library(checkpoint: Path, corpus: Corpus, untrained: Documents) -> L
 
     `untrained` are files that the training of the checkpoint held out too: of the others it may have read a near-duplicate.
     """
-    model = _load(checkpoint)
+    model = loaded(checkpoint)
     held_out = _common(corpus.held_out, untrained)
     lines, packages = draw_lines(held_out, LINES), unseen_packages()
     with _index(corpus.train) as folder:
@@ -140,7 +138,7 @@ def measure_library(checkpoint: Path, corpus: Corpus, untrained: Documents) -> L
 
 def measure_swap(checkpoint: Path, library: Corpus, name: str, project: Corpus, rival: Candidate, seeds: int) -> Swap:
     """Bits per byte on `project.held_out`: the weights with other indexes, and `rival` trained on `project.train` alone."""
-    model, threads = _load(checkpoint), torch.get_num_threads()
+    model, threads = loaded(checkpoint), torch.get_num_threads()
     with _index(library.train) as of_library, _index(project.train) as of_project:
         indexes = {
             "no index": None,
@@ -170,7 +168,7 @@ def _trained_alone(rival: Candidate, seed: int, project: Corpus) -> TrainedAlone
         folder = Path(scratch) / "run"
         train_run(RunRequest(rival.name, rival.config, settings, project.sources, folder), project)
         memory = open_memory([folder / MEMORY_FOLDER], threads=settings.threads) if rival.config.memory else None
-        score = score_documents(_load(folder), project.held_out, memory=memory)
+        score = score_documents(loaded(folder), project.held_out, memory=memory)
     return TrainedAlone(name=rival.name, seed=seed, minutes=settings.minutes, bits_per_byte=score.bits_per_byte)
 
 
@@ -181,12 +179,6 @@ def _score(model: MultiScaleTransformer, held_out: Documents, memory: CorpusMemo
         lines_exact=lines.exact,
         lines_similarity=lines.similarity,
     )
-
-
-def _load(checkpoint: Path) -> MultiScaleTransformer:
-    model = load_model(checkpoint)
-    model.compute_dtype = compute_dtype(torch.get_num_threads())
-    return model
 
 
 @contextmanager

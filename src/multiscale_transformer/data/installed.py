@@ -10,6 +10,7 @@ from pathlib import Path
 
 PERMISSIVE = re.compile(r"\b(MIT|BSD|Apache|ISC|PSF|Python Software Foundation|Zlib|Unlicense|0BSD|CC0|HPND|MIT-CMU)\b")
 COPYLEFT = re.compile(r"GPL|MPL|Mozilla|EPL|CDDL|EUPL|Proprietary", re.IGNORECASE)
+PYTHON = (".py",)
 MAX_BYTES = 3_000_000  # of one package: larger ones would outweigh all others
 UNSEEN = {"pathspec": "pathspec", "pyyaml": "yaml"}  # by distribution and import name: benchmarks measure on them
 UNSEEN_PROJECTS = {"hypothesis": "hypothesis", "graphql-core": "graphql", "networkx": "networkx"}  # and on these, as projects
@@ -24,7 +25,7 @@ class Package:
     licence: str
     folders: tuple[Path, ...]
 
-    def files(self, suffixes: tuple[str, ...] = (".py",)) -> Iterator[tuple[str, Path]]:
+    def files(self, suffixes: tuple[str, ...] = PYTHON) -> Iterator[tuple[str, Path]]:
         """Name (from the top of the package on) and path of each file with one of the suffixes, in a fixed order."""
         for folder in self.folders:
             for path in sorted(folder.rglob("*")):

@@ -130,12 +130,8 @@ def indented(content: bytes, step: bytes) -> bytes:
     What is left of a line's spaces, as where an argument stands below another, stays behind the steps.
     """
     lines = content.split(b"\n")
-    spaces = [len(line) - len(line.lstrip(b" ")) for line in lines if line.strip() and line[:1] == b" "]
+    counts = [len(line) - len(line.lstrip(b" ")) for line in lines]
+    spaces = [count for line, count in zip(lines, counts, strict=True) if count and line.strip()]
     if not spaces or any(line[:1] == b"\t" for line in lines) or sum(n % 4 == 0 for n in spaces) < 0.8 * len(spaces):
         return content
-    return b"\n".join(step * (count // 4) + line[count - count % 4 :] for line, count in _counted(lines))
-
-
-def _counted(lines: list[bytes]) -> Iterator[tuple[bytes, int]]:
-    for line in lines:
-        yield line, len(line) - len(line.lstrip(b" "))
+    return b"\n".join(step * (count // 4) + line[count - count % 4 :] for line, count in zip(lines, counts, strict=True))

@@ -20,7 +20,7 @@ from multiscale_transformer.data import dropped as reasons
 from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.filters import MAX_BYTES
 from multiscale_transformer.data.folders import DEPENDENCIES, SourceFile, list_folder
-from multiscale_transformer.data.installed import permissive_packages
+from multiscale_transformer.data.installed import PYTHON, permissive_packages
 from multiscale_transformer.data.mixture import PREFIX as MIXTURE
 from multiscale_transformer.data.mixture import Part, indented, list_mixture, read_mixture
 from multiscale_transformer.data.names import carried, shown
@@ -36,7 +36,6 @@ from multiscale_transformer.memory.document import Document
 
 STDLIB = "stdlib"
 INSTALLED = "installed"
-PYTHON = (".py",)
 _MAX_NAMED = (1 << 31) - 2  # bytes of one file that is named: what a shard of an index holds
 
 

@@ -16,12 +16,11 @@ from multiscale_transformer.data.sources import INSTALLED
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.folder import WEIGHTS_FILE
-from multiscale_transformer.training.model_card import CARD_FILE
+from multiscale_transformer.training.model_card import CARD_FILE, kind_shares
 from multiscale_transformer.zoo.shipped import shipped_model
 from multiscale_transformer.zoo.training_record import FinishedRecord, read_training, write_training
 
 MAX_BYTES = 2_000_000  # of the weights, which every installation downloads
-KINDS = 6  # of text that the card names
 
 
 def ship(checkpoint: Path, folder: Path) -> None:
@@ -84,10 +83,8 @@ def _parts(record: FinishedRecord) -> str:
     parts = {part: licence for part, licence in (record.data.parts or {}).items() if part != INSTALLED}
     if not parts:
         return "The library of CPython (PSF-2.0). "
-    kinds = sorted((record.data.suffixes or {}).items(), key=lambda kind: -kind[1])[:KINDS]
-    shares = ", ".join(f"{suffix} {count / record.data.train_bytes:.1%}" for suffix, count in kinds)
     named = "".join(f"- `{part}`: {licence or 'not stated'}\n" for part, licence in parts.items())
-    return f"By bytes: {shares}.\n\n{named}\n"
+    return f"By bytes: {kind_shares(record.data)}.\n\n{named}\n"
 
 
 def _began_as(record: FinishedRecord) -> list[str]:

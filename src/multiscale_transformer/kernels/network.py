@@ -51,9 +51,7 @@ class Layers(NamedTuple):
     head: int
     scales_S: Records  # of SCALE
     cross_XP: Records  # of CROSS
-    words: (
-        int  # the scale that is a word stack, -1 where there is none; its factor is 1, since a page has room for so many rows
-    )
+    words: int  # the scale that is a word stack, -1 where there is none; with room for a row at every byte, its factor is 1
 
 
 class Tables(NamedTuple):

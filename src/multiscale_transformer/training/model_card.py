@@ -128,12 +128,17 @@ def _kinds(data: DataRecord) -> list[str]:
     """What kinds of text were read, and the licences that the parts of a mixture are under."""
     lines = []
     if data.suffixes and len(data.suffixes) > 1:
-        shares = ((suffix or "no suffix", count / data.train_bytes) for suffix, count in data.suffixes.items())
-        lines.append("Kinds: " + ", ".join(f"{suffix} {share:.1%}" for suffix, share in shares if share >= SHOWN_SHARE) + ".")
+        lines.append(f"Kinds: {kind_shares(data)}.")
     if data.parts:
         named = (f"`{Path(part).name or part}` {licence or 'not stated'}" for part, licence in data.parts.items())
         lines.append(f"Licences of its parts: {', '.join(named)}.")
     return lines
+
+
+def kind_shares(data: DataRecord) -> str:
+    """The share of each kind of text, most first, without those that hardly count."""
+    shares = ((suffix or "no suffix", count / data.train_bytes) for suffix, count in (data.suffixes or {}).items())
+    return ", ".join(f"{suffix} {share:.1%}" for suffix, share in shares if share >= SHOWN_SHARE)
 
 
 def _data_of_base(record: TrainingRecord) -> list[str]:
