@@ -1,0 +1,164 @@
+"""`Sandbox`: runs programs that nobody trusts and says how they ended.
+
+    with Sandbox() as sandbox:
+        outcome = sandbox.run_python("print(1 + 1)")
+
+A sandbox keeps one fork server (`sandbox.fork_server`), so that a short Python program costs milliseconds. It reaches for the
+highest rung of the ladder (`sandbox.limits.Rung`), tries what that rung claims (`sandbox.probe`) and takes the next one where
+the claim fails. Below the rung that is asked for it refuses to be made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.sandbox.limits import TRUSTED_FROM, Limits, Outcome, Program, Rung
+from multiscale_transformer.sandbox.probe import PROBE, escapes
+
+MAIN = "main.py"  # what `run_python` calls its source
+NODE_MEMORY = 2048  # megabytes that node may write: its garbage collector reserves generously
+_ROOT = Path(__file__).resolve().parents[2]  # where the package lies, for the fork server's imports
+_START = (
+    "import sys; sys.path.insert(0, {root!r}); from multiscale_transformer.sandbox.fork_server import main; main({fd}, {rung})"
+)
+_WAIT_BESIDE = 30.0  # seconds that a fork server may take beyond a program's own time
+
+
+class Sandbox:
+    """A fork server and what it runs. Threads may share one: their programs take turns."""
+
+    def __init__(self, limits: Limits | None = None, *, minimum: Rung = TRUSTED_FROM, most: Rung = Rung.NAMESPACES) -> None:
+        """Start the fork server on the highest rung up to `most` that holds.
+
+        Raises AxlError where that is below `minimum`.
+        """
+        self.limits = limits or Limits()
+        self._lock, self._folder = threading.Lock(), tempfile.mkdtemp(prefix="axl-sandbox-")
+        os.chmod(self._folder, 0o711)  # the programs of root run as another user, who must reach their own folder in it
+        self._count = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self.rung = self._start(most, minimum)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None) -> None:
+        self.close()
+
+    def run_python(self, source: str, *, limits: Limits | None = None, stdin: str = "") -> Outcome:
+        """Run Python source text as a program of one file."""
+        return self.run(Program(files={MAIN: source}, python=MAIN, stdin=stdin), limits=limits)
+
+    def run(self, program: Program, *, limits: Limits | None = None, prepare: Callable[[Path], None] | None = None) -> Outcome:
+        """Run a program in a new scratch folder, which `prepare` may fill further and which is removed afterwards.
+
+        Raises AxlError where the fork server dies, and for a program that is neither a file of its own nor a command.
+        """
+        if (program.python is None) == (not program.command):
+            raise AxlError("a program is either a Python file or a command")
+        with self._lock:
+            self._count += 1
+            scratch = Path(self._folder) / str(self._count)
+            scratch.mkdir(mode=0o700)
+            try:
+                _write(scratch, program.files)
+                if prepare is not None:
+                    prepare(scratch)
+                return self._ask(program, limits or self.limits, scratch)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    def close(self) -> None:
+        """End the fork server, and with it all that it runs."""
+        if self._process is not None:
+            self._connection.close()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _ask(self, program: Program, limits: Limits, scratch: Path) -> Outcome:
+        request = {"program": program.model_dump(), "limits": limits.model_dump(), "scratch": str(scratch)}
+        self._connection.settimeout(limits.seconds + _WAIT_BESIDE)
+        try:
+            self._stream.write(json.dumps(request).encode() + b"\n")
+            self._stream.flush()
+            answer = self._stream.readline()
+        except (OSError, ValueError) as error:
+            raise AxlError(f"the sandbox's fork server does not answer: {error}") from None
+        if not answer:
+            raise AxlError("the sandbox's fork server has ended; make a new sandbox")
+        return Outcome.model_validate_json(answer)
+
+    def _start(self, most: Rung, minimum: Rung) -> Rung:
+        reasons = []
+        for rung in sorted(Rung, reverse=True):
+            if rung > most or rung < max(minimum, Rung.LIMITS):
+                continue
+            reason = self._start_on(rung) or self._broken_claims(rung)
+            if reason is None:
+                return rung
+            reasons.append(f"{rung.name.lower()}: {reason}")
+            self._stop()
+        what = "; ".join(reasons) or f"this system ({sys.platform}) has no rung of it"
+        raise AxlError(f"untrusted code is not run here: the sandbox does not hold ({what})")
+
+    def _start_on(self, rung: Rung) -> str | None:
+        """Start the fork server on a rung; why it did not get there, else None."""
+        if sys.platform != "linux":
+            return f"there is no such thing on {sys.platform}"
+        ours, theirs = socket.socketpair()
+        self._connection = ours
+        with theirs:
+            code = _START.format(root=str(_ROOT), fd=theirs.fileno(), rung=int(rung))
+            self._process = subprocess.Popen(
+                [sys.executable, "-s", "-P", "-B", "-c", code],
+                pass_fds=[theirs.fileno()],
+                cwd=self._folder,
+                env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._stream = ours.makefile("rwb")
+        ours.settimeout(_WAIT_BESIDE)
+        greeting = self._stream.readline()
+        return str(json.loads(greeting)["error"] or "") or None if greeting else "the fork server did not start"
+
+    def _broken_claims(self, rung: Rung) -> str | None:
+        """Which claims of the rung a program of ours gets past; None where all hold."""
+        try:
+            outcome = self.run_python(PROBE, limits=Limits())
+        except AxlError as error:
+            return str(error)
+        return escapes(rung, outcome)
+
+    def _stop(self) -> None:
+        assert self._process is not None
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _write(scratch: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = scratch / name
+        if not path.resolve().is_relative_to(scratch.resolve()):
+            raise AxlError(f"the file {name!r} of a program lies outside its folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
