@@ -48,6 +48,10 @@ SHAPES = {
     "words": ModelConfig(
         d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=2, downsample_factors=(1,), word_layers=3, max_seq_len=256
     ),
+    "convolution": ModelConfig(
+        d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=2, downsample_factors=(1,), conv_taps=5, max_seq_len=256
+    ),
+    "convolution, scales": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=1, conv_taps=3, max_seq_len=256),
 }
 TEXT = [BOS, *(b"def area(radius):\n    return radius * radius * pi\n\n\nclass Shape:\n    pass\n" * 3)]
 

@@ -74,7 +74,10 @@ def arrays_of(part: object, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
 @pytest.mark.parametrize("shape", SHAPES_AND_EMPTY)
 def test_an_error_in_any_array_of_the_engine_is_seen(shape: str, folder: Path) -> None:
     """Every field of `Network` is met: one that is added and not tested is a failure here."""
-    model, empty = checkpoint(SHAPES[shape].model_copy(update={"memory": True}), folder), SHAPES_AND_EMPTY[shape]
+    model, empty = (
+        checkpoint(SHAPES[shape].model_copy(update={"memory": True, "conv_taps": 2}), folder),
+        SHAPES_AND_EMPTY[shape],
+    )
     with torch.no_grad():
         model.embedding.weight.mul_(20)  # a trained model has opinions, a random one hardly any
     save_model(model, folder)

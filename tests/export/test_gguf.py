@@ -116,6 +116,9 @@ def test_wrong_input_leaves_nothing(tmp_path: Path) -> None:
     checkpoint(CONFIGS["flat"].model_copy(update={"word_layers": 1}), tmp_path / "words")
     with pytest.raises(AxlError, match=r"word stack.* axl distill"):
         export_gguf(tmp_path / "words", tmp_path / "out", "x", ["F16"])
+    checkpoint(CONFIGS["flat"].model_copy(update={"conv_taps": 1}), tmp_path / "convolution")
+    with pytest.raises(AxlError, match=r"convolution.* axl distill"):
+        export_gguf(tmp_path / "convolution", tmp_path / "out", "x", ["F16"])
     checkpoint(CONFIGS["flat"], tmp_path / "model")
     with pytest.raises(AxlError, match="unknown kind"):
         export_gguf(tmp_path / "model", tmp_path / "out", "x", ["Q3"])  # type: ignore[list-item]

@@ -28,7 +28,7 @@ from tiny import checkpoint
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = "transformers==5.24.0\ntorch==2.13.0\n"
 CONFIG = ModelConfig(d_model=64, n_heads=2, d_ff=96, n_layers_per_scale=2, memory=True, max_seq_len=256)
-CONFIGS = {"scales": CONFIG, "words": CONFIG.model_copy(update={"downsample_factors": (1,), "word_layers": 2})}
+CONFIGS = {"scales": CONFIG, "words": CONFIG.model_copy(update={"downsample_factors": (1,), "word_layers": 2, "conv_taps": 3})}
 PROMPT = "def area(é):\n    "
 SCRIPT = """
 import json, sys

@@ -37,6 +37,7 @@ def configs(draw):
         downsample_factors=factors,
         memory=draw(st.booleans()),
         word_layers=word_layers,
+        conv_taps=draw(st.integers(0, 3)),
     )
 
 
@@ -66,6 +67,7 @@ def test_parameters_are_counted(config):
 def test_decode_bytes_are_the_weights_of_each_module_at_the_rate_of_its_scale(config):
     model, factors = on_meta(config), config.downsample_factors
     counted = weights(model.embedding) + config.d_model  # the head reads the whole table, the input one row of it
+    counted += 2 * config.conv_taps * config.d_model  # and, with a convolution, those of the bytes before and their weights
     counted += sum(weights(stack) / s for s, stack in zip(factors, model.stacks, strict=True))
     for cross in model.cross:
         for (reader, read), block in zip(config.pairs, cross, strict=True):

@@ -25,6 +25,8 @@ SHAPES = {
     "biased": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=1, bias=True),
     "flat": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=2, downsample_factors=(1,)),
     "words": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=2, downsample_factors=(1,), word_layers=2),
+    "convolution": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=2, downsample_factors=(1,), conv_taps=5),
+    "convolution, scales": ModelConfig(d_model=32, n_heads=2, d_ff=48, n_layers_per_scale=1, conv_taps=3),
 }
 
 

@@ -22,6 +22,10 @@ GROWN = {
     "words, wider": (WORDS, {"d_model": 32, "n_heads": 4, "d_ff": 48}),
     "words, a remainder, deeper": (WORDS, {"d_model": 40, "n_heads": 5, "d_ff": 60, "n_layers_per_scale": 3, "word_layers": 3}),
     "words on top": (FLAT, {"d_model": 32, "n_heads": 4, "d_ff": 48, "n_layers_per_scale": 3, "word_layers": 2}),
+    "a convolution, a remainder, more taps": (
+        FLAT.model_copy(update={"conv_taps": 2}),
+        {"d_model": 40, "n_heads": 5, "d_ff": 60, "conv_taps": 4},
+    ),
     "twice as wide": (FLAT, {"d_model": 32, "n_heads": 4, "d_ff": 48}),
     "three times as wide, a remainder of neurons": (FLAT, {"d_model": 48, "n_heads": 6, "d_ff": 80}),
     "width that does not divide": (FLAT, {"d_model": 40, "n_heads": 5, "d_ff": 60}),

@@ -26,7 +26,7 @@ from multiscale_transformer.kernels.layers import linear, rms_norm, rms_norm_row
 from multiscale_transformer.kernels.memory_fusion import memory_fusion
 from multiscale_transformer.kernels.network import FINE, Batch, Buffers, Network, Pages
 from multiscale_transformer.kernels.numerics import from_bf16, to_bf16
-from multiscale_transformer.kernels.rows import place_word
+from multiscale_transformer.kernels.rows import place_word, token_at
 from multiscale_transformer.model.word_ends import LAYERS_BEFORE
 
 
@@ -42,7 +42,7 @@ def forward(net: Network, pages: Pages, batch: Batch, work: Buffers, logits_WV, 
     )
     scales_S = net.layers.scales_S
     place_rows(net, pages, batch, work, thread, threads)
-    embed(net, batch, work, thread, threads)
+    embed(net, pages, batch, work, thread, threads)
     for layer in range(scales_S[FINE].layers):
         if layer == LAYERS_BEFORE and net.layers.words >= 0:
             word_scale(net, pages, batch, work, thread, threads)
@@ -95,10 +95,16 @@ def place_rows(net: Network, pages: Pages, batch: Batch, work: Buffers, thread, 
 
 
 @jit_device
-def embed_token(net: Network, token, out_E):
-    """The embedding of an id and, where there is a memory, of its input features."""
-    tables = net.tables
-    rms_norm(tables.embedding_VE[token.id], out_E)
+def embed_position(net: Network, pages: Pages, batch: Batch, sequence, position, out_E):
+    """The embedding of the id at a position with those before mixed in and, where there is a memory, of its input features."""
+    tables, token = net.tables, token_at(net, pages, batch, sequence, position)
+    embedding_E = tables.normed_VE[token.id]
+    for e in range(out_E.shape[0]):
+        out_E[e] = embedding_E[e]
+    for k in range(min(tables.conv_KE.shape[0], position)):
+        before_E = tables.normed_VE[token_at(net, pages, batch, sequence, position - k - 1).id]
+        for e in range(out_E.shape[0]):
+            out_E[e] += tables.conv_KE[k, e] * before_E[e]
     if tables.input_symbol.shape[0]:
         symbol_E, corpus_E = tables.input_symbol[token.symbol + 1], tables.input_corpus[token.corpus_length]
         context_E = tables.input_context[token.context_length]
@@ -107,10 +113,11 @@ def embed_token(net: Network, token, out_E):
 
 
 @jit_device
-def embed(net: Network, batch: Batch, work: Buffers, thread, threads):
+def embed(net: Network, pages: Pages, batch: Batch, work: Buffers, thread, threads):
     """The embeddings of the new bytes, which are the rows of FINE before its first block."""
     for r in range(thread, len(batch.rows_R), threads):
-        embed_token(net, batch.tokens_R[r], work.x_SRE[FINE, r])
+        row = batch.rows_R[r]
+        embed_position(net, pages, batch, row.sequence, row.position, work.x_SRE[FINE, r])
     barrier_wait(work.barrier, threads)
 
 
@@ -150,10 +157,8 @@ def downsample(net: Network, pages: Pages, batch: Batch, work: Buffers, scale, t
     for n in range(thread, count, threads):
         row = batch.rows_R[work.rows_SR[scale, n]]
         for k in range(factor):
-            position = row.position - factor + 1 + k
-            page = batch.page_tables[row.sequence, position // net.shape.page]
-            token = pages.tokens[page, position % net.shape.page]
-            embed_token(net, token, work.coarse_rows[n, k * width : (k + 1) * width])
+            position, out_E = row.position - factor + 1 + k, work.coarse_rows[n, k * width : (k + 1) * width]
+            embed_position(net, pages, batch, row.sequence, position, out_E)
     linear(net, of_scale.down, work.coarse_rows, count, work, work.x_SRE[scale], thread, threads)
 
 

@@ -184,7 +184,8 @@ def _tables(config: ModelConfig, weights: Weights) -> Tables:
     frequencies = 1.0 / config.rope_theta ** (np.arange(0, width, 2) / width)
     angles = np.arange(config.max_seq_len)[:, None] * frequencies
     return Tables(
-        embedding_VE=weights[HEAD],
+        normed_VE=normalised(weights[HEAD]),
+        conv_KE=weights["conv_KE"] if config.conv_taps else none,
         input_symbol=symbol,
         input_corpus=corpus,
         input_context=context,
@@ -199,6 +200,12 @@ def _tables(config: ModelConfig, weights: Weights) -> Tables:
         gate=gate,
         gate_bias_S=gate_bias_S,
     )
+
+
+def normalised(x_RE: Floats) -> Floats:
+    """Rows of unit root mean square, as `model.autograd.rms_norm`."""
+    length_R1 = np.sqrt((x_RE.astype(np.float64) ** 2).sum(-1, keepdims=True)).clip(1e-6)
+    return np.asarray(x_RE * (x_RE.shape[1] ** 0.5 / length_R1), np.float32)
 
 
 def _fusion(config: ModelConfig, weights: Weights) -> FusionTables:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from multiscale_transformer.engine.weights import read_weights
+from multiscale_transformer.engine.weights import normalised, read_weights
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import read_config
@@ -37,14 +37,15 @@ class FineStack:
 def fine_stack(folder: Path, *, pad_to: int = 256) -> FineStack:
     """The fine stack of a checkpoint, its feed-forward width padded with zeros, which changes nothing, to a multiple.
 
-    Raises AxlError when the folder is no checkpoint, or it has biases or a word stack, which qwen3 has not.
+    Raises AxlError when the folder is no checkpoint, or it has biases, a word stack or an convolution: qwen3 has none.
     """
     config = read_config(folder)
     if config.bias:
         raise AxlError(f"the model in {folder} has biases, which the files of llama.cpp have no place for; train it without")
-    if config.word_layers:
+    if config.word_layers or config.conv_taps:
+        what = "a word stack" if config.word_layers else "an embedding convolution"
         raise AxlError(
-            f"the model in {folder} has a word stack, which the files of llama.cpp have no place for; export a plain student "
+            f"the model in {folder} has {what}, which the files of llama.cpp have no place for; export a plain student "
             "of it: axl distill, or --distill MINUTES"
         )
     return stack_of(config, read_weights(folder), pad_to=pad_to)
@@ -59,7 +60,7 @@ def stack_of(config: ModelConfig, weights: dict[str, Floats], *, pad_to: int = 2
 def _tensors(config: ModelConfig, weights: dict[str, Floats], d_ff: int) -> Iterator[tuple[str, Floats]]:
     d, head = config.d_model, config.head_dim
     table_VE = weights["embedding.weight"]
-    yield "token_embd.weight", _normalised(table_VE) + _silence(config, weights)
+    yield "token_embd.weight", normalised(table_VE) + _silence(config, weights)
     ones_E, ones_D = np.ones(d, np.float32), np.ones(head, np.float32)
     for layer in range(config.layers[0]):
         block, source = f"blk.{layer}.", f"stacks.0.{layer}."
@@ -79,12 +80,6 @@ def _tensors(config: ModelConfig, weights: dict[str, Floats], d_ff: int) -> Iter
         yield f"{block}ffn_down.weight", np.pad(weights[f"{source}feed_forward.w2.weight"], more[::-1])
     yield "output_norm.weight", ones_E
     yield "output.weight", table_VE
-
-
-def _normalised(x_RE: Floats) -> Floats:
-    """Rows of unit root mean square, as `model.autograd.rms_norm`."""
-    length_R1 = np.sqrt((x_RE.astype(np.float64) ** 2).sum(-1, keepdims=True)).clip(1e-6)
-    return np.asarray(x_RE * (x_RE.shape[1] ** 0.5 / length_R1), np.float32)
 
 
 def _silence(config: ModelConfig, weights: dict[str, Floats]) -> Floats:

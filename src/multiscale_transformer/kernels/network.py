@@ -5,7 +5,7 @@ structured dtype), read as `row.position`. Buffers take their sizes from the net
 """
 
 # Shape suffixes: R new bytes, S scales, L layers, P pairs or pages, X depth, E width, H heads, D head width, W rows with
-# logits, M candidates, J orders, T threads, K distances.
+# logits, M candidates, J orders, T threads, K distances or taps.
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class Layers(NamedTuple):
 class Tables(NamedTuple):
     """Parameters that stay in floating point."""
 
-    embedding_VE: Floats
+    normed_VE: Floats  # the embeddings, each normalised
+    conv_KE: Floats  # of the bytes before, newest first; empty where there is no convolution
     input_symbol: Floats  # these three are empty where a model has no memory
     input_corpus: Floats
     input_context: Floats

@@ -5,14 +5,15 @@ Features:
 - pre-norm blocks (RMS norm without a learned gain), a norm after the embedding and before the head
 - rotary positions, normalised queries and keys with one learned gain, SwiGLU
 - weights in fp32, used in the dtype of the activations
-- where the config says so, a word stack between the first layer and the others (`model.word_scale`)
+- where the config says so, the embeddings of the bytes before are mixed into a byte's own (`embedding convolution`), and a
+  word stack stands between the first layer and the others (`model.word_scale`)
 - what the memories found is added at the input (`input features`) and to the logits (`memory fusion`)
 
 `forward(new_bytes, cache)` is training (no cache, all bytes), prefill, decoding (one byte) and verification (several drafted
 bytes). `model.model.MultiScaleTransformer` adds coarser scales to it.
 """
 
-# Shape suffixes: B batch, T new bytes, E model width, V vocabulary.
+# Shape suffixes: B batch, T new bytes, E model width, V vocabulary, K taps.
 
 from __future__ import annotations
 
@@ -45,6 +46,10 @@ class ByteTransformer(nn.Module):
         self.compute_dtype = torch.float32
         self.recompute = False  # recompute activations in the backward pass instead of keeping them
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        # Row k weighs the byte k + 1 before. It starts silent. With it one layer finds what stood behind the same bytes before,
+        # which takes plain attention two and, in a run of minutes, most of the time (docs/log.md; the first of the Canon layers
+        # of Allen-Zhu 2025, "Physics of Language Models: Part 4.1", and So et al. 2021, arXiv 2109.08668).
+        self.conv_KE = nn.Parameter(torch.zeros(config.conv_taps, config.d_model)) if config.conv_taps else None
         self.rotary = Rotary(config.head_dim, config.rope_theta)
         self.add_layers(config)
         self.fusion = MemoryFusion(config) if config.memory else None
@@ -95,8 +100,10 @@ class ByteTransformer(nn.Module):
         if new == 0:
             raise ValueError("a chunk needs at least one byte")
         if cache is not None:
-            ids_BT = cache.ids_BT.append(ids_BT)[:, -(back + new) :]
+            ids_BT = cache.ids_BT.append(ids_BT)[:, -(back + new + self.config.conv_taps) :]
         e_BTE = rms_norm(F.embedding(ids_BT, self.embedding.weight).to(self.compute_dtype))
+        if self.conv_KE is not None:
+            e_BTE = embedding_convolution(e_BTE, self.conv_KE)[:, -(back + new) :]
         if self.hint is None:
             return e_BTE
         inputs_BT3 = (features or no_features(ids_BT.shape[0], new, ids_BT.device)).input_features()
@@ -141,3 +148,11 @@ class ByteTransformer(nn.Module):
         prompt = ids.flatten().tolist() if isinstance(ids, Tensor) else list(ids)
         text = [*prompt, *stream_ids(self, prompt, Sampling(**sampling))]
         return ids.new_tensor(text).view(*ids.shape[:-1], -1) if isinstance(ids, Tensor) else text
+
+
+def embedding_convolution(e_BTE: Tensor, conv_KE: Tensor) -> Tensor:
+    """Each embedding with those of the K bytes before added, channel by channel weighted; before the first stands nothing."""
+    mixed_BTE, weights_KE = e_BTE, conv_KE.to(e_BTE.dtype)
+    for k in range(min(len(weights_KE), e_BTE.shape[1] - 1)):
+        mixed_BTE = mixed_BTE + F.pad(e_BTE[:, : -(k + 1)] * weights_KE[k], (0, 0, k + 1, 0))
+    return mixed_BTE

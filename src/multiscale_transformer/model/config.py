@@ -27,7 +27,8 @@ class ModelConfig(BaseModel):
     that read across scales: as published the same as `d_ff` (None), 0 for none. `memory` is whether the model has a fusion for
     what it looks up; as published it has not. `word_layers` is the depth of the stack that runs where words end, between the
     first fine layer and the others; as published there is none. How often it runs depends on the text: what is said of its
-    cost holds where words are as long as in the standard library.
+    cost holds where words are as long as in the standard library. `conv_taps` is how many earlier bytes are mixed into the
+    embedding of a byte, by a causal convolution of each channel by itself; as published there are none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +47,7 @@ class ModelConfig(BaseModel):
     downsample_factors: tuple[int, ...] = (1, 2, 4)
     memory: bool = False
     word_layers: int = Field(0, ge=0)
+    conv_taps: int = Field(0, ge=0, le=16)
 
     @field_validator("downsample_factors")
     @classmethod
@@ -117,7 +119,7 @@ class ModelConfig(BaseModel):
         resample = sum(2 * s * d * d + d for s in scales[1:])  # down, up and the start state
         fusion = len(scales) * (len(scales) * d + 1) if len(scales) > 1 else 0
         memory = self._fusion() + self._input_features()
-        return self.vocab_size * d + stacks + cross + resample + fusion + self._words() + memory
+        return (self.vocab_size + self.conv_taps) * d + stacks + cross + resample + fusion + self._words() + memory
 
     def _word_maps(self) -> int:
         """Weights that a row of the word stack passes: its layers, and the maps into it and back."""
@@ -185,7 +187,7 @@ class ModelConfig(BaseModel):
         Those of a word stack are read once per row (an estimate, `BYTES_PER_ROW`).
         """
         d = self.d_model
-        total = float(self.vocab_size * d + d)
+        total = float(self.vocab_size * d + d + 2 * self.conv_taps * d)  # of each tap an embedding and its weights
         block = self._block_matrices(self.d_ff) + self._block_vectors(self.d_ff)
         pair = self._block_matrices(self.cross_ff) + self._block_vectors(self.cross_ff)
         for s, layers in zip(self.downsample_factors, self.layers, strict=True):

@@ -49,7 +49,13 @@ def fine_stack_student(teacher: MultiScaleTransformer) -> MultiScaleTransformer:
     with a memory its logits differ a little from those of the teacher's auxiliary head; training closes that.
     """
     config = teacher.config.model_copy(
-        update={"downsample_factors": (1,), "n_layers_per_scale": teacher.config.layers[0], "memory": False, "word_layers": 0}
+        update={
+            "downsample_factors": (1,),
+            "n_layers_per_scale": teacher.config.layers[0],
+            "memory": False,
+            "word_layers": 0,
+            "conv_taps": 0,
+        }
     )
     student = MultiScaleTransformer(ModelConfig.model_validate(config.model_dump()))
     known = teacher.state_dict()

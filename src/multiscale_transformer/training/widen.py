@@ -51,6 +51,7 @@ def why_not(base: ModelConfig, target: ModelConfig) -> str | None:
             base.downsample_factors not in ((1,), target.downsample_factors),
             f"its scales {target.downsample_factors} are not the base's {base.downsample_factors}",
         ),
+        (target.conv_taps < base.conv_taps, f"it mixes fewer earlier bytes than the base's {base.conv_taps}"),
         (target.word_layers < base.word_layers, f"its word stack has fewer layers than the base's {base.word_layers}"),
         (too_few, f"it has fewer layers {target.layers} than the base {base.layers}"),
         (target.d_ff < base.d_ff, f"its d_ff {target.d_ff} is below the base's {base.d_ff}"),
@@ -105,6 +106,8 @@ class _Expansion:
     def fill(self, base: MultiScaleTransformer, model: MultiScaleTransformer) -> None:
         """Write the weights of `model` that `base` has."""
         model.embedding.weight.copy_(self._write(base.embedding.weight) / (self.copies * self.scale**2))
+        if base.conv_KE is not None:
+            cast(Tensor, model.conv_KE)[: self.base.conv_taps] = self._alike(base.conv_KE)
         for old_stack, new_stack in zip(base.stacks, model.stacks, strict=False):
             for old, new in zip(cast("list[Block]", old_stack), cast("list[Block]", new_stack), strict=True):
                 self._block(old, new)
@@ -198,7 +201,11 @@ class _Expansion:
 
     def _write(self, rows: Tensor) -> Tensor:
         """Of what is added to the stream: the last dimension becomes the wide one."""
-        repeated = rows.repeat(*[1] * (rows.ndim - 1), self.copies) * self.scale
+        return self._alike(rows) * self.scale
+
+    def _alike(self, rows: Tensor) -> Tensor:
+        """Of what multiplies each channel of the stream: that of a channel for all its copies."""
+        repeated = rows.repeat(*[1] * (rows.ndim - 1), self.copies)
         return F.pad(repeated, (0, self.target.d_model - repeated.shape[-1]))
 
     def _spread(self, weight_NK: Tensor, copies: int) -> Tensor:
