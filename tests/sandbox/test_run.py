@@ -101,6 +101,14 @@ def test_what_is_prepared_and_what_is_readable(box: Sandbox, tmp_path: Path) -> 
     assert box.run(program, prepare=lambda scratch: (scratch / "more").write_text("x") and None).stdout == "x hello\n"
 
 
+def test_results_are_read_and_links_are_not_followed(box: Sandbox) -> None:
+    source = "import os\nopen('a', 'w').write('x')\nos.symlink('/etc/passwd', 'b')\nos.mkfifo('c')"
+    program = Program(files={"m.py": source}, python="m.py", results=("a", "b", "c", "d"))
+    assert box.run(program).files == {"a": "x"}
+    with pytest.raises(AxlError, match="does not lie in its folder"):
+        box.run(program.model_copy(update={"results": ("../a",)}))
+
+
 def test_wrong_programs_are_refused_and_the_next_one_runs(box: Sandbox) -> None:
     with pytest.raises(AxlError, match="outside its folder"):
         box.run(Program(files={"../x.py": ""}, python="../x.py"))

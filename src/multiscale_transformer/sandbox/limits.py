@@ -51,6 +51,7 @@ class Outcome(BaseModel):
     stdout: str
     stderr: str
     seconds: float
+    files: dict[str, str] = Field(default_factory=dict)  # those of `Program.results` that the program wrote
 
     @property
     def ok(self) -> bool:
@@ -75,3 +76,4 @@ class Program(BaseModel):
     readable: tuple[str, ...] = ()
     reserves_memory: bool = False  # far more than it uses, as node does: then only what is written is limited
     environment: dict[str, str] = Field(default_factory=dict)
+    results: tuple[str, ...] = ()  # files of the scratch folder that are read afterwards

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from multiscale_transformer.sandbox.limits import TRUSTED_FROM, Limits, Outcome,
 from multiscale_transformer.sandbox.probe import PROBE, escapes
 
 MAIN = "main.py"  # what `run_python` calls its source
+RESULT_BYTES = 1 << 24  # of a file that is read afterwards
 NODE_MEMORY = 2048  # megabytes that node may write: its garbage collector reserves generously
 _ROOT = Path(__file__).resolve().parents[2]  # where the package lies, for the fork server's imports
 _START = (
@@ -79,7 +81,8 @@ class Sandbox:
                 _write(scratch, program.files)
                 if prepare is not None:
                     prepare(scratch)
-                return self._ask(program, limits or self.limits, scratch)
+                outcome = self._ask(program, limits or self.limits, scratch)
+                return outcome.model_copy(update={"files": _results(scratch, program.results)}) if program.results else outcome
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
 
@@ -153,6 +156,22 @@ class Sandbox:
         self._connection.close()
         self._process.kill()
         self._process.wait()
+
+
+def _results(scratch: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """Regular files of a scratch folder whose program has ended. A link of it could lead anywhere, so none is followed."""
+    found = {}
+    for name in names:
+        if "/" in name:
+            raise AxlError(f"the result {name!r} of a program does not lie in its folder")
+        try:
+            handle = os.open(scratch / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue
+        with open(handle, "rb") as file:
+            if stat.S_ISREG(os.fstat(handle).st_mode):
+                found[name] = file.read(RESULT_BYTES).decode(errors="replace")
+    return found
 
 
 def _write(scratch: Path, files: dict[str, str]) -> None:

@@ -1,0 +1,103 @@
+"""`axl test`: assertions for a function, with calls that the model proposes and values that the sandbox fills in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from multiscale_transformer.cli import ui
+from multiscale_transformer.cli.compile import ensure_kernels
+from multiscale_transformer.cli.memory_args import memory_for
+from multiscale_transformer.cli.options import SHIPPED_FOLDER, Checkpoint, EngineThreads, MemoryFolders
+from multiscale_transformer.cli.proposals import Apply, AsJson, Shown, nothing, show
+from multiscale_transformer.errors import AxlError, unknown_name
+
+if TYPE_CHECKING:
+    import ast
+
+    from multiscale_transformer.tasks.calls import Module
+    from multiscale_transformer.tasks.writer import Writer
+
+
+def test(
+    where: Annotated[str, typer.Argument(metavar="FILE[:FUNCTION]", help="What to test; default: every function of the file.")],
+    into: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the tests go; default: test_NAME.py beside the file.")
+    ] = None,
+    apply: Apply = False,
+    as_json: AsJson = False,
+    model: Checkpoint = SHIPPED_FOLDER,
+    memory: MemoryFolders = None,
+    threads: EngineThreads = None,
+) -> None:
+    """Write assertions for the functions of a file.
+
+    The model proposes calls, and beside them stand those in the code and random ones; the sandbox runs them, and those are
+    kept, five at most, that fail on the most small changes of the function. What is written down is what the function does now:
+    read it before you keep it. The exit status is 1 where no call gives a value that can be written down.
+
+        axl test src/area.py:circle
+        axl test src/area.py --into tests/test_area.py --apply
+    """
+    from multiscale_transformer.sandbox.run import Sandbox
+    from multiscale_transformer.tasks.calls import LIMITS
+    from multiscale_transformer.tasks.source_text import unified_diff
+    from multiscale_transformer.tasks.write_tests import propose_calls, with_tests, write_tests
+
+    path, module, functions = _functions(where)
+    target = into or path.with_name(f"test_{path.stem}.py")
+    writer, tested = _writer(model, memory, threads), []
+    with Sandbox(LIMITS) as sandbox, ui.bar() as bar:
+        for function in bar.track(functions, description="running calls"):
+            calls = propose_calls(module, function, writer, _texts(target))
+            found = write_tests(sandbox, module, function, calls)
+            tested += [found] if found.asserts else []
+    if not tested:
+        raise nothing("no call gives a value that can be written down", as_json=as_json)
+    before = target.read_bytes().decode() if target.exists() else ""
+    after = with_tests(before, module.name, tested)
+    seen, mutants = sum(found.killed for found in tested), sum(found.mutants for found in tested)
+    verified = f"each assertion held twice; together they fail on {seen} of {mutants} small changes of the code"
+    if after == before:
+        raise nothing(f"{target} has tests of these functions already", as_json=as_json)
+    proposal = Shown(target, before, after, unified_diff(before, after, target.name), verified)
+    show(proposal, apply=apply, as_json=as_json, killed=seen, mutants=mutants)
+
+
+def _functions(where: str) -> tuple[Path, Module, list[ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """The functions at the top of a file, or the one that is named. Raises AxlError where there is none."""
+    import ast
+
+    from multiscale_transformer.tasks.calls import module_at
+    from multiscale_transformer.tasks.source_text import SourceText
+
+    name, _, wanted = where.rpartition(":") if not Path(where).is_file() else (where, "", "")
+    module = module_at(Path(name or where))
+    try:
+        source = SourceText(module.text)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise AxlError(f"{name} is no Python that can be parsed ({error})") from None
+    top = [node for node in source.tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("test_")]
+    functions = [node for node in top if node.name == wanted] if wanted else [node for node in top if node.name[0] != "_"]
+    if not functions and wanted:
+        raise unknown_name(f"function at the top of {name}", wanted, [node.name for node in top])
+    if not functions:
+        raise AxlError(f"{name} has no public function at its top; name one, as in {name}:function")
+    return Path(name), module, list(functions)
+
+
+def _writer(model: Path, memory: list[str] | None, threads: int | None) -> Writer:
+    from multiscale_transformer.engine.session import open_scheduler
+    from multiscale_transformer.model.folder import read_config
+    from multiscale_transformer.tasks.writer import Writer
+
+    corpus_memory = memory_for(read_config(model), model, memory)
+    ensure_kernels()
+    with ui.busy("loading the model"):
+        return Writer(open_scheduler(model, threads=threads, on_note=ui.note), corpus_memory)
+
+
+def _texts(target: Path) -> list[str]:
+    return [target.read_bytes().decode(errors="replace")] if target.is_file() else []

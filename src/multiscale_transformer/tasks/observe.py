@@ -1,0 +1,144 @@
+"""Running tests of a module in the sandbox and seeing what happened: which failed, on which lines, with which values.
+
+The tests are statements, most of them `assert f(x) == y`. For such a one the values of both sides are told, as pytest would
+show them. The lines of the module that ran before a test failed are told as well: a bug lies on one of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from multiscale_transformer.sandbox.limits import Limits, Outcome, Program
+from multiscale_transformer.sandbox.run import Sandbox
+
+MODULE, DRIVER, REQUEST, REPORT = "module_under_test.py", "driver.py", "request.json", "report.json"
+MAX_SHOWN = 300  # characters of a value
+
+_DRIVER = """
+import ast, json, sys, traceback
+
+request = json.load(open("request.json"))
+module, seen, report = request["module"], set(), []
+
+def shown(value):
+    try:
+        return repr(value)[:MAX_SHOWN]
+    except BaseException:
+        return "?"
+
+def local(frame, event, argument):
+    if event == "line":
+        seen.add(frame.f_lineno)
+    return local
+
+def tracer(frame, event, argument):
+    return local if frame.f_code.co_filename == module else None
+
+def failure(error):
+    frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == module]
+    return {"error": type(error).__name__, "message": str(error)[:MAX_SHOWN], "at": frames}
+
+def run(text, space):
+    tree = ast.parse(text)
+    only = tree.body[0] if len(tree.body) == 1 else None
+    test = only.test if isinstance(only, ast.Assert) else None
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
+        actual = eval(compile(ast.Expression(test.left), "test", "eval"), space)
+        expected = eval(compile(ast.Expression(test.comparators[0]), "test", "eval"), space)
+        if not actual == expected:
+            return {"error": "AssertionError", "message": "", "at": [], "actual": shown(actual), "expected": shown(expected)}
+        return None
+    exec(compile(tree, "test", "exec"), space)
+    return None
+
+def observe(text, space):
+    seen.clear()
+    if request["trace"]:
+        sys.settrace(tracer)
+    try:
+        failed = run(text, space)
+    except BaseException as error:
+        failed = failure(error)
+    finally:
+        sys.settrace(None)
+    report.append({"test": text, "lines": sorted(seen), **(failed or {})})
+    json.dump(report, open("report.json", "w"))
+    return failed is None
+
+space = {"__name__": "module_under_test"}
+passed = True
+try:
+    exec(compile(open(module).read(), module, "exec"), space)
+    exec(compile(request["setup"], "setup", "exec"), space)
+except BaseException as error:
+    report.append({"test": "", "lines": [], **failure(error)})
+    json.dump(report, open("report.json", "w"))
+    sys.exit(1)
+for text in request["tests"]:
+    passed = observe(text, space) and passed
+    if not passed and request["first"]:
+        break
+sys.exit(0 if passed else 1)
+""".replace("MAX_SHOWN", str(MAX_SHOWN))
+
+
+class Observed(BaseModel):
+    """One test: the error it ended with (None where it passed), where, with which values, and the lines that ran."""
+
+    model_config = ConfigDict(frozen=True)
+
+    test: str
+    lines: tuple[int, ...] = ()
+    error: str | None = None
+    message: str = ""
+    at: tuple[int, ...] = ()  # lines of the module in the traceback, innermost last
+    actual: str | None = None
+    expected: str | None = None
+
+
+class Observation(BaseModel):
+    """What became of the tests, up to the one that stopped the program; `status` is that of the program."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["ok", "failed", "timeout", "output"]
+    tests: tuple[Observed, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all tests ran and passed."""
+        return self.status == "ok"
+
+    @property
+    def failure(self) -> Observed:
+        """The first test that did not pass; of a program that was stopped, a test with the error Timeout."""
+        failed = next((test for test in self.tests if test.error is not None), None)
+        return failed or Observed(test="", error="Timeout" if self.status == "timeout" else "SystemExit")
+
+
+def observe(
+    sandbox: Sandbox,
+    module: str,
+    tests: Sequence[str],
+    *,
+    setup: str = "",
+    limits: Limits | None = None,
+    trace: bool = True,
+    first: bool = False,
+) -> Observation:
+    """Run `tests` on the text of a module; with `first` end at the first that fails."""
+    request = {"module": MODULE, "tests": list(tests), "setup": setup, "trace": trace, "first": first}
+    program = Program(files={MODULE: module, DRIVER: _DRIVER, REQUEST: json.dumps(request)}, python=DRIVER, results=(REPORT,))
+    return _observation(sandbox.run(program, limits=limits))
+
+
+def _observation(outcome: Outcome) -> Observation:
+    try:
+        tests = json.loads(outcome.files.get(REPORT, "[]"))
+    except ValueError:
+        tests = []
+    return Observation(status=outcome.status, tests=tests)

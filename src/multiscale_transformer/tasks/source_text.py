@@ -1,0 +1,153 @@
+"""A Python source with its syntax tree, and where in the text each node stands: what edits of the text are made from.
+
+Edits change the text and nothing else, so comments, quotes and spacing stay as a person wrote them. `ast.unparse` would rewrite
+all of it, and a model that learns from such text learns to see that a tool wrote it.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import io
+import tokenize
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from multiscale_transformer.errors import AxlError, unknown_name
+
+
+@dataclass(frozen=True, order=True)
+class Edit:
+    """Characters `start` to `end` of a source become `text`; `operator` is what kind of edit it is, `line` (from 1) where."""
+
+    start: int
+    end: int
+    text: str
+    operator: str
+    line: int
+
+    def apply(self, source: str) -> str:
+        """The edited source."""
+        return source[: self.start] + self.text + source[self.end :]
+
+    def inverse(self, source: str) -> Edit:
+        """The edit of the edited source that brings `source` back."""
+        return Edit(self.start, self.start + len(self.text), source[self.start : self.end], self.operator, self.line)
+
+
+class SourceText:
+    """A parsed source. Raises SyntaxError, ValueError or RecursionError for what Python does not parse."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.tree = text, parsed(text)
+        self._lines = _lines(text)
+        self._starts = [0]
+        for line in self._lines:
+            self._starts.append(self._starts[-1] + len(line))
+
+    def offset(self, line: int, column: int) -> int:
+        """The character at a line (from 1) and a column in UTF-8 bytes, as `ast` counts."""
+        if line > len(self._lines):
+            return len(self.text)
+        content = self._lines[line - 1]
+        within = column if content.isascii() else len(content.encode()[:column].decode(errors="ignore"))
+        return self._starts[line - 1] + within
+
+    def span(self, node: ast.AST) -> tuple[int, int]:
+        """Where a node begins and ends."""
+        begin = self.offset(node.lineno, node.col_offset)  # type: ignore[attr-defined]
+        return begin, self.offset(node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
+
+    def of(self, node: ast.AST) -> str:
+        """The text of a node."""
+        begin, end = self.span(node)
+        return self.text[begin:end]
+
+    def line(self, number: int) -> str:
+        """The text of a line (from 1), with its end."""
+        return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
+
+    @cached_property
+    def tokens(self) -> list[tuple[int, int, str]]:
+        """Operators and names: where each begins and ends, and what it is."""
+        found = []
+        for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
+            if token.type in (tokenize.OP, tokenize.NAME):
+                start = self._starts[token.start[0] - 1] + token.start[1]
+                found.append((start, start + len(token.string), token.string))
+        return found
+
+    def token_between(self, begin: int, end: int, words: tuple[str, ...]) -> tuple[int, int] | None:
+        """Where the tokens `words` stand in a row between two characters, with nothing else but brackets around them."""
+        inside = [token for token in self.tokens if begin <= token[0] and token[1] <= end]
+        for at in range(len(inside) - len(words) + 1):
+            if tuple(text for _, _, text in inside[at : at + len(words)]) == words:
+                return inside[at][0], inside[at + len(words) - 1][1]
+        return None
+
+    def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+        """All functions and methods, outer ones first."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield node
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as Python counts them; `splitlines` would also break at form feeds and other marks."""
+    return io.StringIO(text, newline="\n").readlines()
+
+
+@dataclass(frozen=True)
+class NamedFunction:
+    """A function of a file: where its text stands, decorators included."""
+
+    name: str
+    lines: range
+
+
+def named_function(path: Path, name: str) -> NamedFunction:
+    """The function `name`, or `Class.name`, of a file. Raises AxlError where there is none, or the file is no Python."""
+    try:
+        tree = parsed(path.read_bytes())
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise AxlError(f"{path} is no Python that can be parsed ({error})") from None
+    functions = dict(_qualified(tree, ""))
+    wanted = next((functions[known] for known in functions if known == name or known.endswith(f".{name}")), None)
+    if wanted is None:
+        raise unknown_name(f"function of {path}", name, functions) if functions else AxlError(f"{path} has no function")
+    begin = min([wanted.lineno, *(decorator.lineno for decorator in wanted.decorator_list)])
+    return NamedFunction(name, range(begin, (wanted.end_lineno or wanted.lineno) + 1))
+
+
+def _qualified(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield prefix + child.name, child
+        name = child.name if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else None
+        yield from _qualified(child, prefix if name is None else f"{prefix}{name}.")
+
+
+def parsed(text: str | bytes) -> ast.Module:
+    """The syntax tree of a text; what Python would warn of is not our business. Raises as `ast.parse`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
+
+
+def parses(text: str) -> bool:
+    """Whether Python can parse a text."""
+    try:
+        parsed(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def unified_diff(before: str, after: str, name: str) -> str:
+    """The difference as `diff -u` and git write it; a file that was empty did not exist."""
+    old = f"a/{name}" if before else "/dev/null"
+    lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), old, f"b/{name}")
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
