@@ -202,3 +202,32 @@ def test_every_step_rearranges_anew() -> None:
     documents = Documents.from_items([("a", b"x" * 5000)])
     stream = WindowStream(documents, 64, 20, 0, 0.5)
     assert len({(stream.batch_at(step) == FIM_PREFIX).any(axis=1).tobytes() for step in range(10)}) > 5
+
+
+@given(distinct_documents(), st.data())
+def test_answers_and_their_ends_are_marked_wherever_windows_begin(documents: Documents, data: st.DataObject) -> None:
+    lengths = np.diff(documents.offsets).tolist()
+    begins = [data.draw(st.integers(0, length)) for length in lengths]
+    ring = ring_of(documents)
+    parts = [
+        part
+        for length, begin in zip(lengths, begins, strict=True)
+        for part in [PLAIN] * (1 + begin) + [MIDDLE] * (length - begin + 1)
+    ]
+    window = data.draw(st.integers(1, len(ring) - 1))
+    stream = WindowStream(documents.with_answers(begins), window, 3, 1)
+    for step in range(3):
+        windows = stream.windows_at(step)
+        assert np.array_equal(windows.ids_BT, WindowStream(documents, window, 3, 1).batch_at(step))
+        for ids, marked in zip(windows.ids_BT.tolist(), windows.parts_BT.tolist(), strict=True):
+            places = [at for at in range(len(ring)) if (ring * 2)[at : at + window + 1] == ids]
+            assert any((parts * 2)[at : at + window + 1] == marked for at in places)
+
+
+def test_answers_stay_with_their_documents_in_a_subset() -> None:
+    documents = Documents.from_items([("a", b"xy"), ("b", b"xyz"), ("c", b"x")]).with_answers([1, 2, 0])
+    chosen = documents.subset([2, 0]).answers
+    assert chosen is not None
+    assert chosen.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="as long as names"):
+        documents.with_answers([1])

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from multiscale_transformer.cli import ui
-from multiscale_transformer.cli.compile import ensure_kernels
-from multiscale_transformer.cli.memory_args import memory_for
 from multiscale_transformer.cli.options import SHIPPED_FOLDER, Checkpoint, EngineThreads, MemoryFolders
 from multiscale_transformer.cli.proposals import Apply, AsJson, Shown, nothing, show
+from multiscale_transformer.cli.skill_models import open_gains
 from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
     from multiscale_transformer.tasks.fix import Candidate, Focus, Search
-    from multiscale_transformer.tasks.fix_order import Gains
 
 LAST_LINES = 5  # of the test's output that are shown where nothing mends it
 
@@ -57,7 +55,7 @@ def fix(
     focus = _focus(project, where) if where else None
     with Sandbox(LIMITS) as sandbox:
         tested, budget = Project(project, tuple(shlex.split(test)), sandbox), Budget(runs, 60 * minutes)
-        gains = _gains(model, memory, threads)
+        gains = open_gains(model, memory, threads)
         with ui.bar() as bar:
             task = bar.add_task("running the test", total=runs)
 
@@ -79,17 +77,6 @@ def _focus(project: Path, where: str) -> Focus:
         raise AxlError(f"{name} is no file of {project}; give a file of the project that the test runs in")
     file = path.relative_to(project.resolve()).as_posix()
     return Focus(file, named_function(path, function).lines if function else None)
-
-
-def _gains(model: Path, memory: list[str] | None, threads: int | None) -> Gains:
-    from multiscale_transformer.engine.engine import load_engine
-    from multiscale_transformer.model.folder import read_config
-    from multiscale_transformer.tasks.fix_order import Gains
-
-    corpus_memory = memory_for(read_config(model), model, memory)
-    ensure_kernels()
-    with ui.busy("loading the model"):
-        return Gains(load_engine(model, threads=threads or 1), corpus_memory)
 
 
 def _report(found: Search, project: Path, test: str, *, apply: bool, as_json: bool) -> None:

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from multiscale_transformer.cli import ui
-from multiscale_transformer.cli.compile import ensure_kernels
-from multiscale_transformer.cli.memory_args import memory_for
 from multiscale_transformer.cli.options import SHIPPED_FOLDER, Checkpoint, EngineThreads, MemoryFolders
 from multiscale_transformer.cli.proposals import Apply, AsJson, Shown, nothing, show
+from multiscale_transformer.cli.skill_models import open_writer
 from multiscale_transformer.errors import AxlError, unknown_name
 
 if TYPE_CHECKING:
     import ast
 
     from multiscale_transformer.tasks.calls import Module
-    from multiscale_transformer.tasks.writer import Writer
 
 
 def test(
@@ -48,7 +46,7 @@ def test(
 
     path, module, functions = _functions(where)
     target = into or path.with_name(f"test_{path.stem}.py")
-    writer, tested = _writer(model, memory, threads), []
+    writer, tested = open_writer(model, memory, threads), []
     with Sandbox(LIMITS) as sandbox, ui.bar() as bar:
         for function in bar.track(functions, description="running calls"):
             calls = propose_calls(module, function, writer, _texts(target))
@@ -86,17 +84,6 @@ def _functions(where: str) -> tuple[Path, Module, list[ast.FunctionDef | ast.Asy
     if not functions:
         raise AxlError(f"{name} has no public function at its top; name one, as in {name}:function")
     return Path(name), module, list(functions)
-
-
-def _writer(model: Path, memory: list[str] | None, threads: int | None) -> Writer:
-    from multiscale_transformer.engine.session import open_scheduler
-    from multiscale_transformer.model.folder import read_config
-    from multiscale_transformer.tasks.writer import Writer
-
-    corpus_memory = memory_for(read_config(model), model, memory)
-    ensure_kernels()
-    with ui.busy("loading the model"):
-        return Writer(open_scheduler(model, threads=threads, on_note=ui.note), corpus_memory)
 
 
 def _texts(target: Path) -> list[str]:

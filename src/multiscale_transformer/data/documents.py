@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -24,13 +24,15 @@ class Documents:
 
     `data` is uint8 and holds every byte, document after document; document `i` is `data[offsets[i]:offsets[i + 1]]`, so
     `offsets` is int64 of length n + 1. Both arrays are read-only. `sources` says for each name in what it is a path (see
-    `memory.document`); it is as long as `names`, with empty words where nobody knows.
+    `memory.document`); it is as long as `names`, with empty words where nobody knows. Of documents that are a prompt and its
+    answer, `answers` says at which byte of each the answer begins (int64 of length n); of others it is None.
     """
 
     data: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
     names: list[str]
     sources: list[str] = field(default_factory=list)
+    answers: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if len(self.offsets) != len(self.names) + 1 or self.offsets[0] != 0 or self.offsets[-1] != len(self.data):
@@ -39,6 +41,8 @@ class Documents:
             object.__setattr__(self, "sources", [""] * len(self.names))
         if len(self.sources) != len(self.names):
             raise ValueError("sources must be as long as names")
+        if self.answers is not None and len(self.answers) != len(self.names):
+            raise ValueError("answers must be as long as names")
         self.data.flags.writeable = False
         self.offsets.flags.writeable = False
 
@@ -85,7 +89,12 @@ class Documents:
 
     def subset(self, indices: Sequence[int]) -> Documents:
         """The documents at `indices`, in that order."""
-        return Documents.from_items(Document(self.names[index], self[index], self.sources[index]) for index in indices)
+        chosen = Documents.from_items(Document(self.names[index], self[index], self.sources[index]) for index in indices)
+        return chosen if self.answers is None else chosen.with_answers(self.answers[list(indices)].tolist())
+
+    def with_answers(self, begins: Sequence[int]) -> Documents:
+        """The same documents, of each of which the answer begins at a byte."""
+        return replace(self, answers=np.asarray(begins, np.int64))
 
     def sha256(self) -> str:
         """A hexadecimal digest of all names and contents, whatever their order and wherever they lie on this machine."""

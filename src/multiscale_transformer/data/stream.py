@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiscale_transformer.data.documents import Documents
-from multiscale_transformer.data.fim import PLAIN, Ids, fill_in_the_middle
+from multiscale_transformer.data.fim import MIDDLE, PLAIN, Ids, fill_in_the_middle
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vocabulary import BOS, EOS
 
@@ -33,7 +33,8 @@ class WindowStream:
     drawn anew for every epoch. Less than one window is left over where the ring closes. Each window is `window` + 1 ids and
     shares its last id with the next window, so every other id is predicted exactly once an epoch.
 
-    `fim_rate` is the share of windows in which one span is rearranged for fill-in-the-middle (`data.fim`).
+    `fim_rate` is the share of windows in which one span is rearranged for fill-in-the-middle (`data.fim`). Answers to prompts
+    (`Documents.answers`) and the EOS behind them are marked as middles are: they count several times in the loss.
 
     Raises AxlError when the corpus does not fill one window.
     """
@@ -51,6 +52,7 @@ class WindowStream:
         self.window, self.batch = window, batch
         self._seed = seed % 2**64
         self._fim_rate = fim_rate
+        self._answers = None if documents.answers is None else self._starts[:-1] + 1 + documents.answers
         self._windows = self._length // window
         self._epoch: tuple[int, Ids] | None = None
 
@@ -65,6 +67,8 @@ class WindowStream:
         parts_BT = np.full(ids_BT.shape, PLAIN, np.uint8)
         for row, begin in enumerate(self._begins_of(step)):
             self._fill(ids_BT[row], begin)
+            if self._answers is not None:
+                self._mark_answers(parts_BT[row], begin)
         if self._fim_rate:
             rng = np.random.default_rng((self._seed, 1, step))
             for chosen in np.flatnonzero(rng.random(self.batch) < self._fim_rate):
@@ -99,6 +103,13 @@ class WindowStream:
             phase = rng.integers(self._length)
             self._epoch = epoch, (phase + self.window * rng.permutation(self._windows)) % self._length
         return self._epoch[1]
+
+    def _mark_answers(self, parts: npt.NDArray[np.uint8], begin: int) -> None:
+        """Mark what of the answers, from their first byte to EOS, stands in the window that begins at `begin` of the ring."""
+        assert self._answers is not None
+        places = (begin + np.arange(len(parts))) % self._length
+        document = np.searchsorted(self._starts, places, "right") - 1
+        parts[places >= self._answers[document]] = MIDDLE
 
     def _fill(self, row: Ids, begin: int) -> None:
         """Write the stream from `begin` on into `row`, around the ring where it closes."""

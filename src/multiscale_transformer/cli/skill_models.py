@@ -1,0 +1,41 @@
+"""Loading what a skill proposes with: a model and its memory, as a writer or as a judge of edits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multiscale_transformer.cli import ui
+from multiscale_transformer.cli.compile import ensure_kernels
+from multiscale_transformer.cli.memory_args import memory_for
+
+if TYPE_CHECKING:
+    from multiscale_transformer.engine.scheduler import Scheduler
+    from multiscale_transformer.memory.lookup import CorpusMemory
+    from multiscale_transformer.tasks.fix_order import Gains
+    from multiscale_transformer.tasks.writer import Writer
+
+
+def open_writer(model: Path, memory: list[str] | None, threads: int | None) -> Writer:
+    """A model that writes proposals."""
+    from multiscale_transformer.tasks.writer import Writer
+
+    return Writer(*_opened(model, memory, threads))
+
+
+def open_gains(model: Path, memory: list[str] | None, threads: int | None) -> Gains:
+    """A model that says how much likelier an edited text is."""
+    from multiscale_transformer.tasks.fix_order import Gains
+
+    scheduler, corpus_memory = _opened(model, memory, threads)
+    return Gains(scheduler.engine, corpus_memory)
+
+
+def _opened(model: Path, memory: list[str] | None, threads: int | None) -> tuple[Scheduler, CorpusMemory | None]:
+    from multiscale_transformer.engine.session import open_scheduler
+    from multiscale_transformer.model.folder import read_config
+
+    corpus_memory = memory_for(read_config(model), model, memory)
+    ensure_kernels()
+    with ui.busy("loading the model"):
+        return open_scheduler(model, threads=threads, on_note=ui.note), corpus_memory

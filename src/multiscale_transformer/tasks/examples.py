@@ -1,0 +1,129 @@
+"""Examples that a skill is learnt from and measured on: a prompt, the right answer, and where both come from.
+
+They are split by package: the test are those that no model here was trained on, not even as plain text, and a prompt that has
+a near-duplicate among the test's is dropped from training. The files are JSON lines, in an order that the examples' own hashes
+decide, so the same sources make the same files on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from multiscale_transformer.data.dedup import near_duplicates
+from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.files import new_folder, write_json, write_text
+from multiscale_transformer.memory.document import Document
+from multiscale_transformer.tasks.package_texts import unseen_packages
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+VALIDATION = 0.1  # share of the packages that are not the test's
+MANIFEST = "manifest.json"
+
+
+class Example(BaseModel):
+    """What is asked, what is right, and from which package, file and rule it was made, under which licence (SPDX)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    prompt: str
+    answer: str
+    package: str
+    origin: str = ""
+    rule: str = ""
+    licence: str = ""
+
+    @property
+    def digest(self) -> str:
+        """What orders examples: it does not depend on when or where they were made."""
+        return hashlib.sha256(f"{self.task}\0{self.prompt}\0{self.answer}".encode()).hexdigest()
+
+
+def split_of(package: str) -> Split:
+    """Which split a package belongs to: by the hash of its name where it is none of the test's, whatever else is added."""
+    if package in unseen_packages():
+        return "test"
+    at = int.from_bytes(hashlib.sha256(package.encode()).digest()[:8], "big") / 2**64
+    return "validation" if at < VALIDATION else "train"
+
+
+def capped(examples: Iterable[Example], *, rule: int, package: int) -> list[Example]:
+    """At most so many examples of one rule and of one package, in the order of their digests, each once."""
+    by_rule: Counter[str] = Counter()
+    by_package: Counter[str] = Counter()
+    kept = []
+    for example in sorted({example.digest: example for example in examples}.values(), key=lambda one: one.digest):
+        if by_rule[example.rule] < rule and by_package[example.package] < package:
+            by_rule[example.rule] += 1
+            by_package[example.package] += 1
+            kept.append(example)
+    return kept
+
+
+def split_examples(
+    examples: Iterable[Example], drop: Callable[[Example], bool] = lambda example: False
+) -> dict[Split, list[Example]]:
+    """Examples by split, without those that `drop` names and without training examples like one of another split."""
+    found: dict[Split, list[Example]] = {split: [] for split in SPLITS}
+    for example in examples:
+        if not drop(example):
+            found[split_of(example.package)].append(example)
+    held_out = [*found["test"], *found["validation"]]
+    everything = [*held_out, *found["train"]]  # of near-duplicates the first stays
+    documents = Documents.from_items((str(number), example.prompt.encode()) for number, example in enumerate(everything))
+    twins = set(near_duplicates(documents, range(len(everything))))
+    found["train"] = [
+        example for number, example in enumerate(everything[len(held_out) :], len(held_out)) if number not in twins
+    ]
+    return found
+
+
+def write_examples(folder: Path, splits: dict[Split, list[Example]], sources: dict[str, str]) -> None:
+    """Write one file a split and a manifest: counts by rule, licences by package, `sources` as they were, and hashes."""
+    with new_folder(folder) as new:
+        hashes = {}
+        for split, examples in splits.items():
+            text = "".join(example.model_dump_json() + "\n" for example in sorted(examples, key=lambda one: one.digest))
+            write_text(new / f"{split}.jsonl", text)
+            hashes[split] = hashlib.sha256(text.encode()).hexdigest()
+        licences: dict[str, set[str]] = defaultdict(set)
+        rules: Counter[str] = Counter()
+        for example in (example for examples in splits.values() for example in examples):
+            licences[example.package].add(example.licence)
+            rules[example.rule] += 1
+        manifest = {
+            "counts": {split: len(examples) for split, examples in splits.items()},
+            "sha256": hashes,
+            "sources": sources,
+            "licences": {package: ", ".join(sorted(found)) for package, found in sorted(licences.items())},
+            "rules": dict(rules.most_common()),
+        }
+        write_json(new / MANIFEST, manifest)
+
+
+def read_examples(folder: Path, split: Split) -> list[Example]:
+    """The examples of a split. Raises AxlError where the folder holds none, or something else."""
+    path = folder / f"{split}.jsonl"
+    try:
+        return [Example.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise AxlError(f"{path} is missing; make the data of the task first: axl data make") from None
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise AxlError(f"{path} holds no examples ({str(error).splitlines()[0]})") from None
+
+
+def as_documents(examples: Sequence[Example]) -> Documents:
+    """Prompts with their answers as documents to train on; `answers` of them says where each answer begins."""
+    documents = Documents.from_items(
+        Document(f"{example.origin}#{number}", (example.prompt + example.answer).encode(), example.package)
+        for number, example in enumerate(examples)
+    )
+    return documents.with_answers([len(example.prompt.encode()) for example in examples])

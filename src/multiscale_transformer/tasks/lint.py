@@ -1,0 +1,170 @@
+"""ruff as a teacher and as a verifier: what it finds in Python texts, and what its fixes make of them.
+
+A pair is one finding's fix within one function. It is kept where both sides parse, the syntax trees differ, the finding is gone
+and nothing new is found. ruff scores 100 % on pairs that it made itself, and every table of them says so.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import tempfile
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.tasks.source_text import SourceText, parsed
+
+# Rules about what code does and how it says it; not about layout, names, imports, annotations or docstrings.
+RULES = "B,C4,E7,F5,F6,F8,FLY,FURB,ISC,LOG,PERF,PIE,PLC0208,PLC2801,PLR1,PLR17,PLR5,PLW,PT,RET,RSE,RUF,SIM,UP,E71"
+IGNORED = "RUF001,RUF002,RUF003,RUF012,RUF100,B904,PLW0603,PLW2901,UP009,UP015,F821,F811,F822"
+MAX_FUNCTION = 1000  # bytes: longer ones leave a small model no context
+_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What ruff says of a text: the rule, the line, in which file, and the text with its fix, where it has one."""
+
+    name: str
+    rule: str
+    line: int
+    message: str
+    fixed: str | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A function before and after one fix."""
+
+    rule: str
+    before: str
+    after: str
+    line: int
+
+
+def lint(texts: dict[str, str], *, rules: str = RULES) -> list[Finding]:
+    """All findings in Python texts by name. Raises AxlError where ruff is not installed or fails."""
+    with tempfile.TemporaryDirectory() as scratch:
+        names = {}
+        for number, (name, text) in enumerate(texts.items()):
+            path = Path(scratch) / f"{number:06d}.py"
+            path.write_bytes(text.encode())
+            names[path.name] = name
+        found = _run(scratch, rules)
+    return [
+        Finding(names[Path(row["filename"]).name], row["code"], row["location"]["row"], row["message"], fixed)
+        for row in found
+        if row["code"] is not None
+        for fixed in [_fixed(texts[names[Path(row["filename"]).name]], row["fix"])]
+    ]
+
+
+def _run(folder: str, rules: str) -> list[dict]:  # type: ignore[type-arg]
+    words = ["check", "--isolated", "--no-cache", "--exit-zero", "--output-format", "json", "--unsafe-fixes", "--preview"]
+    words += ["--select", rules, "--ignore", IGNORED, "--target-version", "py311", folder]
+    try:
+        ran = subprocess.run([_ruff(), *words], check=True, capture_output=True, timeout=_SECONDS)
+        rows: list[dict] = json.loads(ran.stdout)  # type: ignore[type-arg]
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise AxlError(f"ruff does not run ({error})") from None
+    return rows
+
+
+def _ruff() -> str:
+    try:
+        from ruff.__main__ import find_ruff_bin
+    except ImportError:
+        raise AxlError("this skill needs ruff: pip install 'axl[skills]'") from None
+    return str(find_ruff_bin())
+
+
+def _fixed(text: str, fix: dict | None) -> str | None:  # type: ignore[type-arg]
+    """The text with the edits of a fix; ruff counts lines from 1 and characters from 1."""
+    if fix is None or fix["applicability"] == "display":
+        return None
+    starts = [0]
+    for line in text.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    spans = []
+    for edit in fix["edits"]:
+        begin, end = (starts[place["row"] - 1] + place["column"] - 1 for place in (edit["location"], edit["end_location"]))
+        spans.append((begin, end, edit["content"]))
+    for begin, end, content in sorted(spans, reverse=True):
+        text = text[:begin] + content + text[end:]
+    return text
+
+
+def pairs_in(texts: dict[str, str]) -> Iterator[tuple[str, Pair]]:
+    """Pairs of function texts, with the name of the text that each stands in: checked as the module says."""
+    candidates: list[tuple[str, Pair]] = []
+    functions: dict[str, list[_Place]] = {}
+    for finding in lint(texts):
+        if finding.fixed is not None:
+            if finding.name not in functions:
+                functions[finding.name] = list(_functions(texts[finding.name]))
+            pair = _within_function(texts[finding.name], functions[finding.name], finding)
+            if pair is not None:
+                candidates.append((finding.name, pair))
+    befores = _rules_of([pair.before for _, pair in candidates])
+    afters = _rules_of([pair.after for _, pair in candidates])
+    for (name, pair), before, after in zip(candidates, befores, afters, strict=True):
+        if after[pair.rule] < before[pair.rule] and not after - before:
+            yield name, pair
+
+
+def _rules_of(functions: Sequence[str]) -> list[Counter[str]]:
+    """How often each rule finds something in each function, taken by itself."""
+    found: list[Counter[str]] = [Counter() for _ in functions]
+    for finding in lint({str(number): textwrap.dedent(text) for number, text in enumerate(functions)}):
+        found[int(finding.name)][finding.rule] += 1
+    return found
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A function in a text: its first and last line, and where it begins and ends."""
+
+    first: int
+    last: int
+    begin: int
+    end: int
+
+
+def _functions(text: str) -> Iterator[_Place]:
+    try:
+        source = SourceText(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return
+    for node in source.functions():
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        yield _Place(first, node.end_lineno or node.lineno, source.offset(first, 0), source.span(node)[1])
+
+
+def _within_function(text: str, functions: Sequence[_Place], finding: Finding) -> Pair | None:
+    """The smallest function around a finding before and after its fix; None where the fix reaches beyond it, or changes nothing
+    of its syntax tree."""
+    around = [place for place in functions if place.first <= finding.line <= place.last]
+    if not around or finding.fixed is None:
+        return None
+    place = max(around, key=lambda one: one.first)
+    before, after = text[place.begin : place.end], finding.fixed[place.begin : len(finding.fixed) - (len(text) - place.end)]
+    within = finding.fixed.startswith(text[: place.begin]) and finding.fixed.endswith(text[place.end :])
+    if not within or len(before.encode()) > MAX_FUNCTION or not same_function(before, after, or_changed=True):
+        return None
+    return Pair(finding.rule, before, after, finding.line - place.first + 1)
+
+
+def same_function(before: str, after: str, *, or_changed: bool = False) -> bool:
+    """Whether two texts are one function each, of the same name, and whether their syntax trees are the same (or differ)."""
+    try:
+        old, new = parsed(textwrap.dedent(before)), parsed(textwrap.dedent(after))
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    if [getattr(node, "name", "") for node in old.body] != [getattr(node, "name", "") for node in new.body]:
+        return False
+    return (ast.dump(old) != ast.dump(new)) == or_changed

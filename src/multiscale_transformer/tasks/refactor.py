@@ -1,0 +1,147 @@
+"""The skill refactor: a function in, an edit of a few lines out that a linter and Python's own parser have checked.
+
+Examples are pairs that ruff made (`tasks.lint`), so ruff itself is right about all of them by construction, and one function in
+seven that it finds nothing in, whose answer is "no change". The model writes the edit (`tasks.edit_format`), held to lines of
+the input; kept is what parses, loses a finding and brings no new one.
+"""
+
+from __future__ import annotations
+
+import random
+import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from multiscale_transformer.engine.structured_output import GrammarConstraint
+from multiscale_transformer.tasks.edit_format import NO_CHANGE, applied, hunks_between, read_hunks, written
+from multiscale_transformer.tasks.examples import Example, capped
+from multiscale_transformer.tasks.lint import MAX_FUNCTION, lint, pairs_in, same_function
+from multiscale_transformer.tasks.package_texts import PackageText
+from multiscale_transformer.tasks.source_text import SourceText
+from multiscale_transformer.tasks.writer import Writer
+
+TASK = "refactor"
+MAX_OF_RULE, MAX_OF_PACKAGE = 300, 1500
+CLEAN = "clean"  # the rule of functions in which nothing is found
+CLEAN_SHARE = 0.15
+MAX_ANSWER = 400  # bytes
+_BATCH = 2000  # files that ruff reads at once
+
+
+def prompt_of(function: str) -> str:
+    """The published prompt: the function between `Before:` and `After:`."""
+    return f"Before:\n{function.rstrip()}\nAfter:\n"
+
+
+def make_examples(texts: Iterable[PackageText]) -> list[Example]:
+    """Examples of all texts, capped by rule and package, with clean functions among them."""
+    found: list[Example] = []
+    clean: list[Example] = []
+    for batch in _batches(texts):
+        by_name = {f"{text.package}/{text.name}": text for text in batch}
+        sources = {name: text.text for name, text in by_name.items()}
+        for name, pair in pairs_in(sources):
+            text = by_name[name]
+            answer = written(hunks_between(pair.before, pair.after))
+            found.append(_example(text, prompt_of(pair.before), answer, pair.rule))
+        for name, function in _clean_functions(sources):
+            clean.append(_example(by_name[name], prompt_of(function), NO_CHANGE, CLEAN))
+    kept = capped(found, rule=MAX_OF_RULE, package=MAX_OF_PACKAGE)
+    kept = [example for example in kept if len(example.answer.encode()) <= MAX_ANSWER]
+    wanted = round(len(kept) * CLEAN_SHARE / (1 - CLEAN_SHARE))
+    return kept + capped(clean, rule=wanted, package=max(1, wanted // 10))
+
+
+def _example(text: PackageText, prompt: str, answer: str, rule: str) -> Example:
+    return Example(
+        task=TASK, prompt=prompt, answer=answer, package=text.package, origin=text.name, rule=rule, licence=text.licence
+    )
+
+
+def _batches(texts: Iterable[PackageText]) -> Iterator[list[PackageText]]:
+    batch: list[PackageText] = []
+    for text in texts:
+        batch.append(text)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _clean_functions(sources: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Functions of the texts in which nothing is found, a few of each text."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for finding in lint(sources):
+        found[finding.name].append(finding.line)
+    for name, text in sources.items():
+        try:
+            source = SourceText(text)
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        rng = random.Random(name)
+        functions = [
+            node
+            for node in source.functions()
+            if not any(node.lineno <= line <= (node.end_lineno or node.lineno) for line in found[name])
+        ]
+        for node in rng.sample(functions, min(2, len(functions))):
+            begin = source.offset(min([node.lineno, *(one.lineno for one in node.decorator_list)]), 0)
+            function = text[begin : source.span(node)[1]]
+            if function.count("\n") > 2 and len(function.encode()) <= MAX_FUNCTION:
+                yield name, function
+
+
+def constraint_for(function: str) -> GrammarConstraint:
+    """Answers for a function: no change, or hunks that begin with lines of it."""
+    lines = dict.fromkeys(function.rstrip().split("\n"))
+    old = " | ".join(_quoted(f"-{line}\n") for line in lines)
+    grammar = f'start: "{NO_CHANGE}" | hunk ("\\n" hunk)*\nhunk: old+ new*\nold: {old}\nnew: /\\+[^\\n\\r]{{0,160}}\\n/\n'
+    return GrammarConstraint.lark(grammar)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    return f'"{escaped}"'
+
+
+def propose(writer: Writer, function: str, *, samples: int = 1, seed: int = 0) -> list[str]:
+    """Texts of the function after the model's edits, the greedy one first; those that have no place or change nothing are left
+    out."""
+    prompt, constraint = prompt_of(function), constraint_for(function)
+    answers = writer.write(prompt, [seed], most=MAX_ANSWER, temperature=0.0, constraint=constraint)
+    if samples > 1:
+        answers += writer.write(
+            prompt, range(seed + 1, seed + samples), most=MAX_ANSWER, temperature=0.6, constraint=constraint
+        )
+    found: dict[str, None] = {}
+    for answer in answers:
+        hunks = read_hunks(answer)
+        after = applied(function, hunks) if hunks else None
+        if after is not None and after != function:
+            found.setdefault(after)
+    return list(found)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """An edited function that passed: which rules have fewer findings than before."""
+
+    after: str
+    rules: tuple[str, ...]
+
+
+def verify(function: str, proposals: Sequence[str]) -> list[Verified]:
+    """Proposals that are still this function, with another syntax tree, fewer findings and none of a rule that had none."""
+    usable = [after for after in proposals if same_function(function, after, or_changed=True)]
+    texts = {str(number): textwrap.dedent(text) for number, text in enumerate([function, *usable])}
+    counts: list[Counter[str]] = [Counter() for _ in texts]
+    for finding in lint(texts):
+        counts[int(finding.name)][finding.rule] += 1
+    before, *others = counts
+    return [
+        Verified(after, tuple(sorted(before - now)))
+        for after, now in zip(usable, others, strict=True)
+        if not now - before and before - now
+    ]
