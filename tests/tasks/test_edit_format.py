@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from multiscale_transformer.tasks.edit_format import NO_CHANGE, Hunk, applied, hunks_between, read_hunks, written
@@ -11,10 +11,12 @@ from multiscale_transformer.tasks.edit_format import NO_CHANGE, Hunk, applied, h
 LINES = st.lists(st.sampled_from(["a", "b", "  a", "", "-x", "+x", "="]), max_size=8)
 
 
+@settings(max_examples=2000)
 @given(LINES, LINES)
 @example(["a", "a"], ["a", "b", "a"])
 @example([], ["a"])
 @example(["a"], [])
+@example(["b", "a", "b"], ["  a", "b", "b"])
 def test_edits_give_the_text_after(old: list[str], new: list[str]) -> None:
     before, after = "\n".join(old), "\n".join(new)
     hunks = hunks_between(before, after)
@@ -31,9 +33,9 @@ def test_answers_are_read_back(old: list[str], new: list[str]) -> None:
 def test_what_an_answer_looks_like() -> None:
     before = "def f(p):\n    f = open(p)\n    return f.read()\n"
     after = "def f(p):\n    with open(p) as f:\n        return f.read()\n"
-    answer = "-    f = open(p)\n-    return f.read()\n+    with open(p) as f:\n+        return f.read()"
+    answer = "-    f = open(p)\n-    return f.read()\n+    with open(p) as f:\n+        return f.read()\n"
     assert written(hunks_between(before, after)) == answer
-    assert written([]) == NO_CHANGE
+    assert written([]) == f"{NO_CHANGE}\n"
     assert read_hunks("=\n") == []
 
 

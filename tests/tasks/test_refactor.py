@@ -28,10 +28,12 @@ def test_examples_hold_the_published_prompt_and_the_edit() -> None:
     others = [PackageText(f"p{n}", "MIT", "b.py", TEXT.replace("self, a", f"self, a{n}")) for n in range(9)]
     examples = make_examples([PackageText("one", "MIT", "a.py", TEXT), *others])
     edits = [example for example in examples if example.rule == "RET505"]
-    assert f"Before:\n{BEFORE}\nAfter:\n" in {example.prompt for example in edits}
+    marked = BEFORE.replace("else:", "else:  # <- RET505")
+    assert {prompt_of(BEFORE), f"Before:\n{marked}\nAfter:\n"} & {example.prompt for example in edits}
+    assert prompt_of(BEFORE, 4, "RET505") == f"Before:\n{marked}\nAfter:\n"
     assert {example.answer for example in edits} == {written(hunks_between(BEFORE, AFTER))}
     clean = [example for example in examples if example.rule == CLEAN]
-    assert {example.answer for example in clean} == {"="}
+    assert {example.answer for example in clean} == {"=\n"}
     assert all("def g" in example.prompt for example in clean)
     assert {example.licence for example in examples} == {"MIT"}
 
@@ -55,7 +57,7 @@ def test_a_model_can_write_nothing_but_edits_of_these_lines(function: str, tmp_p
 
 def test_the_right_answer_fits_the_constraint() -> None:
     constraint = constraint_for(BEFORE)
-    for byte in f"{written(hunks_between(BEFORE, AFTER))}\n".encode():
+    for byte in written(hunks_between(BEFORE, AFTER)).encode():
         constraint.advance(byte)
     assert constraint.ended or constraint.allowed()[257]
 

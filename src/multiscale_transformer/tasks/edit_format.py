@@ -30,16 +30,19 @@ class Hunk:
 def hunks_between(before: str, after: str) -> list[Hunk]:
     """The hunks that make `after` of `before`. Where lines only come, the line before them (or else after) is in the hunk."""
     old, new = before.split("\n"), after.split("\n")
-    spans: list[_Span] = []
-    for tag, *bounds in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if tag == "equal":
-            continue
-        span = _Span(*bounds)
-        while span.needs_more(old):
-            span = span.wider()
-        if spans and spans[-1].end >= span.begin:
-            span = spans.pop().joined(span)
-        spans.append(span)
+    codes = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    spans = [_Span(*bounds) for tag, *bounds in codes if tag != "equal"]
+    at = 0
+    while at < len(spans):
+        if at and spans[at - 1].end == spans[at].begin:  # they touch: between them is no equal line
+            spans[at - 1 : at + 1] = [spans[at - 1].joined(spans[at])]
+            at -= 1
+        elif not spans[at].needs_more(old):
+            at += 1
+        elif spans[at].begin or at + 1 == len(spans) or spans[at].end < spans[at + 1].begin:
+            spans[at] = spans[at].wider()
+        else:
+            spans[at : at + 2] = [spans[at].joined(spans[at + 1])]
     return [Hunk(tuple(old[span.begin : span.end]), tuple(new[span.new_begin : span.new_end])) for span in spans]
 
 
@@ -58,21 +61,22 @@ class _Span(NamedTuple):
         return _places(old, old[self.begin : self.end]) > 1 and (self.begin > 0 or self.end < len(old))
 
     def wider(self) -> _Span:
-        """With the line before, or at the beginning of the text the line after."""
+        """With the equal line before, or at the beginning of the text the equal line after."""
         if self.begin:
             return _Span(self.begin - 1, self.end, self.new_begin - 1, self.new_end)
         return _Span(self.begin, self.end + 1, self.new_begin, self.new_end + 1)
 
     def joined(self, behind: _Span) -> _Span:
         """With one behind it that it touches."""
-        return _Span(self.begin, max(self.end, behind.end), self.new_begin, max(self.new_end, behind.new_end))
+        return _Span(self.begin, behind.end, self.new_begin, behind.new_end)
 
 
 def written(hunks: list[Hunk]) -> str:
-    """Hunks as an answer."""
+    """Hunks as an answer, whose last line ends as all of them do."""
     if not hunks:
-        return NO_CHANGE
-    return "\n\n".join("\n".join([*(f"-{line}" for line in hunk.old), *(f"+{line}" for line in hunk.new)]) for hunk in hunks)
+        return f"{NO_CHANGE}\n"
+    lines = ["".join([*(f"-{line}\n" for line in hunk.old), *(f"+{line}\n" for line in hunk.new)]) for hunk in hunks]
+    return "\n".join(lines)
 
 
 def read_hunks(answer: str) -> list[Hunk] | None:

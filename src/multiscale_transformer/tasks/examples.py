@@ -56,13 +56,14 @@ def split_of(package: str) -> Split:
 
 
 def capped(examples: Iterable[Example], *, rule: int, package: int) -> list[Example]:
-    """At most so many examples of one rule and of one package, in the order of their digests, each once."""
-    by_rule: Counter[str] = Counter()
+    """At most so many examples of one rule in each split, and of one package, in the order of their digests, each once."""
+    by_rule: Counter[tuple[str, Split]] = Counter()
     by_package: Counter[str] = Counter()
     kept = []
     for example in sorted({example.digest: example for example in examples}.values(), key=lambda one: one.digest):
-        if by_rule[example.rule] < rule and by_package[example.package] < package:
-            by_rule[example.rule] += 1
+        key = (example.rule, split_of(example.package))
+        if by_rule[key] < rule and by_package[example.package] < package:
+            by_rule[key] += 1
             by_package[example.package] += 1
             kept.append(example)
     return kept

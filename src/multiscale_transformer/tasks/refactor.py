@@ -7,6 +7,7 @@ the input; kept is what parses, loses a finding and brings no new one.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import textwrap
 from collections import Counter, defaultdict
@@ -24,14 +25,22 @@ from multiscale_transformer.tasks.writer import Writer
 TASK = "refactor"
 MAX_OF_RULE, MAX_OF_PACKAGE = 300, 1500
 CLEAN = "clean"  # the rule of functions in which nothing is found
-CLEAN_SHARE = 0.15
+CLEAN_SHARE = 0.1
+UNMARKED = 0.15  # share of the edits whose prompt does not say where: what people type by hand
+MARK = "  # <- "  # stands before the rule, behind a line
 MAX_ANSWER = 400  # bytes
 _BATCH = 2000  # files that ruff reads at once
 
 
-def prompt_of(function: str) -> str:
-    """The published prompt: the function between `Before:` and `After:`."""
-    return f"Before:\n{function.rstrip()}\nAfter:\n"
+def prompt_of(function: str, line: int | None = None, rule: str = "") -> str:
+    """The published prompt: the function between `Before:` and `After:`.
+
+    A `line` (from 1) is marked with the rule that found something there, as TFix tells its model (Berabi et al. 2021).
+    """
+    lines = function.rstrip().split("\n")
+    if line is not None:
+        lines[line - 1] = f"{lines[line - 1]}{MARK}{rule}"
+    return "Before:\n" + "\n".join(lines) + "\nAfter:\n"
 
 
 def make_examples(texts: Iterable[PackageText]) -> list[Example]:
@@ -44,9 +53,11 @@ def make_examples(texts: Iterable[PackageText]) -> list[Example]:
         for name, pair in pairs_in(sources):
             text = by_name[name]
             answer = written(hunks_between(pair.before, pair.after))
-            found.append(_example(text, prompt_of(pair.before), answer, pair.rule))
+            marked = int(hashlib.sha256(pair.before.encode()).hexdigest(), 16) % 100 >= 100 * UNMARKED
+            prompt = prompt_of(pair.before, pair.line, pair.rule) if marked else prompt_of(pair.before)
+            found.append(_example(text, prompt, answer, pair.rule))
         for name, function in _clean_functions(sources):
-            clean.append(_example(by_name[name], prompt_of(function), NO_CHANGE, CLEAN))
+            clean.append(_example(by_name[name], prompt_of(function), written([]), CLEAN))
     kept = capped(found, rule=MAX_OF_RULE, package=MAX_OF_PACKAGE)
     kept = [example for example in kept if len(example.answer.encode()) <= MAX_ANSWER]
     wanted = round(len(kept) * CLEAN_SHARE / (1 - CLEAN_SHARE))
@@ -97,7 +108,7 @@ def constraint_for(function: str) -> GrammarConstraint:
     """Answers for a function: no change, or hunks that begin with lines of it."""
     lines = dict.fromkeys(function.rstrip().split("\n"))
     old = " | ".join(_quoted(f"-{line}\n") for line in lines)
-    grammar = f'start: "{NO_CHANGE}" | hunk ("\\n" hunk)*\nhunk: old+ new*\nold: {old}\nnew: /\\+[^\\n\\r]{{0,160}}\\n/\n'
+    grammar = f'start: "{NO_CHANGE}\\n" | hunk ("\\n" hunk)*\nhunk: old+ new*\nold: {old}\nnew: /\\+[^\\n\\r]{{0,160}}\\n/\n'
     return GrammarConstraint.lark(grammar)
 
 
@@ -106,10 +117,12 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def propose(writer: Writer, function: str, *, samples: int = 1, seed: int = 0) -> list[str]:
+def propose(
+    writer: Writer, function: str, line: int | None = None, rule: str = "", *, samples: int = 1, seed: int = 0
+) -> list[str]:
     """Texts of the function after the model's edits, the greedy one first; those that have no place or change nothing are left
-    out."""
-    prompt, constraint = prompt_of(function), constraint_for(function)
+    out. `line` and `rule` are where a linter found something, and what."""
+    prompt, constraint = prompt_of(function, line, rule), constraint_for(function)
     answers = writer.write(prompt, [seed], most=MAX_ANSWER, temperature=0.0, constraint=constraint)
     if samples > 1:
         answers += writer.write(
