@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from held import needs_sandbox
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.sandbox import probe
 from multiscale_transformer.sandbox.limits import Limits, Outcome, Program, Rung
 from multiscale_transformer.sandbox.run import Sandbox
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is a sandbox on Linux alone")
+pytestmark = needs_sandbox
 
 
 @pytest.fixture(scope="module")

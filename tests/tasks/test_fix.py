@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from held import needs_sandbox
 from multiscale_transformer.cli.main import main
 from multiscale_transformer.engine.engine import load_engine
 from multiscale_transformer.errors import AxlError
@@ -24,7 +25,7 @@ from multiscale_transformer.tasks.symptoms import SYMPTOMS, symptom
 from multiscale_transformer.tasks.test_runs import LIMITS, Project, failures_in
 from tiny import SHAPES, checkpoint
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is a sandbox on Linux alone")
+pytestmark = needs_sandbox
 AREA = """\
 def longest(words):
     best = ''

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from held import needs_sandbox
 from multiscale_transformer.engine.engine import load_engine
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.bugs import LIMITS, Checked, bugs_of
@@ -35,7 +35,7 @@ def test_ngrams_learn_what_follows() -> None:
     assert model.log_probability(b"for x in", b" range") > model.log_probability(b"for x in", b" other")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="there is a sandbox on Linux alone")
+@needs_sandbox
 def test_an_order_that_knows_the_answer_solves_at_once(tmp_path: Path) -> None:
     checkpoint(SHAPES["flat"].model_copy(update={"max_seq_len": 1024}), tmp_path)
     program = Checked(name="x", code="def f(a, b):\n    return a - b\n", tests=("assert f(3, 1) == 2", "assert f(1, 5) == -4"))

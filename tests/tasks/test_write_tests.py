@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from held import needs_sandbox
 from multiscale_transformer.cli.main import main
 from multiscale_transformer.engine.session import open_scheduler
 from multiscale_transformer.errors import AxlError
@@ -22,7 +22,7 @@ from multiscale_transformer.tasks.write_tests import propose_calls, with_tests, 
 from multiscale_transformer.tasks.writer import Writer
 from tiny import SHAPES, checkpoint
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is a sandbox on Linux alone")
+pytestmark = needs_sandbox
 CODE = '''\
 def clip(value, low=0, high=10):
     """At least low, at most high.
