@@ -29,7 +29,6 @@ from multiscale_transformer.sandbox.probe import PROBE, escapes
 
 MAIN = "main.py"  # what `run_python` calls its source
 RESULT_BYTES = 1 << 24  # of a file that is read afterwards
-NODE_MEMORY = 2048  # megabytes that node may write: its garbage collector reserves generously
 _ROOT = Path(__file__).resolve().parents[2]  # where the package lies, for the fork server's imports
 _START = (
     "import sys; sys.path.insert(0, {root!r}); from multiscale_transformer.sandbox.fork_server import main; main({fd}, {rung})"
@@ -88,11 +87,7 @@ class Sandbox:
 
     def close(self) -> None:
         """End the fork server, and with it all that it runs."""
-        if self._process is not None:
-            self._connection.close()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        self._stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _ask(self, program: Program, limits: Limits, scratch: Path) -> Outcome:
@@ -152,10 +147,11 @@ class Sandbox:
         return escapes(rung, outcome)
 
     def _stop(self) -> None:
-        assert self._process is not None
-        self._connection.close()
-        self._process.kill()
-        self._process.wait()
+        if self._process is not None:
+            self._connection.close()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
 
 def _results(scratch: Path, names: tuple[str, ...]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from multiscale_transformer.tasks.source_text import parsed
 
 LIMITS = Limits(seconds=5.0, cpu_seconds=5, memory_mb=512)
 CALL_SECONDS = 0.25  # of one call: a mutant of a loop may never end
-MAX_VALUE = 200  # characters of a result that is worth writing down
+MAX_VALUE = 200  # characters of a result that may be written down
 
 Source = Literal["model", "code", "random"]
 

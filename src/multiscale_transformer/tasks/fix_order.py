@@ -67,11 +67,11 @@ class Gains:
         """For each edit the gain of its lines between what stands around them, and after what stands before them."""
         by_lines: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, edit in enumerate(edits):
-            by_lines[_whole_lines(text, edit)].append(number)
+            by_lines[edit.whole_lines(text)].append(number)
         found: list[dict[str, float]] = [{} for _ in edits]
         for (begin, end), numbers in by_lines.items():
             old = text[begin:end]
-            new = [old, *(_within(text, edits[number], begin, end) for number in numbers)]
+            new = [old, *(edits[number].within(text, begin, end) for number in numbers)]
             between, after = self._between(text, begin, end, new), self._after(text, begin, end, new)
             for number, *gains in zip(numbers, between, after, strict=True):
                 found[number] = dict(zip(("between", "after"), gains, strict=True))
@@ -106,7 +106,7 @@ def features_of(
         rivals[edit.line] += 1
     found = []
     for edit, gain in zip(edits, gains, strict=True):
-        old, here = text[edit.start : edit.end], {edit.line}
+        old = text[edit.start : edit.end]
         features = {edit.operator: 1.0, f"{edit.operator}, {kind}": 1.0, **gain}
         if edit.operator in TOKENS:
             features[f"{old} -> {edit.text}"] = 1.0
@@ -117,7 +117,7 @@ def features_of(
         if failure.at:
             features["raised here"] = float(edit.line == failure.at[-1])
             features[f"raised here, {kind}"] = features["raised here"]
-            features["in the traceback"] = float(bool(here & set(failure.at)))
+            features["in the traceback"] = float(edit.line in failure.at)
         if names:
             features["takes what is named"] = float(bool(names & _words(old)) and not names & _words(edit.text))
             features["brings what is named"] = float(bool(names & _words(edit.text)) and not names & _words(old))
@@ -162,17 +162,6 @@ def _softmax(scores_C: Floats) -> Floats:
     exponentials_C = np.exp(scores_C - scores_C.max())
     normalised: Floats = exponentials_C / exponentials_C.sum()
     return normalised
-
-
-def _whole_lines(text: str, edit: Edit) -> tuple[int, int]:
-    """The lines that an edit touches, from the beginning of the first to the end of the last, without its newline."""
-    begin = text.rfind("\n", 0, edit.start) + 1
-    end = text.find("\n", edit.end)
-    return begin, len(text) if end < 0 else end
-
-
-def _within(text: str, edit: Edit, begin: int, end: int) -> str:
-    return text[begin : edit.start] + edit.text + text[edit.end : end]
 
 
 def _words(text: str) -> set[str]:

@@ -39,13 +39,8 @@ class Ngrams:
         """For each edit how much likelier its line and the bytes behind it are than those that are there, in nats."""
         found = []
         for edit in edits:
-            begin = text.rfind("\n", 0, edit.start) + 1
-            end = text.find("\n", edit.end)
-            end = len(text) if end < 0 else end
+            begin, end = edit.whole_lines(text)
             before, behind = text[:begin].encode(), text[end : end + max(ORDERS)].encode()
-            now, then = (
-                part.encode() + behind
-                for part in (text[begin:end], text[begin : edit.start] + edit.text + text[edit.end : end])
-            )
+            now, then = (part.encode() + behind for part in (text[begin:end], edit.within(text, begin, end)))
             found.append(self.log_probability(before, then) - self.log_probability(before, now))
         return found

@@ -33,6 +33,15 @@ class Edit:
         """The edited source."""
         return source[: self.start] + self.text + source[self.end :]
 
+    def whole_lines(self, source: str) -> tuple[int, int]:
+        """The lines that it touches, from the beginning of the first to the end of the last, without its newline."""
+        begin, end = source.rfind("\n", 0, self.start) + 1, source.find("\n", self.end)
+        return begin, len(source) if end < 0 else end
+
+    def within(self, source: str, begin: int, end: int) -> str:
+        """What it makes of the characters `begin` to `end`, between which it lies."""
+        return source[begin : self.start] + self.text + source[self.end : end]
+
     def inverse(self, source: str) -> Edit:
         """The edit of the edited source that brings `source` back."""
         return Edit(self.start, self.start + len(self.text), source[self.start : self.end], self.operator, self.line)
