@@ -55,6 +55,8 @@ def test_nothing_is_left_of_the_program_before(box: Sandbox) -> None:
         ("import os; os.kill(os.getpid(), 9)", "failed", -9),
         ("import os; os._exit(255)", "failed", 255),
         ("def f(:", "failed", 1),
+        ("import os; os.write(2, b'the sandbox is broken'); os._exit(97)", "failed", 97),
+        ("import os; os.write(3, b'broken\\0'); os._exit(97)", "failed", 1),
         ("while True: pass", "timeout", -9),
         ("print('x' * 100_000)", "output", -9),
     ],

@@ -23,7 +23,7 @@ from typing import Any
 
 from multiscale_transformer.sandbox import confine, syscalls
 from multiscale_transformer.sandbox.limits import Limits, Outcome, Program, Rung, Status
-from multiscale_transformer.sandbox.worker import BROKEN, Confinement, become
+from multiscale_transformer.sandbox.worker import BROKEN, END_OF_REPORT, Confinement, become
 
 WARM = (  # imported before any program asks for them: what short programs begin with
     "math", "re", "collections", "itertools", "functools", "heapq", "bisect", "string", "random", "typing", "json", "copy",
@@ -85,8 +85,6 @@ class ForkServer:
         stdout, stderr = (bytes(texts[end]).decode(errors="replace") for end in (out_read, err_read))
         if status == "ok" and exit_status != 0:
             status = "failed"
-        if exit_status == BROKEN and "sandbox" in stderr:
-            raise OSError(stderr.strip().rsplit("\n", 1)[-1])
         return Outcome(status=status, exit_status=exit_status, stdout=stdout, stderr=stderr, seconds=seconds)
 
     def _fork(self, program: Program, limits: Limits, scratch: str, ends: tuple[int, int], told: int) -> int:
@@ -109,12 +107,15 @@ class ForkServer:
                             os.write(told, str(waited).encode())
                             os._exit(0)
             os.setsid()
-            become(program, limits, scratch, self._confinement, *ends)
+            become(program, limits, scratch, self._confinement, *ends, told)
         finally:
             os._exit(BROKEN)
 
     def _end(self, pid: int, told: int) -> int:
-        """The exit status of the process, killed with all its descendants where they still live."""
+        """The exit status of the process, killed with all its descendants where they still live.
+
+        Raises OSError where the worker has told that it could not close itself off.
+        """
         if self.rung >= Rung.NAMESPACES:
             os.kill(pid, signal.SIGKILL)  # the first process of a namespace takes all others with it; a zombie does not mind
         else:
@@ -127,7 +128,11 @@ class ForkServer:
                 break
             statuses[child] = waited
         with open(told, encoding="ascii") as file:
-            return os.waitstatus_to_exitcode(int(file.read() or statuses[pid]))
+            words = file.read()
+        broken, mark, ended = words.rpartition(END_OF_REPORT)
+        if mark:
+            raise OSError(broken)
+        return os.waitstatus_to_exitcode(int(ended or statuses[pid]))
 
 
 def _watched(pid: int, texts: dict[int, bytearray], deadline: float, most: int) -> tuple[dict[int, bytearray], Status]:

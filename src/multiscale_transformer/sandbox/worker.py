@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import builtins
+import fcntl
 import gc
 import os
 import signal
 import sys
 import traceback
 import types
+from contextlib import suppress
 from typing import NoReturn
 
 from multiscale_transformer.sandbox import confine
 from multiscale_transformer.sandbox.limits import Limits, Program, Rung
 
-BROKEN = 97  # exit status of a worker that could not close itself off; the fork server makes an error of it
+BROKEN = 97  # exit status of a worker that could not close itself off; programs may have it too
+END_OF_REPORT = "\0"  # stands behind what such a worker tells the fork server
+_TOLD = 3  # where it tells it, until the program begins
 
 
 class Confinement:
@@ -38,12 +42,17 @@ class Confinement:
             confine.seccomp(own_signals_only=self.rung < Rung.NAMESPACES)
 
 
-def become(program: Program, limits: Limits, scratch: str, confinement: Confinement, output: int, errors: int) -> NoReturn:
-    """Run the program in this process, its output going to two file descriptors; never returns."""
+def become(
+    program: Program, limits: Limits, scratch: str, confinement: Confinement, output: int, errors: int, told: int
+) -> NoReturn:
+    """Run the program in this process, its output going to two file descriptors; never returns.
+
+    Before the program begins, `told` takes what goes wrong. It is closed then: no program can speak for the sandbox.
+    """
     status = BROKEN
     try:
         os.chdir(scratch)
-        _redirect(program.stdin, scratch, output, errors)
+        _redirect(program.stdin, scratch, output, errors, told)
         environment = {"HOME": scratch, "TMPDIR": scratch, "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
         environment |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", **program.environment}
         os.environ.clear()
@@ -52,17 +61,21 @@ def become(program: Program, limits: Limits, scratch: str, confinement: Confinem
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         confinement.enter(program, limits, scratch)
+        os.close(_TOLD)
         if program.python is None:
             status = 127
             os.execvpe(program.command[0], list(program.command), environment)
         status = _run_file(program.python, program.arguments)
-    except BaseException:
+    except BaseException as error:
         os.write(2, traceback.format_exc().encode(errors="replace"))
+        if status == BROKEN:
+            with suppress(OSError):  # closed: the program has begun
+                os.write(_TOLD, f"{error}{END_OF_REPORT}".encode(errors="replace"))
     finally:
         os._exit(status)
 
 
-def _redirect(stdin: str, scratch: str, output: int, errors: int) -> None:
+def _redirect(stdin: str, scratch: str, output: int, errors: int, told: int) -> None:
     if stdin:
         reading, writing = os.pipe()  # a text that is longer than a pipe comes from a file
         if len(stdin) < 1 << 12:
@@ -78,9 +91,11 @@ def _redirect(stdin: str, scratch: str, output: int, errors: int) -> None:
             os.unlink(path)
     else:
         reading = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((reading, 0), (output, 1), (errors, 2)):
+    # Copies above the places that they go to, so that none is closed by another.
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD, _TOLD + 1) for end in (reading, output, errors, told)]
+    for source, target in zip(ends, (0, 1, 2, _TOLD), strict=True):
         os.dup2(source, target)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 16 else 1 << 16)
+    os.closerange(_TOLD + 1, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 16 else 1 << 16)
 
 
 def _run_file(name: str, arguments: tuple[str, ...]) -> int:
