@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multiscale_transformer.errors import AxlError
 from multiscale_transformer.tasks.operators import edits_of
-from multiscale_transformer.tasks.source_text import SourceText, named_function, unified_diff
+from multiscale_transformer.tasks.source_text import SourceText, unified_diff
 
 SOURCE = '''\
 """Ein Modul, é < ü."""  # a < b
@@ -134,19 +133,6 @@ def test_any_text_that_parses_can_be_edited(text: str) -> None:
         return
     for edit in edits_of(source):
         ast.parse(edit.apply(text))
-
-
-def test_functions_are_found_by_their_names(tmp_path) -> None:
-    path = tmp_path / "a.py"
-    path.write_text("class A:\n    @property\n    def f(self):\n        pass\n\ndef g():\n    def h(): pass\n")
-    assert named_function(path, "A.f").lines == range(2, 5)
-    assert named_function(path, "f").lines == range(2, 5)
-    assert named_function(path, "h").lines == range(7, 8)
-    with pytest.raises(AxlError, match="unknown function"):
-        named_function(path, "x")
-    path.write_text("def f(:")
-    with pytest.raises(AxlError, match="no Python"):
-        named_function(path, "f")
 
 
 def test_a_diff_is_one_that_patch_takes() -> None:

@@ -68,15 +68,19 @@ def fix(
 
 def _focus(project: Path, where: str) -> Focus:
     """What FILE[:FUNCTION] names. Raises AxlError where there is no such file of the project, or function in it."""
+    from multiscale_transformer.cli.targets import open_target, split_target
     from multiscale_transformer.tasks.fix import Focus
-    from multiscale_transformer.tasks.source_text import named_function
 
-    name, _, function = where.rpartition(":") if not Path(where).is_file() else (where, "", "")
-    path = Path(name).resolve()
+    name, function = split_target(where)
+    path = name.resolve()
     if not path.is_file() or not path.is_relative_to(project.resolve()):
         raise AxlError(f"{name} is no file of {project}; give a file of the project that the test runs in")
     file = path.relative_to(project.resolve()).as_posix()
-    return Focus(file, named_function(path, function).lines if function else None)
+    if not function:
+        return Focus(file)
+    (node,) = open_target(where).functions.values()
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    return Focus(file, range(first, (node.end_lineno or node.lineno) + 1))
 
 
 def _report(found: Search, project: Path, test: str, *, apply: bool, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.options import SHIPPED_FOLDER, Checkpoint, EngineThreads, MemoryFolders
 from multiscale_transformer.cli.proposals import Apply, AsJson, Shown, nothing, show
 from multiscale_transformer.cli.skill_models import open_writer
-from multiscale_transformer.errors import AxlError, unknown_name
+from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
     import ast
@@ -66,24 +66,18 @@ def test(
 
 def _functions(where: str) -> tuple[Path, Module, list[ast.FunctionDef | ast.AsyncFunctionDef]]:
     """The functions at the top of a file, or the one that is named. Raises AxlError where there is none."""
-    import ast
-
+    from multiscale_transformer.cli.targets import open_target, split_target
     from multiscale_transformer.tasks.calls import module_at
-    from multiscale_transformer.tasks.source_text import SourceText
 
-    name, _, wanted = where.rpartition(":") if not Path(where).is_file() else (where, "", "")
-    module = module_at(Path(name or where))
-    try:
-        source = SourceText(module.text)
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise AxlError(f"{name} is no Python that can be parsed ({error})") from None
-    top = [node for node in source.tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("test_")]
-    functions = [node for node in top if node.name == wanted] if wanted else [node for node in top if node.name[0] != "_"]
+    _, wanted = split_target(where)
+    target = open_target(where)
+    top = {name: node for name, node in target.functions.items() if "." not in name and not name.startswith("test_")}
+    functions = list(top.values()) if wanted else [node for name, node in top.items() if name[0] != "_"]
     if not functions and wanted:
-        raise unknown_name(f"function at the top of {name}", wanted, [node.name for node in top])
+        raise AxlError(f"{wanted} is a method or a function in another one; only those at the top of a file are called")
     if not functions:
-        raise AxlError(f"{name} has no public function at its top; name one, as in {name}:function")
-    return Path(name), module, list(functions)
+        raise AxlError(f"{target.path} has no public function at its top; name one, as in {target.path}:function")
+    return target.path, module_at(target.path), functions
 
 
 def _texts(target: Path) -> list[str]:

@@ -14,9 +14,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-
-from multiscale_transformer.errors import AxlError, unknown_name
 
 
 @dataclass(frozen=True, order=True)
@@ -109,34 +106,13 @@ def _lines(text: str) -> list[str]:
     return io.StringIO(text, newline="\n").readlines()
 
 
-@dataclass(frozen=True)
-class NamedFunction:
-    """A function of a file: where its text stands, decorators included."""
-
-    name: str
-    lines: range
-
-
-def named_function(path: Path, name: str) -> NamedFunction:
-    """The function `name`, or `Class.name`, of a file. Raises AxlError where there is none, or the file is no Python."""
-    try:
-        tree = parsed(path.read_bytes())
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise AxlError(f"{path} is no Python that can be parsed ({error})") from None
-    functions = dict(_qualified(tree, ""))
-    wanted = next((functions[known] for known in functions if known == name or known.endswith(f".{name}")), None)
-    if wanted is None:
-        raise unknown_name(f"function of {path}", name, functions) if functions else AxlError(f"{path} has no function")
-    begin = min([wanted.lineno, *(decorator.lineno for decorator in wanted.decorator_list)])
-    return NamedFunction(name, range(begin, (wanted.end_lineno or wanted.lineno) + 1))
-
-
-def _qualified(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+def qualified_functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Functions and methods below a node with their qualified names, such as `Class.method`."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             yield prefix + child.name, child
         name = child.name if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else None
-        yield from _qualified(child, prefix if name is None else f"{prefix}{name}.")
+        yield from qualified_functions(child, prefix if name is None else f"{prefix}{name}.")
 
 
 def parsed(text: str | bytes) -> ast.Module:
