@@ -28,13 +28,17 @@ _SECONDS = 600
 
 @dataclass(frozen=True)
 class Finding:
-    """What ruff says of a text: the rule, the line, in which file, and the text with its fix, where it has one."""
+    """What ruff says of a text: the rule, the line, in which file, and the text with its fix, where it has one.
+
+    `safe` fixes are those that ruff says keep what the code does.
+    """
 
     name: str
     rule: str
     line: int
     message: str
     fixed: str | None
+    safe: bool
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,15 @@ def lint(texts: dict[str, str], *, rules: str = RULES) -> list[Finding]:
             names[path.name] = name
         found = _run(scratch, rules)
     return [
-        Finding(names[Path(row["filename"]).name], row["code"], row["location"]["row"], row["message"], fixed)
+        Finding(name, row["code"], row["location"]["row"], row["message"], _fixed(texts[name], row["fix"]), _safe(row["fix"]))
         for row in found
         if row["code"] is not None
-        for fixed in [_fixed(texts[names[Path(row["filename"]).name]], row["fix"])]
+        for name in [names[Path(row["filename"]).name]]
     ]
+
+
+def _safe(fix: dict | None) -> bool:  # type: ignore[type-arg]
+    return fix is not None and fix["applicability"] == "safe"
 
 
 def _run(folder: str, rules: str) -> list[dict]:  # type: ignore[type-arg]
