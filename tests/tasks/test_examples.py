@@ -12,7 +12,6 @@ from multiscale_transformer.tasks.edit_format import hunks_between, written
 from multiscale_transformer.tasks.examples import (
     SPLITS,
     Example,
-    as_documents,
     capped,
     read_examples,
     split_examples,
@@ -115,9 +114,3 @@ def test_files_are_the_same_every_time(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text("{}\n")
     with pytest.raises(AxlError, match="holds no examples"):
         read_examples(tmp_path, "train")
-
-
-def test_documents_say_where_answers_begin() -> None:
-    documents = as_documents([example(1, "p", prompt="é:\n"), example(2, "p", prompt="ab")])
-    assert documents.answers is not None
-    assert [documents[k][at:] for k, at in enumerate(documents.answers.tolist())] == [b"answer 1", b"answer 2"]

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from multiscale_transformer.data.corpus import load_corpus
 from multiscale_transformer.engine.infill import continue_text
 from multiscale_transformer.engine.scheduler import Request
 from multiscale_transformer.engine.session import open_scheduler
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.tasks.edit_format import applied, hunks_between, read_hunks, written
 from multiscale_transformer.tasks.examples import split_examples, write_examples
-from multiscale_transformer.tasks.learn import learn_skill, skill_corpus
 from multiscale_transformer.tasks.package_texts import PackageText, package_texts, unseen_packages
 from multiscale_transformer.tasks.refactor import CLEAN, constraint_for, make_examples, prompt_of, propose, verify
 from multiscale_transformer.tasks.writer import Writer
+from multiscale_transformer.training.run import RunRequest, train_run
 from multiscale_transformer.training.settings import TrainSettings
 from tiny import SHAPES, checkpoint
 
@@ -84,11 +85,11 @@ def test_the_test_packages_are_known_and_texts_have_licences() -> None:
 def test_a_skill_is_learnt_from_its_examples(tmp_path: Path) -> None:
     texts = [PackageText(f"p{n}", "MIT", "a.py", TEXT.replace("self, a", f"self, a{n}")) for n in range(30)]
     write_examples(tmp_path / "data", split_examples(make_examples(texts)), {})
-    corpus = skill_corpus(tmp_path / "data")
+    corpus = load_corpus([f"task:{tmp_path / 'data'}"])
     assert corpus.train.answers is not None
     config = SHAPES["memory"].model_copy(update={"downsample_factors": (1,), "max_seq_len": 256})
     settings = TrainSettings(minutes=0.02, batch_bytes=1024, stages=((0.0, 128),))
-    out = learn_skill("x", config, settings, tmp_path / "data", tmp_path / "out", init=None, prompt_format="refactor")
+    out = train_run(RunRequest("x", config, settings, corpus.sources, tmp_path / "out", format="refactor"), corpus)
     assert (out / "model.safetensors").is_file()
 
 

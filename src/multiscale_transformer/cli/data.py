@@ -1,18 +1,41 @@
-"""`axl data`: what training would read, before training."""
+"""`axl data`: what training would read, before training; and making the data of a skill."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from multiscale_transformer.cli import ui
-from multiscale_transformer.cli.options import Exclude, Include, paths
+from multiscale_transformer.cli.main import COMMANDS
+from multiscale_transformer.cli.options import Exclude, Include, folder, help_text, paths
 from multiscale_transformer.cli.renamed import renamed
+from multiscale_transformer.errors import AxlError
+
+if TYPE_CHECKING:
+    from multiscale_transformer.tasks.make import Made
+
+DATA = Path("data")  # below which the data of each skill lies, in a folder of its name
+SHOW = "show"
+
+
+class ShownByDefault(TyperGroup):
+    """Words that name no command are those of `axl data show`: `axl data .` shows what is here."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words, with `show` before them where no command is named."""
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = [SHOW, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=ShownByDefault, help=COMMANDS["data"][1], add_completion=False, pretty_exceptions_enable=False)
 
 
 @renamed(left_out="dropped")
-def data(
+def show(
     sources: Annotated[
         list[str] | None,
         typer.Argument(metavar="PATH", callback=paths, help="Folders, repositories, files, .jsonl, globs, or mixture:FILE."),
@@ -26,7 +49,7 @@ def data(
     """Show what training on PATHs would read: files kept, held out, and dropped by reason.
 
     Without a PATH it is the Python library of this interpreter; mixture:FILE names many parts in a YAML file
-    (examples/base_mixture.yaml). A .axlignore, written as a .gitignore, leaves out for good.
+    (examples/base_mixture.yaml). A .axlignore, written as a .gitignore, leaves out for good. The word show may be left out.
 
         axl data . --dropped | grep "unknown suffix"
         axl data . --include "*.tpl" --exclude third_party/
@@ -48,3 +71,66 @@ def data(
     for part, documents in (("to train on", corpus.train), ("held out", corpus.held_out)):
         largest = sorted(((len(content), name) for name, content in documents), reverse=True)[:3]
         ui.print_field("", f"largest {part}: " + ", ".join(f"{shown(name)} ({ui.size(count)})" for count, name in largest))
+
+
+Benchmarks = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", parser=folder, help="Benchmarks as JSON lines, of which nothing is to be in the data."),
+]
+
+
+def make(
+    skills: Annotated[list[str] | None, typer.Argument(metavar="SKILL…", help="Skills by name.")] = None,
+    every: Annotated[bool, typer.Option("--all", metavar="", help="The data of all skills.")] = False,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", parser=folder, help="Each skill has a folder in it.")] = DATA,
+    benchmarks: Benchmarks = None,
+    again: Annotated[bool, typer.Option("--again", metavar="", help="Also what has been made already.")] = False,
+) -> None:
+    """Make the examples that a skill is learnt from and measured on.
+
+    They come from Python's library and the installed packages with permissive licences, and are split by package. Examples with
+    keys or addresses in them, near-duplicates and, with --benchmarks, what shares 13 tokens with a benchmark are left out. What
+    has been made is kept, so an interrupted --all goes on.
+
+        axl data make refactor
+        axl data make --all --benchmarks ~/benchmarks
+    """
+    from multiscale_transformer.tasks.skill import MODULES, load_skill
+
+    if bool(skills) == every:
+        raise AxlError(f"name skills ({', '.join(MODULES)}), or give --all, not both")
+    for name in skills or MODULES:
+        load_skill(name)  # a wrong name is refused before anything is made
+    for name in skills or MODULES:
+        if (out / name).exists() and not again:
+            ui.print_text(f"{out / name} is made already")
+        else:
+            make_one(name, out / name, benchmarks)
+
+
+def make_one(name: str, place: Path, benchmarks: Path | None = None) -> Made:
+    """Make the data of one skill into a folder, with a bar, and say what came of it."""
+    from multiscale_transformer.data.decontamination import Decontamination
+    from multiscale_transformer.tasks.make import make_data
+    from multiscale_transformer.tasks.package_texts import package_texts
+    from multiscale_transformer.tasks.skill import load_skill
+
+    known = Decontamination.of_folder(benchmarks) if benchmarks else None
+    with ui.bar() as bar:
+        task = bar.add_task("reading packages", total=None)
+        made = make_data(
+            load_skill(name),
+            place,
+            package_texts(),
+            known,
+            lambda text: bar.update(task, description=f"{name}: {text.package}"),
+        )
+    splits = ", ".join(f"{count:,} {split} ({ui.size(made.bytes[split])})" for split, count in made.counts.items())
+    ui.print_field("Examples", f"{splits} in {place}")
+    if made.dropped:
+        ui.print_field("Dropped", ui.counts_by_reason(made.dropped))
+    return made
+
+
+for _command in (show, make):
+    app.command(_command.__name__, help=help_text(_command))(_command)

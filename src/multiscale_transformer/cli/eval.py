@@ -10,6 +10,7 @@ import typer
 
 from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.compile import ensure_kernels
+from multiscale_transformer.cli.eval_task import task
 from multiscale_transformer.cli.main import COMMANDS
 from multiscale_transformer.cli.memory_args import index_folders
 from multiscale_transformer.cli.options import (
@@ -28,7 +29,7 @@ from multiscale_transformer.cli.ui import counted, size
 if TYPE_CHECKING:
     from multiscale_transformer.evaluation.editing import EditingScore
 
-app = typer.Typer(help=COMMANDS["eval"][1], no_args_is_help=True)
+app = typer.Typer(help=COMMANDS["eval"][1], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @renamed(peers="baselines")
@@ -157,5 +158,5 @@ def _show_editing(title: str, scores: dict[str, EditingScore]) -> None:
     ui.show_table(table)
 
 
-for _command in (bpb, lines):
+for _command in (bpb, lines, task):
     app.command(_command.__name__, help=help_text(_command))(_command)

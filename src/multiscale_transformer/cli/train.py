@@ -29,6 +29,7 @@ from multiscale_transformer.zoo.shipped import SHIPPED
 
 TRAINING, OUTPUT = "Training", "Output"
 NO_INIT = "none"
+PUBLISHED: Literal["published"] = "published"
 
 
 def train(
@@ -59,6 +60,13 @@ def train(
             "--data is given and neither NAME nor --config).",
         ),
     ] = None,
+    size: Annotated[
+        Literal["published", "auto"],
+        typer.Option(
+            metavar="SHAPE",
+            help="Of a model by name: published keeps its shape; auto is that of the model in the package, and begins as it.",
+        ),
+    ] = PUBLISHED,
     optimizer: Annotated[
         OptimizerName | None, typer.Option(rich_help_panel=TRAINING, help="The update rule (default: the model's own).")
     ] = None,
@@ -106,7 +114,8 @@ def train(
     """Train a model, and measure it on files it never read.
 
     With --data alone the model in the package is fine-tuned on it. With --init none a model is trained from nothing, of the
-    size that this machine can really train in --minutes. Without --data the Python library of this interpreter is read.
+    size that this machine can really train in --minutes. Without --data the Python library of this interpreter is read, or, by
+    a model that is named for a skill, the examples of that skill, which are made first where they are missing (axl data make).
 
     Near-duplicates are dropped first, then every 20th file is held out. The training files become the model's memory, an index
     in its folder that it looks things up in; --no-memory trains the net alone.
@@ -120,6 +129,7 @@ def train(
         axl train --data ~/my_project --minutes 10
         axl train --data ~/my_project --minutes 60 --init none
         axl train AXL-Micro --out checkpoints/micro
+        axl train AXL-Refactor-Lion --size auto
         axl train --resume --out checkpoints/micro
     """
     from multiscale_transformer.cli import training_ui
@@ -128,7 +138,7 @@ def train(
     from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.machine import available_cores
     from multiscale_transformer.training.device import choose_device
-    from multiscale_transformer.training.initialization import check_init, tuned
+    from multiscale_transformer.training.initialization import check_init, sized, tuned
     from multiscale_transformer.training.run import check_output, free_folder
 
     threads = threads or available_cores()
@@ -139,6 +149,10 @@ def train(
         return
     place = choose_device(device or "auto")  # one that is not there is refused before anything is read
     recipe = _named(name, config)
+    if size != PUBLISHED:
+        if recipe is None or init not in (None, SHIPPED) or not memory:
+            raise AxlError("--size auto is for a model by name, which begins as the model in the package with its memory")
+        recipe, init = sized(recipe), SHIPPED
     base = _base(init, data=data, shaped=recipe is not None, memory=memory)
     if base is not None and grow:
         raise AxlError("--grow begins with few layers, and --init with all of a trained model's; give one of them")
@@ -147,6 +161,8 @@ def train(
     if out is not None:
         check_output(out, resume=False)
         training_ui.check_place(out)
+    if data is None and recipe is not None and recipe.skill:
+        data = [_skill_data(recipe.skill)]
     corpus = read_corpus(data or [STDLIB], Selection.of(include, exclude), without=[out] if out else [])
     if recipe is None:
         wanted = minutes or DEFAULT_SETTINGS.minutes
@@ -164,7 +180,7 @@ def train(
         init=base,
         optimizer=optimizer or recipe.training.optimizer,
         learning_rate=lr or (FINE_TUNING.learning_rate if base and optimizer is None else None),
-        interpolation=interpolation or (FINE_TUNING.interpolation if base else 1.0),
+        interpolation=interpolation or (FINE_TUNING.interpolation if base and size == PUBLISHED else 1.0),
         seed=seed,
         threads=threads,
         fim_rate=fim_rate,
@@ -180,6 +196,17 @@ def _named(name: str | None, config: Path | None) -> Recipe | None:
     if config is not None:
         return load_recipe(config.with_suffix(config.suffix or ".yaml"))
     return load_recipe(name) if name is not None else None
+
+
+def _skill_data(skill: str) -> str:
+    """The data of a skill as a source, made first where it is missing."""
+    from multiscale_transformer.cli.data import DATA, make_one
+    from multiscale_transformer.data.prompted import PREFIX
+
+    place = (DATA / skill).absolute()
+    if not place.exists():
+        make_one(skill, place)
+    return f"{PREFIX}{place}"
 
 
 def _base(init: str | None, *, data: list[str] | None, shaped: bool, memory: bool) -> Path | None:

@@ -19,6 +19,8 @@ from multiscale_transformer.data.dropped import EXACT_COPY, NEAR_DUPLICATE, UNRE
 from multiscale_transformer.data.filters import MAX_BYTES, reason_to_drop
 from multiscale_transformer.data.folders import SourceFile
 from multiscale_transformer.data.names import carried, shown
+from multiscale_transformer.data.prompted import PREFIX as PROMPTED
+from multiscale_transformer.data.prompted import TRAIN, VALIDATION, with_prompted
 from multiscale_transformer.data.selection import EVERYTHING, Selection
 from multiscale_transformer.data.sources import INSTALLED, STDLIB, list_sources, read_source
 from multiscale_transformer.errors import AxlError
@@ -63,6 +65,8 @@ def load_corpus(
     not read (the output of the command), `dropped` counts what is not read and why. `on_progress` is called with what is
     being done and the share of the whole that is done.
 
+    Data of skills (`data.prompted`) comes behind it, split as it was made.
+
     Raises AxlError when a path is wrong or nothing usable is left.
     """
     if hold_out_every < 2:
@@ -71,6 +75,28 @@ def load_corpus(
         raise AxlError(f"no path to read; name a folder, a file, or {STDLIB}")
     report = on_progress or (lambda doing, done: None)
     dropped = dropped or Dropped()
+    prompted = [str(path) for path in paths if str(path).startswith(PROMPTED)]
+    plain = [path for path in paths if str(path) not in prompted]
+    train, held_out, note = None, None, ""
+    if plain:
+        train, held_out, note = _read_and_split(plain, hold_out_every, selection, without, dropped, report)
+    if prompted or train is None or held_out is None:
+        train, held_out = with_prompted(train, prompted, TRAIN), with_prompted(held_out, prompted, VALIDATION)
+    report("ready", 1.0)
+    notes = "; ".join(filter(None, (note, *dropped.notes)))
+    sources = tuple(carried(str(path)) for path in paths)
+    return Corpus(train, held_out, dict(dropped.counts), sources, _hash(train, held_out), notes, selection)
+
+
+def _read_and_split(
+    paths: Sequence[str | Path],
+    hold_out_every: int,
+    selection: Selection,
+    without: Sequence[str | Path],
+    dropped: Dropped,
+    report: OnProgress,
+) -> tuple[Documents, Documents, str]:
+    """Training documents, held-out documents and a note on a split that is not the usual one."""
     files, items = _read(paths, selection, without, dropped, report)
     documents = Documents.from_items(items)
     report("removing near-duplicates", 0.3)
@@ -78,11 +104,7 @@ def load_corpus(
         documents, sorted(range(len(files)), key=lambda index: _preference(files[index])), dropped
     )
     report("splitting", 0.9)
-    train, held_out, note = _split(documents, hold_out_every)
-    report("ready", 1.0)
-    notes = "; ".join(filter(None, (note, *dropped.notes)))
-    sources = tuple(carried(str(path)) for path in paths)
-    return Corpus(train, held_out, dict(dropped.counts), sources, _hash(train, held_out), notes, selection)
+    return _split(documents, hold_out_every)
 
 
 def split(documents: Documents, hold_out_every: int = HOLD_OUT_EVERY) -> Corpus:

@@ -26,6 +26,7 @@ from multiscale_transformer.data.mixture import Part, indented, list_mixture, re
 from multiscale_transformer.data.names import carried, shown
 from multiscale_transformer.data.notebooks import MAX_BYTES as MAX_NOTEBOOK
 from multiscale_transformer.data.notebooks import SUFFIX, DamagedNotebookError, notebook_text
+from multiscale_transformer.data.prompted import PREFIX as PROMPTED
 from multiscale_transformer.data.reading import read_plain
 from multiscale_transformer.data.records import ENDINGS, read_records
 from multiscale_transformer.data.repositories import Repository
@@ -84,7 +85,7 @@ def source_of(path: str) -> str:
 
     For a single file it is the folder that it stands in, for a glob the part before the first wildcard.
     """
-    if path in (STDLIB, INSTALLED) or path.startswith(MIXTURE):
+    if path in (STDLIB, INSTALLED) or path.startswith((MIXTURE, PROMPTED)):
         return path
     place = os.path.abspath(os.path.expanduser(path))
     if os.path.isfile(place):

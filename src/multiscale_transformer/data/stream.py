@@ -34,7 +34,8 @@ class WindowStream:
     shares its last id with the next window, so every other id is predicted exactly once an epoch.
 
     `fim_rate` is the share of windows in which one span is rearranged for fill-in-the-middle (`data.fim`). Answers to prompts
-    (`Documents.answers`) and the EOS behind them are marked as middles are: they count several times in the loss.
+    (`Documents.answers`) and the EOS behind them are marked as middles are: they count several times in the loss, and their
+    windows are not rearranged.
 
     Raises AxlError when the corpus does not fill one window.
     """
@@ -71,7 +72,8 @@ class WindowStream:
                 self._mark_answers(parts_BT[row], begin)
         if self._fim_rate:
             rng = np.random.default_rng((self._seed, 1, step))
-            for chosen in np.flatnonzero(rng.random(self.batch) < self._fim_rate):
+            without_answer = (parts_BT == PLAIN).all(axis=1)
+            for chosen in np.flatnonzero((rng.random(self.batch) < self._fim_rate) & without_answer):
                 ids_BT[chosen], parts_BT[chosen] = fill_in_the_middle(ids_BT[chosen], rng)
         return Windows(ids_BT, parts_BT)
 

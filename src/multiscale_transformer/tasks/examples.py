@@ -9,35 +9,29 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from multiscale_transformer.data.dedup import near_duplicates
 from multiscale_transformer.data.documents import Documents
+from multiscale_transformer.data.prompted import MANIFEST, Prompted, missing
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.files import new_folder, write_json, write_text
-from multiscale_transformer.memory.document import Document
 from multiscale_transformer.tasks.package_texts import unseen_packages
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 VALIDATION = 0.1  # share of the packages that are not the test's
-MANIFEST = "manifest.json"
 
 
-class Example(BaseModel):
+class Example(Prompted):
     """What is asked, what is right, and from which package, file and rule it was made, under which licence (SPDX)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: str
-    prompt: str
-    answer: str
-    package: str
-    origin: str = ""
     rule: str = ""
     licence: str = ""
 
@@ -116,15 +110,6 @@ def read_examples(folder: Path, split: Split) -> list[Example]:
     try:
         return [Example.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
-        raise AxlError(f"{path} is missing; make the data of the task first: axl data make") from None
+        raise missing(path) from None
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise AxlError(f"{path} holds no examples ({str(error).splitlines()[0]})") from None
-
-
-def as_documents(examples: Sequence[Example]) -> Documents:
-    """Prompts with their answers as documents to train on; `answers` of them says where each answer begins."""
-    documents = Documents.from_items(
-        Document(f"{example.origin}#{number}", (example.prompt + example.answer).encode(), example.package)
-        for number, example in enumerate(examples)
-    )
-    return documents.with_answers([len(example.prompt.encode()) for example in examples])

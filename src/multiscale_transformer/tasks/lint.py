@@ -7,13 +7,14 @@ and nothing new is found. ruff scores 100 % on pairs that it made itself, and ev
 from __future__ import annotations
 
 import ast
+import io
 import json
 import subprocess
 import tempfile
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from multiscale_transformer.errors import AxlError
@@ -28,17 +29,26 @@ _SECONDS = 600
 
 @dataclass(frozen=True)
 class Finding:
-    """What ruff says of a text: the rule, the line, in which file, and the text with its fix, where it has one.
+    """What ruff says of a text: the rule, the line, in which file, and what its fix changes, where it has one.
 
-    `safe` fixes are those that ruff says keep what the code does.
+    `edits` are characters from, to, and what they become; `safe` fixes are those that ruff says keep what the code does.
     """
 
     name: str
     rule: str
     line: int
     message: str
-    fixed: str | None
-    safe: bool
+    text: str = field(repr=False)
+    edits: tuple[tuple[int, int, str], ...] = ()
+    safe: bool = False
+
+    @property
+    def fixed(self) -> str | None:
+        """The whole text with the fix; made when it is asked for, as a file has many findings."""
+        text = self.text
+        for begin, end, content in sorted(self.edits, reverse=True):
+            text = text[:begin] + content + text[end:]
+        return text if self.edits else None
 
 
 @dataclass(frozen=True)
@@ -61,15 +71,11 @@ def lint(texts: dict[str, str], *, rules: str = RULES) -> list[Finding]:
             names[path.name] = name
         found = _run(scratch, rules)
     return [
-        Finding(name, row["code"], row["location"]["row"], row["message"], _fixed(texts[name], row["fix"]), _safe(row["fix"]))
+        Finding(name, row["code"], row["location"]["row"], row["message"], texts[name], *_fix(texts[name], row["fix"]))
         for row in found
         if row["code"] is not None
         for name in [names[Path(row["filename"]).name]]
     ]
-
-
-def _safe(fix: dict | None) -> bool:  # type: ignore[type-arg]
-    return fix is not None and fix["applicability"] == "safe"
 
 
 def _run(folder: str, rules: str) -> list[dict]:  # type: ignore[type-arg]
@@ -91,20 +97,18 @@ def _ruff() -> str:
     return str(find_ruff_bin())
 
 
-def _fixed(text: str, fix: dict | None) -> str | None:  # type: ignore[type-arg]
-    """The text with the edits of a fix; ruff counts lines from 1 and characters from 1."""
+def _fix(text: str, fix: dict | None) -> tuple[tuple[tuple[int, int, str], ...], bool]:  # type: ignore[type-arg]
+    """The edits of a fix by characters, and whether it is a safe one; ruff counts lines and characters from 1."""
     if fix is None or fix["applicability"] == "display":
-        return None
+        return (), False
     starts = [0]
-    for line in text.splitlines(keepends=True):
+    for line in io.StringIO(text, newline="").readlines():  # lines end as ruff counts them: not at form feeds
         starts.append(starts[-1] + len(line))
-    spans = []
+    edits = []
     for edit in fix["edits"]:
         begin, end = (starts[place["row"] - 1] + place["column"] - 1 for place in (edit["location"], edit["end_location"]))
-        spans.append((begin, end, edit["content"]))
-    for begin, end, content in sorted(spans, reverse=True):
-        text = text[:begin] + content + text[end:]
-    return text
+        edits.append((begin, end, edit["content"]))
+    return tuple(edits), fix["applicability"] == "safe"
 
 
 def pairs_in(texts: dict[str, str]) -> Iterator[tuple[str, Pair]]:
@@ -112,7 +116,7 @@ def pairs_in(texts: dict[str, str]) -> Iterator[tuple[str, Pair]]:
     candidates: list[tuple[str, Pair]] = []
     functions: dict[str, list[_Place]] = {}
     for finding in lint(texts):
-        if finding.fixed is not None:
+        if finding.edits:
             if finding.name not in functions:
                 functions[finding.name] = list(_functions(texts[finding.name]))
             pair = _within_function(texts[finding.name], functions[finding.name], finding)
@@ -157,12 +161,18 @@ def _within_function(text: str, functions: Sequence[_Place], finding: Finding) -
     """The smallest function around a finding before and after its fix; None where the fix reaches beyond it, or changes nothing
     of its syntax tree."""
     around = [place for place in functions if place.first <= finding.line <= place.last]
-    if not around or finding.fixed is None:
+    if not around or not finding.edits:
         return None
     place = max(around, key=lambda one: one.first)
-    before, after = text[place.begin : place.end], finding.fixed[place.begin : len(finding.fixed) - (len(text) - place.end)]
-    within = finding.fixed.startswith(text[: place.begin]) and finding.fixed.endswith(text[place.end :])
-    if not within or len(before.encode()) > MAX_FUNCTION or not same_function(before, after, or_changed=True):
+    if any(begin < place.begin or end > place.end for begin, end, _ in finding.edits):
+        return None
+    before = text[place.begin : place.end]
+    if len(before.encode()) > MAX_FUNCTION:
+        return None
+    after = before
+    for begin, end, content in sorted(finding.edits, reverse=True):
+        after = after[: begin - place.begin] + content + after[end - place.begin :]
+    if not same_function(before, after, or_changed=True):
         return None
     return Pair(finding.rule, before, after, finding.line - place.first + 1)
 

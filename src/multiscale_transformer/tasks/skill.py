@@ -21,11 +21,15 @@ from multiscale_transformer.tasks.fix_order import Gains
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.writer import Writer
 
-MODULES = {"refactor": "refactor"}  # skill: module of this room that holds its SKILL
+MODULES = {"reason": "reason", "refactor": "refactor"}  # skill: module of this room that holds its SKILL
 
 
 class Figures(BaseModel):
-    """What a model reaches on the test examples of a skill, beside its rivals. Shares are from 0 to 1."""
+    """What a model reaches on the test examples of a skill, beside its rivals. Shares are from 0 to 1.
+
+    The first of the figures is the headline; higher is better. `teachers` are rivals that made the examples, and are right
+    about them by construction.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,7 +38,21 @@ class Figures(BaseModel):
     packages: int
     figures: dict[str, float]
     rivals: dict[str, dict[str, float]] = {}
+    teachers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The figure that the skill goes by."""
+        return next(iter(self.figures))
+
+    @property
+    def best_rival(self) -> tuple[str, float] | None:
+        """The rival with the highest headline, teachers aside."""
+        values = {
+            name: of[self.headline] for name, of in self.rivals.items() if self.headline in of and name not in self.teachers
+        }
+        return max(values.items(), key=lambda item: item[1], default=None)
 
 
 @dataclass(frozen=True)

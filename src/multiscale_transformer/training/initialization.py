@@ -21,6 +21,7 @@ from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.grow import depth_at, with_depth
 from multiscale_transformer.training.widen import expand, why_not
 from multiscale_transformer.zoo.recipes import Recipe, RecipeTraining
+from multiscale_transformer.zoo.shipped import shipped_model
 from multiscale_transformer.zoo.training_record import InitRecord, known_training
 
 
@@ -69,3 +70,10 @@ def tuned(init: Path, minutes: float) -> Recipe:
     known = known_training(init)
     name = f"{(known.name if known else '') or init.name}-tuned"
     return Recipe(name=name, model=read_config(init), training=RecipeTraining(optimizer="muon", minutes=minutes))
+
+
+def sized(recipe: Recipe) -> Recipe:
+    """A named model in the shape of the one in the package, which it can begin as, with the optimizer that suits it."""
+    training = RecipeTraining(optimizer="muon", minutes=recipe.training.minutes)
+    shape = read_config(shipped_model())
+    return recipe.model_copy(update={"name": f"{recipe.name}-auto", "model": shape, "training": training})

@@ -16,6 +16,7 @@ from multiscale_transformer import files
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.installed import licences, permissive_packages
 from multiscale_transformer.data.mixture import part_licences
+from multiscale_transformer.data.prompted import skill_licences
 from multiscale_transformer.data.selection import EVERYTHING
 from multiscale_transformer.data.sources import INSTALLED
 from multiscale_transformer.evaluation.compression_baselines import labelled
@@ -38,7 +39,7 @@ def data_record(corpus: Corpus) -> DataRecord:
         note=corpus.note,
         **({"selection": corpus.selection.as_json()} if corpus.selection != EVERYTHING else {}),
         **({"packages": licences(permissive_packages())} if _reads_installed(corpus) else {}),
-        **({"parts": parts} if (parts := part_licences(corpus.sources)) else {}),
+        **({"parts": parts} if (parts := part_licences(corpus.sources) | skill_licences(corpus.sources)) else {}),
         suffixes=dict(corpus.train.suffixes()),
     )
 

@@ -57,6 +57,7 @@ class Recipe(BaseModel):
     aliases: tuple[str, ...] = ()
     description: str = ""
     format: FormatName = "code"
+    skill: str = ""  # of `tasks.skill`: whose examples it learns where no other data is named; none for plain code
     model: ModelConfig
     training: RecipeTraining = RecipeTraining()
     published: Published | None = None
