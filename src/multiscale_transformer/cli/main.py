@@ -41,6 +41,7 @@ COMMANDS = {  # name: panel of the help, and the first paragraph of the command'
         "Complete PROMPT, byte by byte, with the model in --model, or else the small one that comes with AXL.",
     ),
     "fix": (USE, "Search for a small edit with which a failing test passes."),
+    "chat": (USE, "Answer questions about Python code with facts that stand in it, and where."),
     "explain": (USE, "Follow a call of a function: the lines that run, what each changes, and the value."),
     "refactor": (USE, "Rewrite what a linter finds in functions, where it is shown that they still do the same."),
     "test": (USE, "Write assertions for the functions of a file."),

@@ -1,4 +1,4 @@
-"""Loading what a skill proposes with: a model and its memory, as a writer or as a judge of edits."""
+"""Loading what a skill proposes with: a model and its memory, as a writer or as a judge."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from multiscale_transformer.cli.memory_args import memory_for
 if TYPE_CHECKING:
     from multiscale_transformer.engine.scheduler import Scheduler
     from multiscale_transformer.memory.lookup import CorpusMemory
+    from multiscale_transformer.tasks.chat import Likelihood
     from multiscale_transformer.tasks.fix_order import Gains
     from multiscale_transformer.tasks.writer import Writer
 
@@ -29,6 +30,14 @@ def open_gains(model: Path, memory: list[str] | None, threads: int | None) -> Ga
 
     scheduler, corpus_memory = _opened(model, memory, threads)
     return Gains(scheduler.engine, corpus_memory)
+
+
+def open_likelihood(model: Path, memory: list[str] | None, threads: int | None) -> Likelihood:
+    """A model that says how likely answers to a question are."""
+    from multiscale_transformer.tasks.chat import Likelihood
+
+    scheduler, corpus_memory = _opened(model, memory, threads)
+    return Likelihood(scheduler.engine, corpus_memory)
 
 
 def _opened(model: Path, memory: list[str] | None, threads: int | None) -> tuple[Scheduler, CorpusMemory | None]:
