@@ -21,6 +21,7 @@ from multiscale_transformer.tasks.docstrings import (
     MAX_PARAMETER,
     STEP,
     Docstring,
+    Function,
     Parameter,
     cut,
     insert,
@@ -86,21 +87,21 @@ def make_examples(texts: Iterable[PackageText]) -> list[Example]:
 
 
 def _examples_in(text: PackageText) -> Iterator[Example]:
-    for source, function, docstring in documented(text.text):
-        if len(function.encode()) <= MAX_FUNCTION and "\r" not in function and len(answer_of(docstring).encode()) <= MAX_ANSWER:
+    for node, function, docstring in documented(text.text, MAX_FUNCTION):
+        if "\r" not in function and len(answer_of(docstring).encode()) <= MAX_ANSWER:
             yield Example(
                 task=TASK,
                 prompt=prompt_of(function),
                 answer=answer_of(docstring),
                 package=text.package,
-                origin=f"{text.name}:{source.name}",
+                origin=f"{text.name}:{node.name}",
                 rule=WITH_PARAMETERS if docstring.parameters else WITHOUT,
                 licence=text.licence,
             )
 
 
-def documented(text: str) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, str, Docstring]]:
-    """The functions of a text that have a docstring with a sentence: without it, and what it says."""
+def documented(text: str, most: int = 1 << 20) -> Iterator[tuple[Function, str, Docstring]]:
+    """The functions of a text that have a docstring with a sentence: without it, of at most so many bytes, and what it says."""
     try:
         source = SourceText(text)
     except (SyntaxError, ValueError, RecursionError):
@@ -112,7 +113,9 @@ def documented(text: str) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionD
         docstring = read_docstring(raw, parameters_of(node))
         begin, end = span_of(source, node)
         function = source.text[begin : edit.start] + source.text[edit.end : end]
-        if docstring is not None and verified(function, _with(function, docstring), MAX_LINE + MAX_PARAMETER):
+        if docstring is None or len(function.encode()) > most:
+            continue
+        if verified(function, _with(function, docstring), MAX_LINE + MAX_PARAMETER):
             yield node, function, docstring
 
 
@@ -143,7 +146,7 @@ class Question:
         return cls(prompt_of(function), "", parameters, "\nArgs:\n", "", "\n", "", MAX_FIRST)
 
     @classmethod
-    def in_code(cls, source: SourceText, node: ast.FunctionDef | ast.AsyncFunctionDef, widest: int) -> Question:
+    def in_code(cls, source: SourceText, node: Function, widest: int) -> Question:
         """At the place of the docstring, the gap between its quotes: what a model of plain code can fill."""
         where = place(source, node)
         before, after = f'{source.text[: where.start]}{where.before}"""', f'"""{where.after}{source.text[where.end :]}'
