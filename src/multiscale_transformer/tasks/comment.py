@@ -170,13 +170,15 @@ def propose_in_code(
     free = {line: indent for line, indent in usable.items() if not lines[line - 1].lstrip().startswith("#")}
     wanted = min(MAX_COMMENTS, max(1, len(usable) // STATEMENTS_A_COMMENT))
     starts = {line: begin + sum(len(one) + 1 for one in lines[:line]) for line in free}
-    marks = {line: writer.log_probabilities(source.text[: at] + free[line], ["# "], ended=False)[0] for line, at in starts.items()}
+    before = {line: source.text[:at].replace("\r\n", "\n") + free[line] for line, at in starts.items()}
+    marks = {line: writer.log_probabilities(text, ["# "], ended=False)[0] for line, text in before.items()}
     blocks: list[Block] = []
     for line in sorted(marks, key=lambda one: -marks[one])[: TRIED * wanted]:
-        row = _fill(writer, f"{source.text[: starts[line]]}{free[line]}# ", source.text[starts[line] :], samples, seed)
+        behind = source.text[starts[line] :].replace("\r\n", "\n")
+        row = _fill(writer, f"{before[line]}# ", behind, samples, seed) if len(blocks) < wanted else None
         if row and row not in {block.text for block in blocks} and f"# {row}\n" not in source.text:
             blocks.append(Block(line, (row,)))
-    kept = sorted(blocks[:wanted], key=lambda one: one.line)
+    kept = sorted(blocks, key=lambda one: one.line)
     return [kept] if kept else []
 
 
@@ -187,7 +189,7 @@ def _fill(writer: Writer, before: str, after: str, samples: int, seed: int) -> s
     rows = writer.write(before, [seed], after=behind, most=MAX_ROW, temperature=0.0, constraint=constraint)
     seeds = range(seed + 1, seed + samples)
     rows += writer.write(before, seeds, after=behind, most=MAX_ROW, temperature=TEMPERATURE, constraint=constraint)
-    fit = [row for row in dict.fromkeys(one.strip() for one in rows) if row and is_prose([row])]
+    fit = [row for row in dict.fromkeys(one.strip() for one in rows) if len(row) < MAX_ROW and is_prose([row])]
     scores = writer.log_probabilities(before, fit, after=behind) if fit else []
     return max(zip(scores, fit, strict=True), key=lambda one: one[0] / len(one[1]) ** LENGTH_POWER)[1] if fit else None
 
@@ -195,7 +197,9 @@ def _fill(writer: Writer, before: str, after: str, samples: int, seed: int) -> s
 def baselines(train: Sequence[Example], test: Sequence[Example]) -> dict[str, list[list[Block]]]:
     """What the rivals place in each test function: a comment before every loop and `if`, behind every empty line, and that of
     the most alike commented line."""
-    known = [(block, code) for example in train for code in [code_of(example.prompt)] for block in read_answer(code, example.answer)]
+    known = [
+        (block, code) for example in train for code in [code_of(example.prompt)] for block in read_answer(code, example.answer)
+    ]
     nearest = Nearest([_around(code, block.line) for block, code in known])
     rivals: dict[str, list[list[Block]]] = {"loops and ifs": [], "behind empty lines": [], "retrieval": []}
     for example in test:
@@ -203,7 +207,9 @@ def baselines(train: Sequence[Example], test: Sequence[Example]) -> dict[str, li
         usable, lines = statement_places(code), code.split("\n")
         rivals["loops and ifs"].append([Block(line, ()) for line in _branches(code) if line in usable])
         rivals["behind empty lines"].append([Block(line, ()) for line in usable if not lines[line - 1].strip()])
-        found = [(scores.max(), int(scores.argmax()), line) for line in usable for scores in [nearest.scores(_around(code, line))]]
+        found = [
+            (scores.max(), int(scores.argmax()), line) for line in usable for scores in [nearest.scores(_around(code, line))]
+        ]
         best = max(found, default=None) if known else None
         rivals["retrieval"].append([Block(best[2], known[best[1]][0].rows)] if best else [])
     return rivals
@@ -246,7 +252,7 @@ def score(test: Sequence[Example], proposed: Sequence[Sequence[Block]]) -> dict[
 
 
 def measure(measurement: Measurement) -> Figures:
-    """Which lines get a comment and how like the original's it is, of the model's first answer and of the likeliest of several."""
+    """Which lines get a comment, and how like the original's it is: the first answer, and the likeliest of several."""
     train, test = measurement.examples("train"), measurement.examples("test")
     codes = [code_of(example.prompt) for example in test]
     greedy = [propose(measurement.writer, code, samples=1, seed=measurement.seed) for code in codes]

@@ -13,7 +13,7 @@ import tokenize
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from multiscale_transformer.tasks.docstrings import opened
+from multiscale_transformer.tasks.docstrings import opened, rambles
 from multiscale_transformer.tasks.edit_format import Hunk
 from multiscale_transformer.tasks.source_text import parses
 
@@ -108,7 +108,7 @@ def is_prose(rows: Sequence[str]) -> bool:
     letters = sum(character.isalpha() or character == " " for character in text)
     if len(re.findall(r"[A-Za-z]{2,}", text)) < 3 or letters < 0.8 * len(text) or _NOT_PROSE.search(text):
         return False
-    if not text.isascii() or not text.isprintable() or max(map(len, rows)) > MAX_ROW:
+    if not text.isascii() or not text.isprintable() or max(map(len, rows)) > MAX_ROW or rambles(text):
         return False
     return not any(row.count(" ") > 1 and (parses(row) or parses(f"{row} pass")) for row in (text, *rows))
 
@@ -117,8 +117,8 @@ def put(code: str, blocks: Iterable[Block]) -> str:
     """A function with comments put before its lines, indented as those are."""
     lines = code.split("\n")
     for block in sorted(blocks, key=lambda one: -one.line):
-        indent = lines[block.line][: len(lines[block.line]) - len(lines[block.line].lstrip())]
-        lines[block.line : block.line] = [f"{indent}# {row}" for row in block.rows]
+        below = lines[block.line]
+        lines[block.line : block.line] = [f"{_indent(below)}# {row}{below[len(below.rstrip(chr(13))) :]}" for row in block.rows]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -179,7 +180,7 @@ def read_docstring(text: str, parameters: Sequence[Parameter]) -> Docstring | No
     of three words."""
     lines = inspect.cleandoc(text).split("\n")
     first = sentence(_paragraph(lines), MAX_FIRST)
-    if first is None or len(re.findall(r"[^\W\d_]{2,}", first)) < 3:
+    if first is None or sum(any(map(str.isalpha, word)) for word in first.split(" ")) < 3:
         return None
     said = described("\n".join(lines))
     rows = [(one.name, sentence(said.get(one.name.lstrip("*"), "").split("\n"), MAX_PARAMETER)) for one in parameters]
@@ -200,6 +201,13 @@ def sentence(lines: Iterable[str], most: int) -> str | None:
     if not text or text[-1] in ":;,-" or len(text.encode()) >= most or _UNFIT.search(text) or not text.isprintable():
         return None
     return f"{text}."
+
+
+def rambles(text: str) -> bool:
+    """Whether a sentence goes in circles, as small models do: three words of it in a row stand there three times."""
+    words = text.lower().split()
+    often = Counter(tuple(words[at : at + 3]) for at in range(len(words) - 2))
+    return max(often.values(), default=0) > 2
 
 
 def described(text: str) -> dict[str, str]:

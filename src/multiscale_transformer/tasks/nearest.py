@@ -30,9 +30,9 @@ class Nearest:
         norms = K1 * (1 - B + B * lengths / max(1.0, lengths.mean() if len(lengths) else 1.0))
         postings: dict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
         for number, count in enumerate(counts):
-            for word, often in count.items():
+            for word, times in count.items():
                 postings[word][0].append(number)
-                postings[word][1].append(often)
+                postings[word][1].append(times)
         self._size = len(texts)
         self._weights: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]] = {}
         for word, (numbers, often) in postings.items():
