@@ -55,7 +55,8 @@ def document(
     if not functions:
         raise nothing("every public function has a docstring", as_json=as_json)
     writer, in_format = open_writer(model, memory, threads), format_name(model) == TASK
-    neighbours, found = Neighbours(target.source.text), dict[str, tuple[Proposal, Edit]]()
+    neighbours = Neighbours(target.source.text)
+    found: dict[str, tuple[Proposal, Edit]] = {}
     with ui.bar() as bar:
         for name, node in bar.track(functions.items(), description="writing docstrings"):
             best = _best(writer, target, node, neighbours, in_format=in_format, with_parameters=parameters)
