@@ -205,7 +205,7 @@ def test_measuring_sets_the_model_beside_rules(writer: Writer, tmp_path: Path) -
     examples = make_examples(PackageText(f"p{n}", "MIT", "b.py", TEXT.replace("self, a", f"self, a, c{n}")) for n in range(9))
     write_examples(tmp_path, {"train": examples[3:], "validation": [], "test": examples[:3]}, {})
     figures = measure(Measurement(writer._scheduler, None, tmp_path, 3))
-    assert set(figures.rivals) == {"loops and ifs", "behind empty lines", "retrieval"}
+    assert set(figures.rivals) == {"loops and ifs", "behind empty lines", "first statement", "retrieval"}
     right = [read_answer(code_of(example.prompt), example.answer) for example in examples]
     perfect = score(examples, right)
     assert (perfect["placement F1"], perfect["similarity at right lines"], perfect["verified"]) == (1, 1, 1)

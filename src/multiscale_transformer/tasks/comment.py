@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import tokenize
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint, lark_string
@@ -195,24 +196,23 @@ def _fill(writer: Writer, before: str, after: str, samples: int, seed: int) -> s
 
 
 def baselines(train: Sequence[Example], test: Sequence[Example]) -> dict[str, list[list[Block]]]:
-    """What the rivals place in each test function: a comment before every loop and `if`, behind every empty line, and that of
-    the most alike commented line."""
+    """What the rivals place in each test function: a comment before every loop and `if`, behind every empty line, before the
+    first statement, and that of the most alike commented line."""
     known = [
         (block, code) for example in train for code in [code_of(example.prompt)] for block in read_answer(code, example.answer)
     ]
     nearest = Nearest([_around(code, block.line) for block, code in known])
-    rivals: dict[str, list[list[Block]]] = {"loops and ifs": [], "behind empty lines": [], "retrieval": []}
+    rivals: dict[str, list[list[Block]]] = defaultdict(list)
     for example in test:
         code = code_of(example.prompt)
         usable, lines = statement_places(code), code.split("\n")
         rivals["loops and ifs"].append([Block(line, ()) for line in _branches(code) if line in usable])
         rivals["behind empty lines"].append([Block(line, ()) for line in usable if not lines[line - 1].strip()])
-        found = [
-            (scores.max(), int(scores.argmax()), line) for line in usable for scores in [nearest.scores(_around(code, line))]
-        ]
-        best = max(found, default=None) if known else None
+        rivals["first statement"].append([Block(line, ()) for line in list(usable)[:1]])
+        scores = {line: nearest.scores(_around(code, line)) for line in usable} if known else {}
+        best = max(((float(row.max()), int(row.argmax()), line) for line, row in scores.items()), default=None)
         rivals["retrieval"].append([Block(best[2], known[best[1]][0].rows)] if best else [])
-    return rivals
+    return dict(rivals)
 
 
 def _around(code: str, line: int) -> str:

@@ -43,7 +43,7 @@ class Nearest:
     def scores(self, text: str) -> npt.NDArray[np.float64]:
         """How alike each known text is; 0 where no word is shared."""
         scores = np.zeros(self._size)
-        for word in set(_words(text)):
+        for word in dict.fromkeys(_words(text)):  # in one order, so that sums are the same every time
             if word in self._weights:
                 rows, weights = self._weights[word]
                 scores[rows] += weights
