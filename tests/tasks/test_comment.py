@@ -104,6 +104,7 @@ def test_places_are_lines_at_which_a_comment_changes_nothing() -> None:
     assert list(places(CODE)) == [1, 2, 3, 6, 7, 8, 10, 12]
     assert list(statement_places(CODE)) == [1, 2, 3, 6, 10, 12]
     assert places("def f(): pass") == {}
+    assert list(places("def f(a):\n    b = f'''\n    {a}'''\n    return b")) == [1, 3]
     assert list(places('def f():\n    """Doc."""\n    @a\n    def g(): pass')) == [2, 3]
 
 

@@ -128,6 +128,14 @@ def test_a_second_docstring_is_refused() -> None:
         insert('def f():\n    """One."""\n    return 1', DOCSTRING)
 
 
+@pytest.mark.parametrize(
+    "function", ['def f():\n    """X."""; a = 1\n    return a', 'def f(): """X."""; return 1', 'def f():\n    """X."""']
+)
+def test_docstrings_that_share_their_lines_stay(function: str) -> None:
+    source, node = opened(f"{function}\n")
+    assert cut(source, node) is None
+
+
 def test_what_does_not_verify() -> None:
     function = "def f(a, b):\n    return a + b"
     good = Docstring("Add two of them.", (("a", "One."), ("b", "The other.")))
@@ -223,13 +231,20 @@ def test_a_model_can_write_no_other_names(writer: Writer, with_parameters: bool)
             assert {name for name, _ in docstring.parameters} <= {"a", "*rest", "b"}
 
 
-def test_proposals_are_ranked_and_the_retrieved_one_is_among_them(writer: Writer) -> None:
-    question = Question.of_format(FUNCTION)
-    ranked = propose(writer, question, [("other", Docstring("Return the sum of both."))], samples=3)
-    assert "other" in {proposal.source for proposal in ranked}
+def test_proposals_are_ranked_and_the_retrieved_one_is_among_them(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    question, other = Question.of_format(FUNCTION), Docstring("Return the sum of both.")
+    answers = ["Say what it does.\n", "the files and the files and the files and.\n", "no sentence", f"{'x y z ' * 19}abcde.\n"]
+    monkeypatch.setattr(writer, "write", lambda prompt, seeds, **_: answers[: len(seeds)] * len(seeds))
+    ranked = propose(writer, question, [("other", other)], samples=6)
+    assert {proposal.docstring: proposal.source for proposal in ranked} == {
+        Docstring("Say what it does."): "model",
+        other: "other",
+    }
     assert [proposal.score for proposal in ranked] == sorted((proposal.score for proposal in ranked), reverse=True)
-    said = frozenset(proposal.docstring.first for proposal in ranked)
-    assert propose(writer, question, samples=3, said=said) == []
+    assert propose(writer, question, said=frozenset({"Say what it does."})) == []
+    assert (
+        propose(writer, question, [("other", other)], said=frozenset({other.first}), with_parameters=True)[0].source == "model"
+    )
 
 
 def test_neighbours_are_retrieved_where_they_are_alike() -> None:
