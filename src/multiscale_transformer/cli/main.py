@@ -41,10 +41,15 @@ COMMANDS = {  # name: panel of the help, and the first paragraph of the command'
         "Complete PROMPT, byte by byte, with the model in --model, or else the small one that comes with AXL.",
     ),
     "fix": (USE, "Search for a small edit with which a failing test passes."),
-    "chat": (USE, "Answer questions about Python code with facts that stand in it, and where."),
+    "chat": (
+        USE,
+        "Answer questions about Python code: parameters, defaults, exceptions, callees, bases, values, and what a thing is for.",
+    ),
     "explain": (USE, "Follow a call of a function: the lines that run, what each changes, and the value."),
     "refactor": (USE, "Rewrite what a linter finds in functions, where it is shown that they still do the same."),
     "test": (USE, "Write assertions for the functions of a file."),
+    "document": (USE, "Write docstrings for the functions of a file."),
+    "comment": (USE, "Write comments for the functions of a file."),
     "serve": (USE, "Serve models to editors and libraries: OpenAI, Ollama and llama.cpp routes, and a playground at /."),
     "index": (USE, "Index code, so that a model completes from it at once: no training."),
     "tune": (

@@ -99,6 +99,12 @@ class GrammarConstraint:
         return GrammarConstraint(self._matcher.deep_copy())
 
 
+def lark_string(text: str) -> str:
+    """A text as a literal of a grammar in Lark."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    return f'"{escaped}"'
+
+
 class _Bytes:
     """The vocabulary in the words of llguidance: one byte a token, besides two that are no text."""
 

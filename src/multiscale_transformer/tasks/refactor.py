@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from multiscale_transformer.engine.structured_output import GrammarConstraint
+from multiscale_transformer.engine.structured_output import GrammarConstraint, lark_string
 from multiscale_transformer.tasks.edit_format import NO_CHANGE, applied, hunks_between, read_hunks, written
 from multiscale_transformer.tasks.examples import Example, capped
 from multiscale_transformer.tasks.lint import MAX_FUNCTION, lint, pairs_in, same_function
@@ -109,14 +109,9 @@ def _clean_functions(sources: dict[str, str]) -> Iterator[tuple[str, str]]:
 def constraint_for(function: str) -> GrammarConstraint:
     """Answers for a function: no change, or hunks that begin with lines of it."""
     lines = dict.fromkeys(function.rstrip().split("\n"))
-    old = " | ".join(_quoted(f"-{line}\n") for line in lines)
+    old = " | ".join(lark_string(f"-{line}\n") for line in lines)
     grammar = f'start: "{NO_CHANGE}\\n" | hunk ("\\n" hunk)*\nhunk: old+ new*\nold: {old}\nnew: /\\+[^\\n\\r]{{0,160}}\\n/\n'
     return GrammarConstraint.lark(grammar)
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
-    return f'"{escaped}"'
 
 
 def propose(

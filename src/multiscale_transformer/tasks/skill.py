@@ -21,7 +21,13 @@ from multiscale_transformer.tasks.fix_order import Gains
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.writer import Writer
 
-MODULES = {"chat": "chat", "reason": "reason", "refactor": "refactor"}  # skill: module of this room that holds its SKILL
+MODULES = {  # skill: module of this room that holds its SKILL
+    "chat": "chat",
+    "comment": "comment",
+    "document": "document",
+    "reason": "reason",
+    "refactor": "refactor",
+}
 
 
 class Figures(BaseModel):

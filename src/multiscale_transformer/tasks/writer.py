@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multiscale_transformer.engine.infill import continue_text
+from multiscale_transformer.engine.continuations import log_probabilities
+from multiscale_transformer.engine.infill import continue_text, fitted_fim_ids
 from multiscale_transformer.engine.prompt_scoring import ScoreRequest
 from multiscale_transformer.engine.scheduler import Request, Scheduler
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.sampling import Sampling
+from multiscale_transformer.model.vocabulary import EOS
 
 
 class Writer:
@@ -23,22 +25,40 @@ class Writer:
         prompt: str,
         seeds: Sequence[int],
         *,
+        after: str = "",
         most: int,
         temperature: float = 0.8,
         stop: Sequence[str] = (),
         constraint: GrammarConstraint | None = None,
     ) -> list[str]:
-        """What the model puts behind the end of a prompt, at most `most` bytes, once for each seed."""
-        cursor = continue_text(prompt.encode(), self._scheduler.engine.config.max_seq_len)
+        """What the model puts behind the end of a prompt, at most `most` bytes, once for each seed.
+
+        With text `after` it fills the gap between the two.
+        """
+        ids = self._ids(prompt, after, most)
         texts: dict[Request | ScoreRequest, str] = {}
         for seed in seeds:
             sampling = Sampling(
                 max_new_tokens=most, temperature=temperature, seed=seed, stop=tuple(text.encode() for text in stop)
             )
-            request = Request(cursor.ids, sampling, self._memory, constraint.copy() if constraint else None)
+            request = Request(ids, sampling, self._memory, constraint.copy() if constraint else None)
             texts[request] = ""
             self._scheduler.submit(request)
         while self._scheduler.busy:
             for answered, piece in self._scheduler.step():
                 texts[answered] += piece.text
         return list(texts.values())
+
+    def log_probabilities(self, prompt: str, texts: Sequence[str], *, after: str = "", ended: bool = True) -> list[float]:
+        """The natural logarithm of the probability that the model writes each text there and, with `ended`, nothing more."""
+        continuations = [[*text.encode(), *([EOS] if ended else [])] for text in texts]
+        longest, context = max(map(len, continuations), default=0), self._scheduler.engine.config.max_seq_len
+        ids = self._ids(prompt, after, longest)
+        return log_probabilities(self._scheduler.engine, ids[-max(1, context - longest) :], continuations, self._memory)
+
+    def _ids(self, prompt: str, after: str, room: int) -> list[int]:
+        """A prompt as ids, or two texts with a gap, cut so that there is room behind them in the model's window."""
+        context = self._scheduler.engine.config.max_seq_len
+        if not after:
+            return continue_text(prompt.encode(), context).ids
+        return fitted_fim_ids(prompt.encode(), after.encode(), max(context // 2, context - room))[0]

@@ -66,6 +66,7 @@ FORMATS: dict[FormatName, Format] = {
     "chat": Format(_CHAT, _GO_TURN, _TURN_STOPS),
     "refactor": _task("Before:\n", "\nAfter:"),
     "comment": _task("Code:\n", "\nCommented:"),
+    "document": _task("Code:\n", "\nDocumented:"),
     "translate": _task("Translate:\n", "\nResult:"),
     "fix": _task("Error: ", "\nFix:"),
 }

@@ -13,7 +13,9 @@ from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.validation import read_yaml, validated
 
 OptimizerName = Literal["adamw", "galore", "lion", "muon", "sgd"]
-FormatName = Literal["code", "chat", "refactor", "comment", "translate", "fix"]  # zoo.prompt_formats says what they look like
+FormatName = Literal[
+    "code", "chat", "refactor", "comment", "document", "translate", "fix"
+]  # zoo.prompt_formats says what they look like
 
 
 class RecipeTraining(BaseModel):
