@@ -133,7 +133,7 @@ def learn(bugs: Sequence[tuple[list[dict[str, float]], Sequence[bool]]], *, l2: 
     data = _Groups([(features, mends) for features, mends in bugs if any(mends)])
     weights_F, first_F, second_F = (np.zeros(len(data.names)) for _ in range(3))
     for step in range(1, steps + 1):
-        gradient_F = l2 * weights_F + data.gradient(weights_F)
+        gradient_F: Floats = l2 * weights_F + data.gradient(weights_F)
         first_F = 0.9 * first_F + 0.1 * gradient_F
         second_F = 0.99 * second_F + 0.01 * gradient_F**2
         weights_F = weights_F - 0.05 * (first_F / (1 - 0.9**step)) / (np.sqrt(second_F / (1 - 0.99**step)) + 1e-9)
@@ -159,11 +159,11 @@ class _Groups:
         if not self._group_C.size:
             return np.zeros_like(weights_F)
         size = self._group_C.size
-        score_C = np.bincount(self._row, self._value * weights_F[self._column], size)
-        p_C = np.exp(score_C - np.maximum.reduceat(score_C, self._begins)[self._group_C])
-        p_C /= np.add.reduceat(p_C, self._begins)[self._group_C]
+        score_C: Floats = np.bincount(self._row, self._value * weights_F[self._column], size)
+        p_C: Floats = np.exp(score_C - np.maximum.reduceat(score_C, self._begins)[self._group_C])
+        p_C = p_C / np.add.reduceat(p_C, self._begins)[self._group_C]
         right_C = np.where(self._right_C, p_C, 0.0)
-        wrong_C = p_C - right_C / np.add.reduceat(right_C, self._begins)[self._group_C]
+        wrong_C = p_C - right_C / np.maximum(np.add.reduceat(right_C, self._begins), 1e-300)[self._group_C]
         gradient_F: Floats = np.bincount(self._column, self._value * wrong_C[self._row], len(weights_F))
         return gradient_F
 

@@ -30,6 +30,7 @@ MAX_OF_RULE, MAX_OF_PACKAGE = 250, 300
 MAX_FUNCTION = 1500  # bytes: with the lines of the edit it fits the context of a small model
 ORIGINALS, LOOK_ALIKES = 0.35, 0.5  # shares of the clean ones: with safe places, and with places that look unsafe
 ORIGINAL = 0.25  # share of the functions with safe places that stay as they are
+_TRIED = 3  # faults of a rule in a function
 _CHECKED = 8  # candidates that are verified until one passes
 _SAFE = re.compile(
     r"sha256|sha512|secrets\.|urandom|SystemRandom|uuid4|safe_load|SafeLoader|create_default_context|CERT_REQUIRED|literal_eval|"
@@ -53,27 +54,36 @@ def make_examples(texts: Iterable[PackageText]) -> list[Example]:
         rng = random.Random(function.text)
         try:
             code = Code(function.text)
-            edits = _by_rule(code)
+            fault = _fault(code, rng)
         except (SyntaxError, ValueError, RecursionError):
             continue
-        if edits and rng.random() >= ORIGINAL:
-            edit = rng.choice(edits[rng.choice(sorted(edits))])
-            unsafe.append(_example(function, edit.apply(function.text), rule_of(edit)))
+        if fault is not None and rng.random() >= ORIGINAL:
+            unsafe.append(_example(function, fault.apply(function.text), rule_of(fault)))
         else:
-            kind = "originals" if edits else "look-alikes" if repairs(code) else "others"
+            kind = "originals" if fault else "look-alikes" if repairs(code) else "others"
             clean[kind].append(_example(function, function.text, CLEAN))
     kept = capped(unsafe, rule=MAX_OF_RULE, package=MAX_OF_PACKAGE)
     return kept + _as_many(clean, kept)
 
 
-def _by_rule(code: Code) -> dict[str, list[Edit]]:
-    """Faults that can be made of a function, by rule: those of which a repair is among what the rules propose."""
+def _fault(code: Code, rng: random.Random) -> Edit | None:
+    """A fault of a rule that is drawn first, of which the rules propose the repair; None where there is none."""
     found: dict[str, list[Edit]] = defaultdict(list)
     for edit in injections(code):
-        after = edit.apply(code.text)
-        if any(rule_of(repair) == rule_of(edit) and same_code(repair.apply(after), code.text) for repair in repairs(Code(after))):
-            found[rule_of(edit)].append(edit)
-    return found
+        found[rule_of(edit)].append(edit)
+    for rule in rng.sample(sorted(found), len(found)):
+        for edit in rng.sample(found[rule], min(_TRIED, len(found[rule]))):
+            if _is_repairable(code.text, edit):
+                return edit
+    return None
+
+
+def _is_repairable(original: str, edit: Edit) -> bool:
+    unsafe = edit.apply(original)
+    near = [repair for repair in repairs(Code(unsafe)) if rule_of(repair) == rule_of(edit)]
+    if any(repair.apply(unsafe) == original for repair in near):
+        return True
+    return any(same_code(repair.apply(unsafe), original) for repair in near if repair.line == edit.line)
 
 
 def _as_many(clean: dict[str, list[Example]], unsafe: Sequence[Example]) -> list[Example]:
@@ -112,7 +122,7 @@ def _functions(texts: Iterable[PackageText]) -> Iterator[_Function]:
         for node in source.functions():
             begin = source.offset(min([node.lineno, *(one.lineno for one in node.decorator_list)]), 0)
             function = flush(text.text[begin : source.span(node)[1]])
-            if function is None or not 2 <= function.count("\n") or len(function.encode()) > MAX_FUNCTION:
+            if function is None or not function.count("\n") >= 2 or len(function.encode()) > MAX_FUNCTION:
                 continue
             if (_SAFE.search(function) or rng.random() < 0.1) and hash(function) not in seen:
                 seen.add(hash(function))

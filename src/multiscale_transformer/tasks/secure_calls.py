@@ -55,7 +55,7 @@ class Call:
         """Where a keyword more can be written; None where the text leaves no plain place."""
         if not self.parts:
             return self.open
-        if isinstance(self.parts[-1], ast.GeneratorExp) or isinstance(self.parts[-1], ast.keyword) and self.takes_unknown:
+        if isinstance(self.parts[-1], ast.GeneratorExp) or (isinstance(self.parts[-1], ast.keyword) and self.takes_unknown):
             return None
         return self.behind(self.parts[-1], self.close)
 

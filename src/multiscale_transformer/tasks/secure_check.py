@@ -18,7 +18,7 @@ from pathlib import Path
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.tasks.lint import lint
 from multiscale_transformer.tasks.secure_code import Code
-from multiscale_transformer.tasks.secure_rules import repairs, rule_of
+from multiscale_transformer.tasks.secure_rules import RULES, WRAPPED, repairs, rule_of
 from multiscale_transformer.tasks.source_text import Edit, parsed
 
 _MODULES = ("ast", "hashlib", "hmac", "html", "json", "marshal", "os", "pickle", "random", "re", "requests", "secrets", "shlex",
@@ -29,11 +29,12 @@ HEADER = "".join(f"import {module}\n" for module in _MODULES) + (
 )
 _HEADER_LINES = HEADER.count("\n")
 _NOISE = {"S101", "S603", "S607", "B101", "B603", "B607"}  # asserts, and any program that is started
+_TELLING = set(RULES) - {*WRAPPED, "compare"}  # rules whose places are few; a value that a call takes can always be escaped
 _SECONDS = 300
 
 
 def verified(function: str, repair: Edit) -> bool:
-    """Whether a repair leaves a function of the same name and arguments, with fewer places of its rule, and no more of another."""
+    """Whether a repair leaves the function's name and arguments, with fewer places of its rule, and no more of another."""
     after = repair.apply(function)
     try:
         before_code, after_code = Code(function), Code(after)
@@ -43,10 +44,7 @@ def verified(function: str, repair: Edit) -> bool:
         return False
     before, now = _places(before_code), _places(after_code)
     rule = rule_of(repair)
-    return now[rule] < before[rule] and all(now[other] <= before[other] for other in now if other in _PLACES_COUNT)
-
-
-_PLACES_COUNT = {"hash", "random", "yaml", "tls", "eval", "pickle", "temp", "flag", "verify", "mode", "bind", "https", "shell", "sql"}
+    return now[rule] < before[rule] and all(now[other] <= before[other] for other in now if other in _TELLING)
 
 
 def _places(code: Code) -> Counter[str]:
@@ -96,7 +94,7 @@ def bandit_findings(functions: Sequence[str]) -> list[Counter[str]] | None:
 class _InOrder(ast.NodeTransformer):
     """Keywords of calls in the order of their names: how they are written does not matter."""
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         """One call."""
         self.generic_visit(node)
         node.keywords.sort(key=lambda keyword: keyword.arg or "")

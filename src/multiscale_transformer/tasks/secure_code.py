@@ -8,9 +8,9 @@ from functools import cached_property
 from multiscale_transformer.tasks.source_text import Edit, SourceText, parsed
 
 _PLACES: dict[type[ast.AST], str] = {
-    ast.FormattedValue: "f-string", ast.Return: "returned", ast.Assign: "assigned", ast.AugAssign: "assigned", ast.List: "element",
+    ast.FormattedValue: "f-string", ast.Return: "returned", ast.Assign: "assigned", ast.AugAssign: "assigned",
     ast.GeneratorExp: "each", ast.ListComp: "each", ast.SetComp: "each", ast.keyword: "keyword", ast.IfExp: "choice",
-    ast.Dict: "item", ast.Yield: "returned",
+    ast.List: "element", ast.Dict: "item", ast.Yield: "returned",
 }  # fmt: skip
 _TAKERS = {"join", "format", "append", "write", "compile", "search", "match", "sub", "split", "open", "run", "Popen", "system",
            "urljoin", "Markup", "get", "extend", "send", "findall", "fullmatch", "replace", "str", "execute"}  # fmt: skip
@@ -22,7 +22,8 @@ class Code(SourceText):
     @cached_property
     def nodes(self) -> list[ast.AST]:
         """All nodes that stand where they say, outer ones first: before Python 3.12 those in f-strings may not."""
-        inside = {part for node in ast.walk(self.tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)} - {node for node in ast.walk(self.tree) if isinstance(node, ast.JoinedStr)}
+        texts = [node for node in ast.walk(self.tree) if isinstance(node, ast.JoinedStr)]
+        inside = {part for node in texts for part in ast.walk(node)}.difference(texts)
         return [node for node in ast.walk(self.tree) if node not in inside or self._is_placed(node)]
 
     @cached_property
@@ -52,7 +53,7 @@ class Code(SourceText):
         if isinstance(parent, ast.IfExp) and node is parent.test:
             return ""
         inside = not isinstance(parent, ast.Assign | ast.AugAssign) or node is parent.value
-        return _PLACES.get(type(parent), "") if inside else ""
+        return _PLACES.get(type(parent), "") if inside and parent is not None else ""
 
     def _is_placed(self, node: ast.AST) -> bool:
         if not isinstance(node, ast.expr) or isinstance(self.parent(node), ast.JoinedStr):

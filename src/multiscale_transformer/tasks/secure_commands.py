@@ -17,6 +17,7 @@ _WORDS = re.compile(r"(?:\{[^{}]*\}|[^\s{}])+")
 _VALUE = re.compile(r"\{([^{}!:'\"\\]+)\}")
 _FOR_A_SHELL = set("|<>&;*$`~#\\'\"()")
 _JOINED = '" ".join('
+_PLAIN = re.compile(r"f(['\"])(.*)\1")
 _MARKS = ("?", "%s")
 
 
@@ -46,9 +47,9 @@ def _as_command(call: Call, node: ast.List) -> str | None:
         if isinstance(element, ast.Constant) and isinstance(element.value, str) and _WORD.fullmatch(element.value):
             quote = quote or text[0]
             words.append(element.value)
-        elif isinstance(element, ast.JoinedStr) and re.fullmatch(r"f(['\"]).*\1", text) and not set(text[2:-1]) & {text[1], " "}:
-            quote = quote or text[1]
-            words.append(text[2:-1])
+        elif isinstance(element, ast.JoinedStr) and (plain := _PLAIN.fullmatch(text)) and not set(plain[2]) & {plain[1], " "}:
+            quote = quote or plain[1]
+            words.append(plain[2])
         elif simple(element) and _VALUE.fullmatch(f"{{{text}}}"):
             words.append(f"{{{text}}}")
         else:
@@ -113,8 +114,8 @@ def sql_injected(call: Call) -> Iterator[Edit]:
     percent = f"{text.replace(mark, '%s')} % {listed}"
     yield Edit(begin, end, percent, form("sql", "%", safe), call.node.lineno)
     if all(_VALUE.fullmatch(f"{{{one}}}") for one in texts) and text.count(text[0]) in {2, 6}:
-        inside = iter(texts)
-        written = "".join(part + (f"{{{next(inside)}}}" if number < len(texts) else "") for number, part in enumerate(text.split(mark)))
+        first, *others = text.split(mark)
+        written = first + "".join(f"{{{value}}}{part}" for value, part in zip(texts, others, strict=True))
         yield Edit(begin, end, f"f{written}", form("sql", "f-string", safe), call.node.lineno)
 
 

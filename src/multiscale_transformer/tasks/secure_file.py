@@ -112,9 +112,8 @@ def _imported(text: str, modules: Sequence[str]) -> str:
         return text
     code = SourceText(text)
     statements = [node for node in code.tree.body if not _is_future(node)]
-    first = next((node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)), None)
-    if first is None:
-        first = next(node for node in statements if not isinstance(node, ast.Expr))
+    own: list[ast.stmt] = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
+    first = next(iter(own + [node for node in statements if not isinstance(node, ast.Expr)]))
     line = min([first.lineno, *(one.lineno for one in getattr(first, "decorator_list", []))])
     at = code.offset(line, 0)
     return text[:at] + "".join(f"import {module}\n" for module in modules) + text[at:]

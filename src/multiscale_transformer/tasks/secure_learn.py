@@ -64,8 +64,10 @@ def candidates_of(example: Example) -> Candidates:
     return Candidates(function, bool(hunks), edits, features_of(code, edits), right)
 
 
-def learn_weights(train: Sequence[Example], validation: Sequence[Example], gains: Gains, *, most: int, l2: float = L2) -> SecureWeights:
-    """Both sets of weights; the model is asked about the best candidates of `most` functions of the training, and of validation."""
+def learn_weights(
+    train: Sequence[Example], validation: Sequence[Example], gains: Gains, *, most: int, l2: float = L2
+) -> SecureWeights:
+    """Both sets of weights; the model is asked about `most` functions of the training, and about all of the validation."""
     learnt, held = [candidates_of(one) for one in train], [candidates_of(one) for one in validation]
     alone = _learn(learnt, held, l2)
     asked = [asked_about(one, alone.order, gains) for one in learnt[:most]]
@@ -75,8 +77,8 @@ def learn_weights(train: Sequence[Example], validation: Sequence[Example], gains
 
 def asked_about(candidates: Candidates, order: Order, gains: Gains) -> Candidates:
     """The best of an order's candidates, with a model's opinion among their features."""
-    best = np.argsort(-order.scores(candidates.features), kind="stable")[:BEST] if candidates.edits else []
-    few = candidates.chosen([int(number) for number in best])
+    best: list[int] = np.argsort(-order.scores(candidates.features), kind="stable")[:BEST].tolist()
+    few = candidates.chosen(best)
     features = with_gains(few.features, edits_gains(gains, few.function, few.edits), few.edits) if few.edits else []
     return Candidates(few.function, few.unsafe, few.edits, features, few.right)
 

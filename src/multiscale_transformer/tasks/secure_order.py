@@ -27,10 +27,12 @@ WEIGHTS_FILE = Path(__file__).with_name("secure_weights.json")
 BEST = 6  # candidates, by the other features, that the model is asked about
 GAIN_SCALE = 10.0  # nats that are a feature of 1
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_TELLING = frozenset(
-    "auth token digest hmac password secret signature sign key hash checksum etag cache session cookie csrf nonce salt hex "
-    "path file upload dir tmp html xml url http https query regex pattern command shell cmd user request response client "
-    "certificate verify ssl tls yaml json pickle load eval test mock legacy compat deprecated random seed shuffle sample".split()
+_TELLING = frozenset(  # words that say something wherever they stand in a function
+    _WORD.findall(
+        "auth token digest hmac password secret signature sign key hash checksum etag cache session cookie csrf nonce salt hex "
+        "path file upload dir tmp html xml url http https query regex pattern command shell cmd user request response client "
+        "certificate verify ssl tls yaml json pickle load eval test mock legacy compat deprecated random seed shuffle sample"
+    )
 )
 
 
@@ -78,14 +80,14 @@ def judge(function: str, weights: SecureWeights, gains: Gains | None = None) -> 
     edits = repairs(code)
     features = features_of(code, edits)
     chosen = weights.alone
-    order = np.argsort(-chosen.order.scores(features), kind="stable") if edits else np.zeros(0, int)
+    order: list[int] = np.argsort(-chosen.order.scores(features), kind="stable").tolist()
     if gains is not None and edits:
-        best = [int(number) for number in order[:BEST]]
-        features = with_gains([features[number] for number in best], edits_gains(gains, function, [edits[n] for n in best]), edits=[edits[n] for n in best])
-        edits, chosen = [edits[number] for number in best], weights.with_model
-        order = np.argsort(-chosen.order.scores(features), kind="stable")
+        features, edits = [features[number] for number in order[:BEST]], [edits[number] for number in order[:BEST]]
+        features = with_gains(features, edits_gains(gains, function, edits), edits)
+        chosen = weights.with_model
+        order = np.argsort(-chosen.order.scores(features), kind="stable").tolist()
     probability = unsafe_probability(chosen.order, features)
-    return Judged(tuple(edits[int(number)] for number in order), probability, probability >= chosen.threshold)
+    return Judged(tuple(edits[number] for number in order), probability, probability >= chosen.threshold)
 
 
 def unsafe_probability(order: Order, features: Sequence[dict[str, float]]) -> float:

@@ -52,14 +52,20 @@ TEMPLATES: dict[str, tuple[tuple[str, str, str, str], ...]] = {  # rule: safe na
     "random": (("secrets.token_hex", "secrets.token_hex({})", "random.randbytes", "random.randbytes({}).hex()"),),
     "temp": (("tempfile.mkstemp", "tempfile.mkstemp({})[1]", "tempfile.mktemp", "tempfile.mktemp({})"),),
 }
-WRAPPED: dict[str, tuple[tuple[str, ...], str]] = {  # rule: what wraps a value, and what the text speaks of where it may be missing
+WRAPPED: dict[str, tuple[tuple[str, ...], str]] = {  # rule: what wraps a value, and words of texts where it may be missing
     "pattern": (("re.escape",), r"\bre\.|regex|pattern|compile"),
     "markup": (
         ("html.escape", "escape", "markupsafe.escape", "saxutils.escape", "conditional_escape", "quoteattr"),
         r"<[/\w]|html|xml|markup|escape|svg",
     ),
-    "shell quote": (("shlex.quote", "pipes.quote", "shlex_quote", "shell_quote"), r"cmd|command|shell|ssh|\bsh\b|bash|exec|Popen"),
-    "url quote": (("urllib.parse.quote", "quote", "quote_plus", "urllib.parse.quote_plus", "parse.quote"), r"ur[li]|http|href|query"),
+    "shell quote": (
+        ("shlex.quote", "pipes.quote", "shlex_quote", "shell_quote"),
+        r"cmd|command|shell|ssh|\bsh\b|bash|exec|system|Popen",
+    ),
+    "url quote": (
+        ("urllib.parse.quote", "quote", "quote_plus", "urllib.parse.quote_plus", "parse.quote"),
+        r"ur[li]|http|href|query",
+    ),
     "path": (("os.path.basename", "secure_filename", "basename"), r"file_?name|upload|os\.path|path\.join|joinpath"),
 }  # fmt: skip
 COMPARE = ("hmac.compare_digest", "compare_digest", "secrets.compare_digest", "constant_time_compare")
@@ -67,11 +73,28 @@ SAFE_MODES, UNSAFE_MODES = ("0o600", "0o700", "0o644", "0o755", "0o640", "0o750"
 FLAGS: dict[str, bool] = {  # keywords and attributes, and what is safe
     "verify": True, "autoescape": True, "check_hostname": True, "allow_pickle": False, "weights_only": True, "httponly": True,
     "secure": True, "resolve_entities": False, "no_network": True, "verify_ssl": True, "validate_certs": True,
-    "trust_remote_code": False, "ssl_verify": True, "shell": False, "debug": False, "forbid_dtd": True, "allow_redirects": False,
+    "trust_remote_code": False, "ssl_verify": True, "shell": False, "debug": False,
+    "forbid_dtd": True, "allow_redirects": False,
 }  # fmt: skip
 LOCAL, ANYWHERE = ("127.0.0.1", "localhost", "::1"), ("0.0.0.0", "")
-_NO_PATTERN = {"len", "isinstance", "int", "float", "bool", "range", "type", "super", "hasattr", "getattr", "id", "print", "repr"}
-_TESTED = ast.If | ast.While | ast.BoolOp | ast.Return | ast.Assign | ast.Assert | ast.IfExp | ast.keyword | ast.Call | ast.UnaryOp
+_NO_PATTERN = {
+    "len",
+    "isinstance",
+    "int",
+    "float",
+    "bool",
+    "range",
+    "type",
+    "super",
+    "hasattr",
+    "getattr",
+    "id",
+    "print",
+    "repr",
+}
+_TESTED = (
+    ast.If | ast.While | ast.BoolOp | ast.Return | ast.Assign | ast.Assert | ast.IfExp | ast.keyword | ast.Call | ast.UnaryOp
+)
 RULES = (
     *dict.fromkeys((*RENAMED, *TEMPLATES, *WRAPPED)), "compare", "mode", "flag", "bind", "https", "timeout", "tar", "verify",
     "shell", "sql",
@@ -231,5 +254,3 @@ def _compared_safely(code: Code, node: ast.AST) -> Iterator[Edit]:
         for name in COMPARE:
             text = f"{sign}{name}({code.of(node.left)}, {code.of(right)})"
             yield edited(code, node, text, form("compare", unsafe, name))
-
-
