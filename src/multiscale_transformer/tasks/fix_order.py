@@ -159,13 +159,12 @@ class _Groups:
         if not self._group_C.size:
             return np.zeros_like(weights_F)
         size = self._group_C.size
-        score_C: Floats = np.bincount(self._row, self._value * weights_F[self._column], size)
+        score_C = np.asarray(np.bincount(self._row, self._value * weights_F[self._column], size), np.float64)
         p_C: Floats = np.exp(score_C - np.maximum.reduceat(score_C, self._begins)[self._group_C])
         p_C = p_C / np.add.reduceat(p_C, self._begins)[self._group_C]
         right_C = np.where(self._right_C, p_C, 0.0)
         wrong_C = p_C - right_C / np.maximum(np.add.reduceat(right_C, self._begins), 1e-300)[self._group_C]
-        gradient_F: Floats = np.bincount(self._column, self._value * wrong_C[self._row], len(weights_F))
-        return gradient_F
+        return np.asarray(np.bincount(self._column, self._value * wrong_C[self._row], len(weights_F)), np.float64)
 
 
 def save_order(order: Order, path: Path) -> None:

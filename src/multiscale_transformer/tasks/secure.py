@@ -30,6 +30,7 @@ MAX_OF_RULE, MAX_OF_PACKAGE = 250, 300
 MAX_FUNCTION = 1500  # bytes: with the lines of the edit it fits the context of a small model
 ORIGINALS, LOOK_ALIKES = 0.35, 0.5  # shares of the clean ones: with safe places, and with places that look unsafe
 ORIGINAL = 0.25  # share of the functions with safe places that stay as they are
+UNTOUCHED = 0.25  # share of the others that are looked at: there are many more than are needed
 _TRIED = 3  # faults of a rule in a function
 _CHECKED = 8  # candidates that are verified until one passes
 _SAFE = re.compile(
@@ -59,7 +60,7 @@ def make_examples(texts: Iterable[PackageText]) -> list[Example]:
             continue
         if fault is not None and rng.random() >= ORIGINAL:
             unsafe.append(_example(function, fault.apply(function.text), rule_of(fault)))
-        else:
+        elif fault is not None or rng.random() < UNTOUCHED:
             kind = "originals" if fault else "look-alikes" if repairs(code) else "others"
             clean[kind].append(_example(function, function.text, CLEAN))
     kept = capped(unsafe, rule=MAX_OF_RULE, package=MAX_OF_PACKAGE)
