@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,14 +66,26 @@ def candidates_of(example: Example) -> Candidates:
 
 
 def learn_weights(
-    train: Sequence[Example], validation: Sequence[Example], gains: Gains, *, most: int, l2: float = L2
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    gains: Gains,
+    *,
+    most: int,
+    read: Container[str] = (),
+    l2: float = L2,
 ) -> SecureWeights:
-    """Both sets of weights; the model is asked about `most` functions of the training, and about all of the validation."""
+    """Both sets of weights. The model is asked about at most `most` functions of the training, and as many of the validation.
+
+    `read` are the packages that the model was trained on: it is not asked about those, whose originals it knows by heart.
+    """
     learnt, held = [candidates_of(one) for one in train], [candidates_of(one) for one in validation]
     alone = _learn(learnt, held, l2)
-    asked = [asked_about(one, alone.order, gains) for one in learnt[:most]]
-    asked_held = [asked_about(one, alone.order, gains) for one in held]
-    return SecureWeights(alone=alone, with_model=_learn(asked, asked_held, l2))
+
+    def asked(examples: Sequence[Example], candidates: Sequence[Candidates]) -> list[Candidates]:
+        unread = [one for example, one in zip(examples, candidates, strict=True) if example.package not in read]
+        return [asked_about(one, alone.order, gains) for one in unread[:most]]
+
+    return SecureWeights(alone=alone, with_model=_learn(asked(train, learnt), asked(validation, held), l2))
 
 
 def asked_about(candidates: Candidates, order: Order, gains: Gains) -> Candidates:
@@ -99,12 +112,12 @@ def best_threshold(order: Order, held: Sequence[Candidates]) -> float:
     """The probability from which on F1 of calling functions unsafe is highest."""
     pairs = sorted(((unsafe_probability(order, one.features), one.unsafe) for one in held), reverse=True)
     every, right, best, threshold = sum(unsafe for _, unsafe in pairs), 0, 0.0, 0.5
-    for number, (probability, unsafe) in enumerate(pairs, 1):
+    for flagged, ((probability, unsafe), (following, _)) in enumerate(pairwise([*pairs, (0.0, False)]), 1):
         right += unsafe
-        f1 = 2 * right / (number + every)
+        f1 = 2 * right / (flagged + every)
         if f1 > best:
-            best, threshold = f1, probability
-    return round(min(threshold, 0.99), 3)
+            best, threshold = f1, (probability + following) / 2
+    return round(threshold, 4)
 
 
 def save_weights(weights: SecureWeights, path: Path) -> None:
