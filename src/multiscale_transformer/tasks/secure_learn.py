@@ -33,8 +33,8 @@ from multiscale_transformer.tasks.secure_rules import repairs, rule_of
 from multiscale_transformer.tasks.source_text import Edit
 
 L2 = 1.0
-LEAST = 4  # functions in which a feature must occur
-SMALL = 0.02  # weights below this are not kept
+LEAST = 8  # functions in which a feature must occur
+SMALL = 0.04  # weights below this are not kept
 
 Features = list[dict[str, float]]
 
