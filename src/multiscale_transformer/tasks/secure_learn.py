@@ -92,7 +92,8 @@ def asked_about(candidates: Candidates, order: Order, gains: Gains) -> Candidate
     """The best of an order's candidates, with a model's opinion among their features."""
     best: list[int] = np.argsort(-order.scores(candidates.features), kind="stable")[:BEST].tolist()
     few = candidates.chosen(best)
-    features = with_gains(few.features, edits_gains(gains, few.function, few.edits), few.edits) if few.edits else []
+    scores = order.scores(few.features).tolist()
+    features = with_gains(scores, edits_gains(gains, few.function, few.edits), few.edits) if few.edits else []
     return Candidates(few.function, few.unsafe, few.edits, features, few.right)
 
 

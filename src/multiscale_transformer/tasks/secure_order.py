@@ -82,8 +82,8 @@ def judge(function: str, weights: SecureWeights, gains: Gains | None = None) -> 
     chosen = weights.alone
     order: list[int] = np.argsort(-chosen.order.scores(features), kind="stable").tolist()
     if gains is not None and edits:
-        features, edits = [features[number] for number in order[:BEST]], [edits[number] for number in order[:BEST]]
-        features = with_gains(features, edits_gains(gains, function, edits), edits)
+        scores, edits = chosen.order.scores(features)[order[:BEST]].tolist(), [edits[number] for number in order[:BEST]]
+        features = with_gains(scores, edits_gains(gains, function, edits), edits)
         chosen = weights.with_model
         order = np.argsort(-chosen.order.scores(features), kind="stable").tolist()
     probability = unsafe_probability(chosen.order, features)
@@ -102,13 +102,16 @@ def edits_gains(gains: Gains, function: str, edits: Sequence[Edit]) -> list[dict
     return [{name: value / GAIN_SCALE for name, value in gain.items()} for gain in gains.of(function, edits)]
 
 
-def with_gains(
-    features: Sequence[dict[str, float]], gains: Sequence[dict[str, float]], edits: Sequence[Edit]
-) -> list[dict[str, float]]:
-    """Features with the gains, as such and by rule."""
+def with_gains(scores: Sequence[float], gains: Sequence[dict[str, float]], edits: Sequence[Edit]) -> list[dict[str, float]]:
+    """Features with a model's opinion: the score without it, the rule, and the gains, as such and by rule."""
     return [
-        {**known, **gain, **{f"{rule_of(edit)}, {name}": value for name, value in gain.items()}}
-        for known, gain, edit in zip(features, gains, edits, strict=True)
+        {
+            "score": float(score),
+            rule_of(edit): 1.0,
+            **gain,
+            **{f"{rule_of(edit)}, {name}": value for name, value in gain.items()},
+        }
+        for score, gain, edit in zip(scores, gains, edits, strict=True)
     ]
 
 
