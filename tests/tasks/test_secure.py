@@ -65,9 +65,9 @@ import os
 
 
 class Accounts:
-    def check(self, signature, request):
-        expected = hmac_of(self.secret_key, request.body)
-        if signature == expected:
+    def verify(self, token, signature):
+        digest = self.hmac(self.secret, token).hexdigest()
+        if signature == digest:
             return True
         return False
 
@@ -197,7 +197,7 @@ class Nothing(Gains):
 
 def test_the_shipped_weights_know_a_signature_from_a_name() -> None:
     weights = load_weights()
-    function = flush("    def check" + LOGIN.split("def check")[1].split("    def log", maxsplit=1)[0].rstrip())
+    function = flush("    def verify" + LOGIN.split("def verify")[1].split("    def log", maxsplit=1)[0].rstrip())
     assert function is not None
     found = judge(function, weights)
     assert found.unsafe
@@ -214,9 +214,9 @@ def test_repairs_stand_in_the_file_and_bring_their_imports() -> None:
     source = SourceText(LOGIN)
     found = [one for name, node in qualified_functions(source.tree) for one in repairs_of(source, name, node, weights, None)]
     after, kept = repaired(source, found)
-    assert [(one.function, one.rule, one.edit.line) for one in kept] == [("Accounts.check", "compare", 8)]
+    assert [(one.function, one.rule, one.edit.line) for one in kept] == [("Accounts.verify", "compare", 8)]
     assert after == LOGIN.replace("import os\n", "import hmac\nimport os\n").replace(
-        "signature == expected", "hmac.compare_digest(signature, expected)"
+        "signature == digest", "hmac.compare_digest(signature, digest)"
     )
     assert repaired(source, []) == (LOGIN, [])
 
@@ -257,7 +257,7 @@ def test_the_command_shows_writes_and_says_where_there_is_nothing(tmp_path: Path
     assert file.read_text() == LOGIN
     assert main([*words, "--apply"]) == 0
     assert "+import hmac" in capsys.readouterr().out
-    assert "compare_digest(signature, expected)" in file.read_text()
+    assert "compare_digest(signature, digest)" in file.read_text()
     assert parses(file.read_text())
     assert main([*words[:1], f"{file}:Accounts.log", *words[2:]]) == 1
     assert "nothing unsafe" in capsys.readouterr().out
