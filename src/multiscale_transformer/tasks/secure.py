@@ -98,7 +98,9 @@ def _as_many(clean: dict[str, list[Example]], unsafe: Sequence[Example]) -> list
         for split, number in wanted.items():
             most = round(number * shares[kind])
             of_split = [example for example in examples if split_of(example.package) == split]
-            kept += capped(of_split, rule=most, package=max(3, most // 5))
+            drawn = random.Random(split).sample(sorted(of_split, key=lambda one: one.digest), min(4 * most, len(of_split)))
+            many = capped(drawn, rule=4 * most, package=max(3, most // 5))
+            kept += random.Random(split).sample(many, min(most, len(many)))  # `capped` alone would keep the lowest digests
     return kept
 
 
