@@ -33,7 +33,7 @@ def chat(
     memory: MemoryFolders = None,
     threads: EngineThreads = None,
 ) -> None:
-    """Answer questions about Python code: parameters, defaults, exceptions, callees, bases, values, and what a thing is for.
+    """Answer questions about Python code: parameters, defaults, exceptions, callees, bases, values, what a thing does.
 
     The model chooses among facts that inspection of the code tells, so an answer may miss the question, but it is never made
     up; beside it stands where to look. Name what you ask about as the code does. The exit status is 1 where nothing is found.

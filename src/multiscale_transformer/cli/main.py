@@ -43,13 +43,14 @@ COMMANDS = {  # name: panel of the help, and the first paragraph of the command'
     "fix": (USE, "Search for a small edit with which a failing test passes."),
     "chat": (
         USE,
-        "Answer questions about Python code: parameters, defaults, exceptions, callees, bases, values, and what a thing is for.",
+        "Answer questions about Python code: parameters, defaults, exceptions, callees, bases, values, what a thing does.",
     ),
     "explain": (USE, "Follow a call of a function: the lines that run, what each changes, and the value."),
     "refactor": (USE, "Rewrite what a linter finds in functions, where it is shown that they still do the same."),
     "test": (USE, "Write assertions for the functions of a file."),
     "document": (USE, "Write docstrings for the functions of a file."),
     "comment": (USE, "Write comments for the functions of a file."),
+    "secure": (USE, "Find unsafe code in the functions of a file, and propose safe code for it."),
     "serve": (USE, "Serve models to editors and libraries: OpenAI, Ollama and llama.cpp routes, and a playground at /."),
     "index": (USE, "Index code, so that a model completes from it at once: no training."),
     "tune": (

@@ -130,38 +130,46 @@ def learn(bugs: Sequence[tuple[list[dict[str, float]], Sequence[bool]]], *, l2: 
 
     `bugs` are features and whether each candidate mends; bugs that none mends teach nothing. Adam on all of them at once.
     """
-    names = sorted({name for features, _ in bugs for candidate in features for name in candidate})
-    column = {name: number for number, name in enumerate(names)}
-    data = []
-    for features, mends in bugs:
-        if any(mends):
-            matrix_CF = np.zeros((len(features), len(names)))
-            for row, candidate in enumerate(features):
-                for name, value in candidate.items():
-                    matrix_CF[row, column[name]] = value
-            data.append((matrix_CF, np.asarray(mends, bool)))
-    weights_F, first_F, second_F = (np.zeros(len(names)) for _ in range(3))
+    data = _Groups([(features, mends) for features, mends in bugs if any(mends)])
+    weights_F, first_F, second_F = (np.zeros(len(data.names)) for _ in range(3))
     for step in range(1, steps + 1):
-        gradient_F = l2 * weights_F
-        for matrix_CF, mends_C in data:
-            p_C = _softmax(matrix_CF @ weights_F)
-            right_C = np.where(mends_C, p_C, 0.0)
-            gradient_F = gradient_F + matrix_CF.T @ (p_C - right_C / right_C.sum())
+        gradient_F: Floats = l2 * weights_F + data.gradient(weights_F)
         first_F = 0.9 * first_F + 0.1 * gradient_F
         second_F = 0.99 * second_F + 0.01 * gradient_F**2
         weights_F = weights_F - 0.05 * (first_F / (1 - 0.9**step)) / (np.sqrt(second_F / (1 - 0.99**step)) + 1e-9)
-    return Order(weights={name: round(float(weight), 4) for name, weight in zip(names, weights_F, strict=True)})
+    return Order(weights={name: round(float(weight), 4) for name, weight in zip(data.names, weights_F, strict=True)})
+
+
+class _Groups:
+    """Candidates of all groups in one row, C of them, with the features that each has: most have few of the F."""
+
+    def __init__(self, groups: Sequence[tuple[Sequence[dict[str, float]], Sequence[bool]]]) -> None:
+        candidates = [candidate for features, _ in groups for candidate in features]
+        self.names = sorted({name for candidate in candidates for name in candidate})
+        column = {name: number for number, name in enumerate(self.names)}
+        self._row = np.repeat(np.arange(len(candidates)), [len(candidate) for candidate in candidates])
+        self._column = np.array([column[name] for candidate in candidates for name in candidate], np.int64)
+        self._value = np.array([value for candidate in candidates for value in candidate.values()], np.float64)
+        sizes = [len(features) for features, _ in groups]
+        self._group_C, self._begins = np.repeat(np.arange(len(groups)), sizes), np.cumsum([0, *sizes[:-1]])
+        self._right_C = np.array([right for _, rights in groups for right in rights], bool)
+
+    def gradient(self, weights_F: Floats) -> Floats:
+        """Of the sum of -ln P(a right candidate), by the weights (F,)."""
+        if not self._group_C.size:
+            return np.zeros_like(weights_F)
+        size = self._group_C.size
+        score_C = np.asarray(np.bincount(self._row, self._value * weights_F[self._column], size), np.float64)
+        p_C: Floats = np.exp(score_C - np.maximum.reduceat(score_C, self._begins)[self._group_C])
+        p_C = p_C / np.add.reduceat(p_C, self._begins)[self._group_C]
+        right_C = np.where(self._right_C, p_C, 0.0)
+        wrong_C = p_C - right_C / np.maximum(np.add.reduceat(right_C, self._begins), 1e-300)[self._group_C]
+        return np.asarray(np.bincount(self._column, self._value * wrong_C[self._row], len(weights_F)), np.float64)
 
 
 def save_order(order: Order, path: Path) -> None:
     """Write weights, one a line, so that a change of them can be read."""
     path.write_text(json.dumps(order.model_dump(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _softmax(scores_C: Floats) -> Floats:
-    exponentials_C = np.exp(scores_C - scores_C.max())
-    normalised: Floats = exponentials_C / exponentials_C.sum()
-    return normalised
 
 
 def _words(text: str) -> set[str]:
