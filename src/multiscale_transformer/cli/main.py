@@ -41,6 +41,7 @@ COMMANDS = {  # name: panel of the help, and the first paragraph of the command'
     ),
     "fix": (USE, "Search for a small edit with which a failing test passes."),
     "test": (USE, "Write assertions for the functions of a file."),
+    "translate": (USE, "Translate the functions of a Python file into JavaScript."),
     "serve": (USE, "Serve models to editors and libraries: OpenAI, Ollama and llama.cpp routes, and a playground at /."),
     "index": (USE, "Index code, so that a model completes from it at once: no training."),
     "tune": (

@@ -65,7 +65,12 @@ def literal(value: object) -> str:
         return str(value)
     if isinstance(value, float):
         return "NaN" if math.isnan(value) else repr(value) if math.isfinite(value) else f"{'-' if value < 0 else ''}Infinity"
-    if isinstance(value, str) and value.isprintable() or isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value):
+    if (
+        isinstance(value, str)
+        and value.isprintable()
+        or isinstance(value, str)
+        and not any("\ud800" <= c <= "\udfff" for c in value)
+    ):
         return json.dumps(value)
     if isinstance(value, list | tuple):
         text = f"[{', '.join(map(literal, value))}]"

@@ -21,7 +21,7 @@ from multiscale_transformer.tasks.fix_order import Gains
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.writer import Writer
 
-MODULES = {"refactor": "refactor"}  # skill: module of this room that holds its SKILL
+MODULES = {"refactor": "refactor", "translate": "translate"}  # skill: module of this room that holds its SKILL
 
 
 class Figures(BaseModel):

@@ -126,7 +126,7 @@ class Transpiler(Statements):
         self.helpers.clear()
         parts = [f"const {js_name(name)} = {self.expression(value).text};" for name, value in self.globals.items()]
         functions = ["\n".join(self.function(node)) for node in self.top.values()]
-        clashes = self.helpers & {one for node in self.top.values() for one in (names_in(node) | {node.name})}
+        clashes = self.helpers & set().union(*map(_names_given, self.top.values()))
         if clashes:
             raise Untranslatable(f"the name {min(clashes)} is taken by a helper")
         body = "\n\n".join([*(["\n".join(parts)] if parts else []), *functions])
@@ -180,6 +180,13 @@ def _reached(top: dict[str, ast.FunctionDef], name: str) -> dict[str, ast.Functi
         needed |= new
         new = {one for each in new for one in names_in(top[each]) if one in top} - needed
     return {one: node for one, node in top.items() if one in needed}
+
+
+def _names_given(node: ast.FunctionDef) -> set[str]:
+    """All names that a function gives to something of its own, itself among them."""
+    stored = {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    named = {one.name for one in ast.walk(node) if isinstance(one, ast.FunctionDef)}
+    return stored | named | {one.arg for one in ast.walk(node) if isinstance(one, ast.arg)}
 
 
 __all__ = ["Places", "Untranslatable", "transpile"]

@@ -18,7 +18,13 @@ from multiscale_transformer.tasks.transpile_types import (
     ANY, BOOL, BOTTOM, FLOAT, INT, NATURAL, NONE, NUM, STR, Type, join, joined, list_of,
 )  # fmt: skip
 
-_DEFAULTS = {"int": ("0", NATURAL), "float": ("0", FLOAT), "str": ('""', STR), "list": ("[]", list_of(BOTTOM)), "set": ("new Set()", Type("set", (BOTTOM,)))}
+_DEFAULTS = {
+    "int": ("0", NATURAL),
+    "float": ("0", FLOAT),
+    "str": ('""', STR),
+    "list": ("[]", list_of(BOTTOM)),
+    "set": ("new Set()", Type("set", (BOTTOM,))),
+}
 
 
 class Builtins(Calls):
@@ -56,10 +62,19 @@ class Builtins(Calls):
         if x.type.kind == "str":
             return Js(f"Number.parseInt({x.text}, {base.text if base else 10})", INT)
         number = self.number(x)
-        return number if number.type.kind == "int" else Js(f"Math.trunc({number.text})", replace(INT, natural=number.type.natural))
+        return (
+            number if number.type.kind == "int" else Js(f"Math.trunc({number.text})", replace(INT, natural=number.type.natural))
+        )
 
     def _of_float(self, x: Js) -> Js:
-        return Js(f"Number({x.text})", FLOAT) if x.type.kind == "str" else replace(self.number(x), type=replace(FLOAT, natural=x.type.natural))
+        endless = {'"inf"': "Infinity", '"infinity"': "Infinity", '"-inf"': "-Infinity"}.get(x.text.lower())
+        if endless is not None:
+            return Js(endless, replace(FLOAT, natural=endless[0] == "I"), NUMBER)
+        return (
+            Js(f"Number({x.text})", FLOAT)
+            if x.type.kind == "str"
+            else replace(self.number(x), type=replace(FLOAT, natural=x.type.natural))
+        )
 
     def _of_str(self, x: Js) -> Js:
         return self.string(x)
@@ -115,7 +130,13 @@ class Builtins(Calls):
 
     def _copied(self, items: Js, kind: str) -> Js:
         array = self.array(items)
-        made = list_of(array.type.element) if kind == "list" else array.type if array.type.kind == "tuple" else Type("row", (array.type.element,))
+        made = (
+            list_of(array.type.element)
+            if kind == "list"
+            else array.type
+            if array.type.kind == "tuple"
+            else Type("row", (array.type.element,))
+        )
         fresh = array.text.startswith(("[", "range(", "zip(", "Array.from(")) or array.text.endswith((")", "]"))
         return replace(array, type=made) if fresh and array.level == UNARY + 4 else Js(f"[...{array.text}]", made)
 
@@ -140,7 +161,9 @@ class Builtins(Calls):
 
     def _of_zip(self, *lists: Js) -> Js:
         arrays = [self.array(one) for one in lists]
-        return Js(self.helper("zip", *(one.text for one in arrays)), list_of(Type("tuple", tuple(one.type.element for one in arrays))))
+        return Js(
+            self.helper("zip", *(one.text for one in arrays)), list_of(Type("tuple", tuple(one.type.element for one in arrays)))
+        )
 
     def _of_enumerate(self, items: Js, start: Js | None = None) -> Js:
         array = self.array(items)
@@ -155,7 +178,10 @@ class Builtins(Calls):
             values = [self.expression(one) for one in node.args]
             return Js(self.helper("range", *(value.text for value in values)), list_of(INT))
         start, stop, step = bounds
-        return Js(self.helper("range", start.text, stop.text, *([str(step)] if step != 1 else [])), list_of(self.range_element(bounds)))
+        return Js(
+            self.helper("range", start.text, stop.text, *([str(step)] if step != 1 else [])),
+            list_of(self.range_element(bounds)),
+        )
 
     def _call_sorted(self, node: ast.Call) -> Js:
         key, reverse = sort_options(node)
@@ -182,7 +208,10 @@ class Builtins(Calls):
     def _call_filter(self, node: ast.Call) -> Js:
         array = self.array(self.expression(node.args[1]))
         if isinstance(node.args[0], ast.Constant):
-            return Js(f"{array.member}.filter((item) => {self.truth(Js('item', array.type.element)).text})", list_of(array.type.element))
+            return Js(
+                f"{array.member}.filter((item) => {self.truth(Js('item', array.type.element)).text})",
+                list_of(array.type.element),
+            )
         test = self.arrow(node.args[0], [array.type.element], condition=True)
         return Js(f"{array.member}.filter({test.text})", list_of(array.type.element))
 
@@ -200,7 +229,13 @@ class Builtins(Calls):
     def _call_sum(self, node: ast.Call) -> Js:
         start = self.expression(node.args[1]) if len(node.args) > 1 else Js("0", NATURAL)
         source = node.args[0]
-        if isinstance(source, ast.GeneratorExp) and isinstance(source.elt, ast.Constant) and source.elt.value == 1 and start.text == "0" and source.generators[-1].ifs:
+        if (
+            isinstance(source, ast.GeneratorExp)
+            and isinstance(source.elt, ast.Constant)
+            and source.elt.value == 1
+            and start.text == "0"
+            and source.generators[-1].ifs
+        ):
             items = self.comprehension(source.generators, ast.Constant(0), ordered=False)
             return Js(f"{items.text.removesuffix(_mapped_zero(items.text))}.length", NATURAL)
         return self._of_sum(self.unordered(source), start)
@@ -209,9 +244,14 @@ class Builtins(Calls):
         items, start = self.array(items, ordered=False), start or Js("0", NATURAL)
         element = items.type.element
         if element.array and start.type.array:
-            return Js(f"[...{start.text}, ...{items.member}.flat()]" if start.text != "[]" else f"{items.member}.flat()", list_of(element.element) if start.type.kind == "list" else Type("row", (element.element,)))
+            return Js(
+                f"[...{start.text}, ...{items.member}.flat()]" if start.text != "[]" else f"{items.member}.flat()",
+                list_of(element.element) if start.type.kind == "list" else Type("row", (element.element,)),
+            )
         value = self.number(Js("item", element if element.kind != "bottom" else NATURAL))
-        return Js(f"{items.member}.reduce((total, item) => total + {value.at(PLUS + 1)}, {start.text})", join(value.type, start.type))
+        return Js(
+            f"{items.member}.reduce((total, item) => total + {value.at(PLUS + 1)}, {start.text})", join(value.type, start.type)
+        )
 
     def _call_any(self, node: ast.Call) -> Js:
         return self._tested(node.args[0], "some")
@@ -270,7 +310,10 @@ class Builtins(Calls):
         items = self.array(items, ordered=False)
         if key is None and (items.type.element.numeric or items.type.element.kind == "bottom"):
             inner = items.text if not items.text.startswith("[...") or items.text.count("]") > 1 else items.text[1:-1]
-            return Js(f"Math.{'min' if sign == '<' else 'max'}({inner if inner.startswith('...') else '...' + items.text})", items.type.element)
+            return Js(
+                f"Math.{'min' if sign == '<' else 'max'}({inner if inner.startswith('...') else '...' + items.text})",
+                items.type.element,
+            )
         return self.extreme(items, key, sign)
 
     def _of_max(self, *values: Js) -> Js:
@@ -335,7 +378,9 @@ class Builtins(Calls):
     def _call_Counter(self, node: ast.Call) -> Js:  # noqa: N802
         if not node.args:
             return Js("new Map()", Type("map", (BOTTOM, NATURAL), default="counter"))
-        items = self.array(self.expression(node.args[0])) if not isinstance(node.args[0], ast.Set) else self.unordered(node.args[0])
+        items = (
+            self.array(self.expression(node.args[0])) if not isinstance(node.args[0], ast.Set) else self.unordered(node.args[0])
+        )
         element = items.type.element
         text = items.text if self.key(Js("x", element)) == "x" else f"{items.member}.map(intern)"
         return Js(self.helper("countItems", text), Type("map", (element, NATURAL), default="counter"))
@@ -355,11 +400,16 @@ class Builtins(Calls):
 
     def _of_itertools_permutations(self, items: Js, size: Js | None = None) -> Js:
         array = self.array(items)
-        return Js(self.helper("permutations", array.text, *([size.text] if size else [])), list_of(Type("row", (array.type.element,))))
+        return Js(
+            self.helper("permutations", array.text, *([size.text] if size else [])), list_of(Type("row", (array.type.element,)))
+        )
 
     def _of_itertools_product(self, *lists: Js) -> Js:
         arrays = [self.array(one) for one in lists]
-        return Js(self.helper("product", *(one.text for one in arrays)), list_of(Type("tuple", tuple(one.type.element for one in arrays))))
+        return Js(
+            self.helper("product", *(one.text for one in arrays)),
+            list_of(Type("tuple", tuple(one.type.element for one in arrays))),
+        )
 
     def _of_itertools_chain(self, *lists: Js) -> Js:
         arrays = [self.array(one) for one in lists]
@@ -377,7 +427,9 @@ class Builtins(Calls):
         key = Js("(item) => item", array.type.element) if given is None else self.arrow(given, [array.type.element])
         if not key.type.primitive:
             raise refuse("groups by keys that are no simple values")
-        return Js(self.helper("groupRuns", array.text, key.text), list_of(Type("tuple", (key.type, list_of(array.type.element)))))
+        return Js(
+            self.helper("groupRuns", array.text, key.text), list_of(Type("tuple", (key.type, list_of(array.type.element))))
+        )
 
     def _call_nlargest(self, node: ast.Call) -> Js:
         key = next((keyword.value for keyword in node.keywords), None)
@@ -412,5 +464,3 @@ def _without_boolean(text: str) -> str:
     if body.startswith("Boolean(") and body.endswith(")") and _balanced(body[len("Boolean(") : -1]):
         return f"{head} => {body[len('Boolean(') : -1]}"
     return text
-
-

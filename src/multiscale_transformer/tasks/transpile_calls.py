@@ -49,7 +49,15 @@ _CONSTANTS = {
     "string.ascii_lowercase": ('"abcdefghijklmnopqrstuvwxyz"', STR), "string.digits": ('"0123456789"', STR),
     "string.ascii_uppercase": ('"ABCDEFGHIJKLMNOPQRSTUVWXYZ"', STR),
 }  # fmt: skip
-_OPERATORS = {"eq": ast.Eq, "add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "mod": ast.Mod, "truediv": ast.Div, "floordiv": ast.FloorDiv}
+_OPERATORS = {
+    "eq": ast.Eq,
+    "add": ast.Add,
+    "sub": ast.Sub,
+    "mul": ast.Mult,
+    "mod": ast.Mod,
+    "truediv": ast.Div,
+    "floordiv": ast.FloorDiv,
+}
 
 
 class Calls(Sequences):
@@ -61,7 +69,9 @@ class Calls(Sequences):
             self.helpers.add(text[1 : text.index("(")])
         if any(f"{{{at}}}" in text or f"{{={at}}}" in text for at in range(len(values), 4)) or not text:
             raise refuse("a call with other arguments")
-        filled = re.sub(r"\{(=?)(\d)\}", lambda m: values[int(m[2])].text if m[1] else values[int(m[2])].member, text.removeprefix("@"))
+        filled = re.sub(
+            r"\{(=?)(\d)\}", lambda m: values[int(m[2])].text if m[1] else values[int(m[2])].member, text.removeprefix("@")
+        )
         return Js(filled, kind, CHOICE if " ? " in filled else PRIMARY if not text.startswith("{0} *") else PLUS)
 
     def qualified(self, node: ast.expr) -> str | None:
@@ -94,12 +104,19 @@ class Calls(Sequences):
         spread = [argument for argument in node.args if isinstance(argument, ast.Starred)]
         if spread:
             return self._spread(node)
-        return self.called(node.func, [self.expression(one) for one in node.args],
-                           {str(one.arg): self.expression(one.value) for one in node.keywords})
+        return self.called(
+            node.func,
+            [self.expression(one) for one in node.args],
+            {str(one.arg): self.expression(one.value) for one in node.keywords},
+        )
 
     def _spread(self, node: ast.Call) -> Js:
         name, inner = self.callee(node.func), node.args[0]
-        if name in ("zip", "itertools.product", "max", "min", "itertools.chain") and len(node.args) == 1 and isinstance(inner, ast.Starred):
+        if (
+            name in ("zip", "itertools.product", "max", "min", "itertools.chain")
+            and len(node.args) == 1
+            and isinstance(inner, ast.Starred)
+        ):
             items = self.array(self.expression(inner.value))
             element = items.type.element
             if name == "itertools.chain":
@@ -123,7 +140,12 @@ class Calls(Sequences):
         if isinstance(function, ast.Name) and function.id in self.functions:
             return self.call_own(function.id, arguments, named)
         name = self.callee(function)
-        if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "str" and not name:
+        if (
+            isinstance(function, ast.Attribute)
+            and isinstance(function.value, ast.Name)
+            and function.value.id == "str"
+            and not name
+        ):
             return self.text_method(arguments[0], function.attr, arguments[1:])
         if isinstance(function, ast.Call) and self.callee(function.func) == "operator.itemgetter" and len(function.args) == 1:
             with self.bound({"\0": arguments[0].type}, {"\0": arguments[0].text}):
@@ -135,7 +157,9 @@ class Calls(Sequences):
         if module == "math" and short in _MATH:
             kind = _MATH[short][1]
             natural = kind.natural or kind.numeric and all(one.type.natural for one in arguments)
-            return self.template(_MATH[short][0], arguments, replace(kind, natural=natural and short not in ("log2", "log10", "sin", "cos")))
+            return self.template(
+                _MATH[short][0], arguments, replace(kind, natural=natural and short not in ("log2", "log10", "sin", "cos"))
+            )
         if module == "operator" and short in _OPERATORS and len(arguments) == 2:
             op = _OPERATORS[short]
             return self.equal(*arguments) if op is ast.Eq else self.binary(op, *arguments)
@@ -200,7 +224,10 @@ class Calls(Sequences):
             return Js(f"{text.member}.{'replaceAll' if len(arguments) == 2 else 'replace'}({old.text}, {fresh})", STR)
         if name == "format" and re.fullmatch(r'"([^{}]|\{\})*"', text.text) and text.text.count("{}") == len(arguments):
             parts = text.text[1:-1].replace("`", "\\`").replace('\\"', '"').split("{}")
-            filled = "".join(part + ("${" + self.formatted(one, "") + "}" if one else "") for part, one in zip(parts, [*arguments, None], strict=True))
+            filled = "".join(
+                part + ("${" + self.formatted(one, "") + "}" if one else "")
+                for part, one in zip(parts, [*arguments, None], strict=True)
+            )
             return Js(f"`{filled}`", STR)
         if name in ("startswith", "endswith") and arguments and arguments[0].type.kind != "str":
             raise refuse(f"{name} with several texts")
@@ -280,7 +307,9 @@ class Calls(Sequences):
         if name == "issuperset":
             return Js(self.helper("isSubset", sets[0].text, items.text), BOOL)
         helper = {"issubset": "isSubset"}.get(name, name)
-        return Js(self.helper(helper, items.text, sets[0].text), BOOL if helper == "isSubset" else join(items.type, sets[0].type))
+        return Js(
+            self.helper(helper, items.text, sets[0].text), BOOL if helper == "isSubset" else join(items.type, sets[0].type)
+        )
 
     _set_union = _set_intersection = _set_difference = _set_issubset = _set_issuperset = _set_operation
 
@@ -353,4 +382,3 @@ def sort_options(node: ast.Call) -> tuple[ast.expr | None, bool]:
         else:
             raise refuse(f"the option {keyword.arg} of a sort")
     return key, reverse
-

@@ -16,7 +16,9 @@ from multiscale_transformer.tasks.transpile_types import (
     ANY, BOOL, BOTTOM, FLOAT, INT, NATURAL, NONE, NUM, STR, Type, Untranslatable, join, joined, list_of, shallow, type_of_value,
 )  # fmt: skip
 
-PRIMARY, NUMBER, UNARY, POWER, TIMES, PLUS, LESS, EQUAL, BIT_AND, XOR, BIT_OR, AND, OR, COALESCE, CHOICE, ARROW = range(20, 4, -1)
+PRIMARY, NUMBER, UNARY, POWER, TIMES, PLUS, LESS, EQUAL, BIT_AND, XOR, BIT_OR, AND, OR, COALESCE, CHOICE, ARROW = range(
+    20, 4, -1
+)
 _RESERVED = set(
     "arguments await break case catch class const continue debugger default delete do else enum eval export extends false finally "
     "for function if implements import in instanceof interface let new null package private protected public return static super "
@@ -133,7 +135,11 @@ class Expressions:
 
     def argument(self, node: ast.expr) -> str:
         """A translated expression between commas."""
-        return f"...{self.array(self.expression(node.value)).text}" if isinstance(node, ast.Starred) else self.expression(node).text
+        return (
+            f"...{self.array(self.expression(node.value)).text}"
+            if isinstance(node, ast.Starred)
+            else self.expression(node).text
+        )
 
     # names and literals
 
@@ -166,8 +172,11 @@ class Expressions:
             if isinstance(part, ast.Constant):
                 parts.append(template_text(str(part.value)))
             elif isinstance(part, ast.FormattedValue):
-                spec = "".join(str(one.value) for one in part.format_spec.values if isinstance(one, ast.Constant)) if isinstance(
-                    part.format_spec, ast.JoinedStr) else ""
+                spec = (
+                    "".join(str(one.value) for one in part.format_spec.values if isinstance(one, ast.Constant))
+                    if isinstance(part.format_spec, ast.JoinedStr)
+                    else ""
+                )
                 if part.conversion not in (-1, 115):
                     raise refuse("a conversion in an f-string")
                 parts.append("${" + self.formatted(self.expression(part.value), spec) + "}")
@@ -192,7 +201,11 @@ class Expressions:
             raise refuse(f"the text of a value of type {kind}")
         if kind == "bool":
             return Js(f'({value.at(OR)} ? "True" : "False")', STR)
-        return value if kind == "str" else Js(self.helper("floatText", value.text) if kind == "float" else f"String({value.text})", STR)
+        return (
+            value
+            if kind == "str"
+            else Js(self.helper("floatText", value.text) if kind == "float" else f"String({value.text})", STR)
+        )
 
     def _list(self, node: ast.List) -> Js:
         return Js(f"[{', '.join(map(self.argument, node.elts))}]", list_of(joined(*map(self._item_type, node.elts))))
@@ -200,7 +213,9 @@ class Expressions:
     def _tuple(self, node: ast.Tuple) -> Js:
         types = tuple(map(self._item_type, node.elts))
         starred = any(isinstance(one, ast.Starred) for one in node.elts)
-        return Js(f"[{', '.join(map(self.argument, node.elts))}]", Type("row", (joined(*types),)) if starred else Type("tuple", types))
+        return Js(
+            f"[{', '.join(map(self.argument, node.elts))}]", Type("row", (joined(*types),)) if starred else Type("tuple", types)
+        )
 
     def _item_type(self, node: ast.expr) -> Type:
         return self.expression(node.value).type.element if isinstance(node, ast.Starred) else self.expression(node).type
@@ -282,7 +297,10 @@ class Expressions:
         """An operator between two values."""
         kinds = (left.type.kind, right.type.kind)
         if op is ast.Add and left.type.array and right.type.array and ("list" not in kinds or kinds == ("list", "list")):
-            items = [js.text[1:-1] if js.text.startswith("[") and js.text.count("[") == 1 else f"...{js.text}" for js in (left, right)]
+            items = [
+                js.text[1:-1] if js.text.startswith("[") and js.text.count("[") == 1 else f"...{js.text}"
+                for js in (left, right)
+            ]
             both = Type("tuple", left.type.of + right.type.of) if kinds == ("tuple", "tuple") else None
             kind = "list" if kinds == ("list", "list") else "row"
             return Js(f"[{', '.join(filter(None, items))}]", both or Type(kind, (join(left.type.element, right.type.element),)))
@@ -404,7 +422,11 @@ class Expressions:
 
     def _pair(self, op: ast.cmpop, left_node: ast.expr, right_node: ast.expr) -> Js:
         zero = isinstance(right_node, ast.Constant) and right_node.value == 0 and isinstance(op, ast.Eq | ast.NotEq)
-        rest = self._remainder(left_node) if zero and isinstance(left_node, ast.BinOp) and isinstance(left_node.op, ast.Mod) else None
+        rest = (
+            self._remainder(left_node)
+            if zero and isinstance(left_node, ast.BinOp) and isinstance(left_node.op, ast.Mod)
+            else None
+        )
         left, right = rest or self.expression(left_node), self.expression(right_node)
         if isinstance(op, ast.Eq | ast.NotEq | ast.Is | ast.IsNot):
             same = isinstance(op, ast.Eq | ast.Is)
@@ -430,7 +452,13 @@ class Expressions:
         kinds = {left.type.kind, right.type.kind}
         if "bool" in kinds and (left.type.numeric or right.type.numeric):
             left, right = self.number(left), self.number(right)
-        if left.type.primitive and right.type.primitive or NONE in (left.type, right.type) or kinds & {"str", "bool"} and "any" in kinds:
+        if (
+            left.type.primitive
+            and right.type.primitive
+            or NONE in (left.type, right.type)
+            or kinds & {"str", "bool"}
+            and "any" in kinds
+        ):
             return Js(f"{left.at(EQUAL)} {'===' if same else '!=='} {right.at(EQUAL + 1)}", BOOL, EQUAL)
         if "list" in kinds and kinds & {"tuple", "row"} or "any" in kinds:
             raise refuse(f"whether {' and '.join(sorted(kinds))} are equal")
@@ -473,7 +501,12 @@ class Expressions:
 
     def narrowing(self, test: ast.expr, otherwise: bool) -> tuple[str, Type] | None:
         """The name that a test speaks of, and its type where the test holds, or else does not."""
-        if isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "isinstance" and len(test.args) == 2:
+        if (
+            isinstance(test, ast.Call)
+            and isinstance(test.func, ast.Name)
+            and test.func.id == "isinstance"
+            and len(test.args) == 2
+        ):
             name, wanted = test.args
             scope = self.scope_of(name.id) if isinstance(name, ast.Name) else None
             if scope is None or not isinstance(name, ast.Name) or scope.types[name.id].kind != "any":

@@ -59,7 +59,9 @@ def _applied(translator: Calls, name: str, pattern: ast.expr, rest: list[ast.exp
         if name == "match" and "|" not in text:
             anchored = text if text.startswith("^") else f"^{text}"
         return Js(f"{subject.member}.match(/{anchored}/{flags})", MATCH)
-    groups = re.compile(pattern_of(translator, pattern).replace("(?<", "(?P<") if "(?<=" not in text and "(?<!" not in text else text).groups
+    groups = re.compile(
+        pattern_of(translator, pattern).replace("(?<", "(?P<") if "(?<=" not in text and "(?<!" not in text else text
+    ).groups
     if name == "findall" and groups <= 1:
         if groups == 0:
             return Js(f"{subject.member}.match(/{text}/g{flags}) ?? []", list_of(STR), COALESCE)

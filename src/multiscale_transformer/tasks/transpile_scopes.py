@@ -63,7 +63,10 @@ class _Reader:
             part = getattr(node, name, None)
             if isinstance(part, ast.expr):
                 self.names(part, here, node, plain=False)
-        for target in [*getattr(node, "targets", []), *([node.target] if hasattr(node, "target") and not isinstance(node, ast.For) else [])]:
+        for target in [
+            *getattr(node, "targets", []),
+            *([node.target] if hasattr(node, "target") and not isinstance(node, ast.For) else []),
+        ]:
             self.names(target, here, node, plain=isinstance(node, ast.Assign | ast.AnnAssign))
         for name in ("body", "orelse", "finalbody"):
             body = getattr(node, name, None)
@@ -84,7 +87,9 @@ def _bound_inside(node: ast.AST) -> set[int]:
     for inner in ast.walk(node):
         names: set[str] = set()
         if isinstance(inner, _Comprehension):
-            names = {one.id for generator in inner.generators for one in ast.walk(generator.target) if isinstance(one, ast.Name)}
+            names = {
+                one.id for generator in inner.generators for one in ast.walk(generator.target) if isinstance(one, ast.Name)
+            }
         elif isinstance(inner, ast.Lambda):
             names = {one.arg for one in inner.args.args}
         if names:

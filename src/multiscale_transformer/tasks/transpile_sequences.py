@@ -241,15 +241,22 @@ class Sequences(Expressions):
     def pair(self, element: Type, key: ast.expr | None) -> tuple[Js, Js]:
         """Two elements `a` and `b`, or what a key function makes of them."""
         taken = names_in(key) if key is not None else set()
-        names = ("a", "b") if not taken & {"a", "b"} or isinstance(key, ast.Lambda) and not (
-            taken - {one.arg for one in key.args.args}) & {"a", "b"} else ("left", "right")
+        names = (
+            ("a", "b")
+            if not taken & {"a", "b"}
+            or isinstance(key, ast.Lambda)
+            and not (taken - {one.arg for one in key.args.args}) & {"a", "b"}
+            else ("left", "right")
+        )
         left, right = (Js(name, element) for name in names)
         return (left, right) if key is None else (self.applied(key, [left]), self.applied(key, [right]))
 
     def comparator(self, element: Type, key: ast.expr | None, *, reverse: bool = False) -> str:
         """An arrow function for `sort`; empty where `sort` alone does it."""
         left, right = self.pair(element, key)
-        names = ("left", "right") if left.text.startswith("left") or "left" in left.text and "right" in right.text else ("a", "b")
+        names = (
+            ("left", "right") if left.text.startswith("left") or "left" in left.text and "right" in right.text else ("a", "b")
+        )
         orderable(left.type if left.type.kind != "bottom" else NUM)
         first, second = (right, left) if reverse else (left, right)
         if left.type.kind == "str" and key is None and not reverse:
@@ -262,7 +269,9 @@ class Sequences(Expressions):
         """The first smallest (`<`) or largest (`>`) item."""
         element = items.type.element
         left, right = self.pair(element, key)
-        names = ("left", "right") if left.text.startswith("left") or "left" in left.text and "right" in right.text else ("a", "b")
+        names = (
+            ("left", "right") if left.text.startswith("left") or "left" in left.text and "right" in right.text else ("a", "b")
+        )
         orderable(left.type)
         test = f"{right.at(LESS)} {sign} {left.at(LESS + 1)}"
         if left.type.array:
@@ -284,5 +293,3 @@ def is_integer(node: ast.expr) -> bool:
     """Whether it is an integer, with or without a sign."""
     inner = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node
     return isinstance(inner, ast.Constant) and type(inner.value) is int
-
-

@@ -14,7 +14,20 @@ from multiscale_transformer.tasks.transpile_sequences import is_integer
 from multiscale_transformer.tasks.transpile_types import BOTTOM, INT, NONE, Type, Untranslatable, join, list_of
 
 _IN_PLACE: dict[type[ast.operator], str] = {ast.Add: "+=", ast.Sub: "-=", ast.Mult: "*=", ast.Div: "/="}
-_FREE = {"math", "re", "itertools", "collections", "functools", "operator", "heapq", "bisect", "string", "sys", "typing", "copy"}
+FREE_MODULES = {
+    "math",
+    "re",
+    "itertools",
+    "collections",
+    "functools",
+    "operator",
+    "heapq",
+    "bisect",
+    "string",
+    "sys",
+    "typing",
+    "copy",
+}
 
 
 def indented(lines: list[str]) -> list[str]:
@@ -83,7 +96,7 @@ class Statements(Builtins):
         """Remember what an import names."""
         for alias in node.names:
             full = alias.name if isinstance(node, ast.Import) else f"{node.module}.{alias.name}"
-            if full.partition(".")[0] in _FREE:
+            if full.partition(".")[0] in FREE_MODULES:
                 short = full[12:] if full.startswith("collections.") else full
                 self.modules[alias.asname or alias.name] = {"Counter": "collections.Counter"}.get(short, full)
 
@@ -164,7 +177,9 @@ class Statements(Builtins):
             return None
         if any(isinstance(one, ast.Starred) for one in (*target.elts, *value.elts)) or names_in(target) & names_in(value):
             return None
-        return list(zip(target.elts, value.elts, strict=True)) if all(isinstance(one, ast.Name) for one in target.elts) else None
+        return (
+            list(zip(target.elts, value.elts, strict=True)) if all(isinstance(one, ast.Name) for one in target.elts) else None
+        )
 
     def _named_lambda(self, name: str, node: ast.Lambda) -> list[str]:
         function = self.functions[name]
@@ -190,7 +205,11 @@ class Statements(Builtins):
         names = {one.id for one in ast.walk(target) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
         declared_here = names & self.places.at.get(id(node), set())
         if _has_places(target) and isinstance(target, ast.Tuple):
-            for one, kind in zip(target.elts, value.type.of if value.type.kind == "tuple" else [value.type.element] * len(target.elts), strict=True):
+            for one, kind in zip(
+                target.elts,
+                value.type.of if value.type.kind == "tuple" else [value.type.element] * len(target.elts),
+                strict=True,
+            ):
                 self.widen(one, kind)
             lines = [f"let {', '.join(map(js_name, sorted(declared_here)))};"] if declared_here else []
             return [*lines, f"[{', '.join(self._place(one) for one in target.elts)}] = {value.text};"]
@@ -245,7 +264,11 @@ class Statements(Builtins):
             self.widen(node.target, BOTTOM)
         elif not isinstance(node.target, ast.Name):
             raise refuse("this target", node)
-        load = ast.Name(node.target.id) if isinstance(node.target, ast.Name) else ast.Subscript(node.target.value, node.target.slice, ast.Load())
+        load = (
+            ast.Name(node.target.id)
+            if isinstance(node.target, ast.Name)
+            else ast.Subscript(node.target.value, node.target.slice, ast.Load())
+        )
         old = self.expression(load)
         if op is ast.Add and old.type.kind == "list":
             items = self.array(value)
@@ -320,14 +343,24 @@ class Statements(Builtins):
             self.widen(node.target, self.range_element(bounds))
             if own and not changed & names:
                 return self._counting(js_name(node.target.id), bounds, names_in(node.iter) & changed)
-        if isinstance(node.iter, ast.Call) and self.callee(node.iter.func) == "enumerate" and len(node.iter.args) == 1 and not node.iter.keywords:
+        if (
+            isinstance(node.iter, ast.Call)
+            and self.callee(node.iter.func) == "enumerate"
+            and len(node.iter.args) == 1
+            and not node.iter.keywords
+        ):
             array = self.array(self.expression(node.iter.args[0]))
             source, kind = f"{array.member}.entries()", Type("tuple", (INT.__class__("int", natural=True), array.type.element))
         else:
             items = self.expression(node.iter)
             array = items if items.type.kind == "str" else self.array(items)
             source, kind = array.text, array.type.element
-            if isinstance(node.iter, ast.Call) and source.startswith("[...") and source.endswith("]") and source.count("[") == 1:
+            if (
+                isinstance(node.iter, ast.Call)
+                and source.startswith("[...")
+                and source.endswith("]")
+                and source.count("[") == 1
+            ):
                 source = source[4:-1]
         for name, inner in self.targets(node.target, kind).items():
             self.widen(ast.Name(name), inner)
@@ -359,6 +392,8 @@ def _breaks(body: list[ast.stmt]) -> bool:
     for node in body:
         if isinstance(node, ast.Break):
             return True
-        if isinstance(node, ast.If | ast.Try | ast.With) and any(_breaks(getattr(node, name, [])) for name in ("body", "orelse")):
+        if isinstance(node, ast.If | ast.Try | ast.With) and any(
+            _breaks(getattr(node, name, [])) for name in ("body", "orelse")
+        ):
             return True
     return False
