@@ -37,9 +37,9 @@ def translate(
 ) -> None:
     """Translate the functions of a Python file into JavaScript.
 
-    Rules translate what they know, the model proposes for the rest, and node decides: printed is what gives the same results as
-    Python on calls from the code and on varied or random ones. The exit status is 1 where nothing does. Integers beyond 2^53 and
-    what Python does for a missing key or index are not held.
+    Rules translate what they know, the model proposes for the rest, and node decides: printed is what gives the same results
+    as Python on calls from the code and on varied or random ones. Integers beyond 2^53, and what Python raises for a missing
+    key or index, are not held. The exit status is 1 where nothing passes.
 
         axl translate src/area.py:circle
         axl translate src/area.py --apply

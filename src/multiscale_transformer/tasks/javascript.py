@@ -57,7 +57,7 @@ def node_path() -> str:
     return str(Path(found).resolve())
 
 
-def literal(value: object) -> str:
+def literal(value: object) -> str:  # noqa: PLR0911 - one for each type
     """A value of Python as an expression of JavaScript. Raises Unspeakable."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
@@ -65,11 +65,8 @@ def literal(value: object) -> str:
         return str(value)
     if isinstance(value, float):
         return "NaN" if math.isnan(value) else repr(value) if math.isfinite(value) else f"{'-' if value < 0 else ''}Infinity"
-    if (
-        isinstance(value, str)
-        and value.isprintable()
-        or isinstance(value, str)
-        and not any("\ud800" <= c <= "\udfff" for c in value)
+    if (isinstance(value, str) and value.isprintable()) or (
+        isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
     ):
         return json.dumps(value)
     if isinstance(value, list | tuple):
@@ -129,9 +126,10 @@ def agrees(python: Result, javascript: tuple[str, Any]) -> bool:
     return (wanted is None and value == ["undefined"]) or same_value(wanted, value)
 
 
-def same_value(wanted: object, found: Any) -> bool:
+def same_value(wanted: object, found: Any) -> bool:  # noqa: PLR0911 - one for each type
     """Whether a value of Python is what `report` says of one of JavaScript."""
-    kind, content = found[0], found[1] if len(found) > 1 else None
+    kind: str = found[0]
+    content: Any = found[1] if len(found) > 1 else None
     if isinstance(wanted, bool) or wanted is None or isinstance(wanted, str):
         return kind == "value" and type(content) is type(wanted) and content == wanted
     if isinstance(wanted, int | float):
@@ -139,7 +137,9 @@ def same_value(wanted: object, found: Any) -> bool:
             return str(wanted) == {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}[content]
         if kind != "value" or isinstance(content, bool) or not isinstance(content, int | float):
             return False
-        return content == wanted or isinstance(wanted, float) and math.isclose(content, wanted, rel_tol=ROUNDING, abs_tol=1e-12)
+        return content == wanted or (
+            isinstance(wanted, float) and math.isclose(content, wanted, rel_tol=ROUNDING, abs_tol=1e-12)
+        )
     if isinstance(wanted, list | tuple):
         return kind == "list" and len(content) == len(wanted) and all(map(same_value, wanted, content))
     if isinstance(wanted, set | frozenset):

@@ -1,7 +1,8 @@
 """Calls of a function whose results are known: what a translation of it is held to, and what tells the types of its arguments.
 
-They come from the code and are varied a little, or are made at random. Where nothing says which types a function takes, those are
-believed on which it gives the most values. A call on which Python stumbles without meaning to is no part of what the function does.
+They come from the code and are varied a little, or are made at random. Where nothing says which types a function takes, those
+are believed on which it gives the most values. A call on which Python stumbles without meaning to is no part of what the
+function does.
 """
 
 from __future__ import annotations
@@ -78,10 +79,8 @@ def _kept(sandbox: Sandbox, module: Module, function: ast.FunctionDef, calls: Se
     kept = [
         (call, values, result)
         for (call, values), result in zip(usable, results, strict=True)
-        if result.kind == "value"
-        and not _is_large(ast.literal_eval(result.text))
-        or result.kind == "raised"
-        and result.text in meant
+        if (result.kind == "value" and not _is_large(ast.literal_eval(result.text)))
+        or (result.kind == "raised" and result.text in meant)
     ]
     return KnownCalls(
         function, [call for call, _, _ in kept], [values for _, values, _ in kept], [result for _, _, result in kept]
@@ -94,7 +93,7 @@ def _is_large(value: object) -> bool:
         return any(map(_is_large, value))
     if isinstance(value, dict):
         return any(map(_is_large, (*value.keys(), *value.values())))
-    return isinstance(value, int) and abs(value) > MAX_INTEGER or isinstance(value, bytes | complex)
+    return (isinstance(value, int) and abs(value) > MAX_INTEGER) or isinstance(value, bytes | complex)
 
 
 def _written(name: str, values: Sequence[object]) -> str:
@@ -109,7 +108,7 @@ def _varied(values: Sequence[object], rng: random.Random) -> list[object]:
     return varied
 
 
-def _other(value: Any, rng: random.Random) -> object:
+def _other(value: Any, rng: random.Random) -> object:  # noqa: PLR0911 - one for each type
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -126,7 +125,7 @@ def _other(value: Any, rng: random.Random) -> object:
             if rng.random() < 0.5
             else value.swapcase()
         )
-    if isinstance(value, list) or isinstance(value, tuple) and len(value) > 3:
+    if isinstance(value, list) or (isinstance(value, tuple) and len(value) > 3):
         items = list(value)
         if items and rng.random() < 0.5:
             items[rng.randrange(len(items))] = _other(rng.choice(items), rng)

@@ -1,7 +1,7 @@
 """The skill translate: a Python function in, JavaScript out that gives the same as Python on calls of it.
 
-Rules translate what they know (`tasks.transpile`); what they refuse the model proposes. Node decides about both. The model learns
-from what the rules made of functions of installed packages and of mutants of them, where node agreed.
+Rules translate what they know (`tasks.transpile`); what they refuse the model proposes. Node decides about both. The model
+learns from what the rules made of functions of installed packages and of mutants of them, where node agreed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ MIN_FUNCTION, MAX_FUNCTION = 40, 1500  # bytes
 MAX_OF_RULE, MAX_OF_PACKAGE, FUNCTIONS_OF_PACKAGE, MUTANTS = 40_000, 400, 60, 3
 PLAIN, MUTANT = "function", "mutant"  # rules of examples
 SAMPLES = 5
-_BUILTINS = set(
-    "abs all any bin bool chr dict divmod enumerate filter float frozenset hex int isinstance len list map max min next oct ord pow print "
-    "range reversed round set sorted str sum tuple zip Exception ValueError TypeError KeyError IndexError ZeroDivisionError "
-    "RuntimeError AssertionError NotImplementedError".split()
-)  # fmt: skip
+_BUILTINS = {
+    "abs", "all", "any", "bin", "bool", "chr", "dict", "divmod", "enumerate", "filter", "float", "frozenset", "hex",
+    "int", "isinstance", "len", "list", "map", "max", "min", "next", "oct", "ord", "pow", "print", "range", "reversed",
+    "round", "set", "sorted", "str", "sum", "tuple", "zip", "Exception", "ValueError", "TypeError", "KeyError",
+    "IndexError", "ZeroDivisionError", "RuntimeError", "AssertionError", "NotImplementedError",
+}  # fmt: skip
 
 
 def prompt_of(function: str) -> str:
@@ -60,7 +61,7 @@ class Translation:
 def constraint_for(name: str) -> GrammarConstraint:
     """Answers for a function: helpers and other functions, and one of this name."""
     part = r"/(const|function) [^\n]*\n([ }][^\n]*\n)*/"
-    main = rf"/[^\n]*\{{\n([ ][^\n]*\n)*\}}\n/"
+    main = r"/[^\n]*\{\n([ ][^\n]*\n)*\}\n/"
     return GrammarConstraint.lark(f'start: (part "\\n"?)* "function {name}(" main\npart: {part}\nmain: {main}\n')
 
 
@@ -96,8 +97,8 @@ def by_rules(text: str, name: str, known: KnownCalls) -> str | None:
 def translate(
     sandbox: Sandbox, module: Module, function: ast.FunctionDef, writer: Callable[[], Writer], texts: Sequence[str] = ()
 ) -> Translation | None:
-    """The first translation that verifies: that of the rules, else one of the model's, which is loaded then only. None where none
-    does."""
+    """The first translation that verifies: that of the rules, else one of the model's, which is loaded then only, or
+    None."""
     known = known_calls(sandbox, module, function, [module.text, *texts])
     ruled = by_rules(module.text, function.name, known)
     if ruled is not None and verify(sandbox, ruled, function.name, known):
@@ -192,7 +193,8 @@ def _alone(text: str) -> Iterator[tuple[str, bool]]:
 
 
 _OUTSIDE = (
-    ast.With, ast.Try, ast.ClassDef, ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFunctionDef, ast.Global, ast.NamedExpr, ast.Match,
+    ast.With, ast.Try, ast.ClassDef, ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFunctionDef, ast.Global, ast.NamedExpr,
+    ast.Match,
 )  # fmt: skip
 
 
@@ -221,7 +223,7 @@ def _is_simple(node: ast.FunctionDef, imported: set[str]) -> bool:
 
 
 def measure(measurement: Measurement) -> Figures:
-    """Computational accuracy (Lachaux et al. 2020): all calls give the same. Of the model, of the rules, and of both together."""
+    """Computational accuracy (Lachaux et al. 2020), all calls give the same: of the model, of the rules, and of both."""
     right: Counter[str] = Counter()
     packages, count = set(), 0
     with Sandbox(LIMITS) as sandbox:

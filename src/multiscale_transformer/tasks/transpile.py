@@ -13,12 +13,25 @@ import ast
 from collections.abc import Sequence
 
 from multiscale_transformer.tasks.source_text import parsed
-from multiscale_transformer.tasks.transpile_expressions import Function, Scope, js_name, names_in, refuse
 from multiscale_transformer.tasks.transpile_helpers import HELPERS, with_helpers
 from multiscale_transformer.tasks.transpile_scopes import Places, local_names, places_of
 from multiscale_transformer.tasks.transpile_statements import Statements, indented
 from multiscale_transformer.tasks.transpile_types import (
-    BOTTOM, NONE, Type, Untranslatable, join, joined, type_of_annotation, type_of_value,
+    BOTTOM,
+    NONE,
+    Type,
+    Untranslatable,
+    join,
+    joined,
+    type_of_annotation,
+    type_of_value,
+)  # fmt: skip
+from multiscale_transformer.tasks.transpile_values import (
+    Function,
+    Scope,
+    js_name,
+    names_in,
+    refuse,
 )  # fmt: skip
 
 ROUNDS = 10  # of learning types; each can only make them wider

@@ -1,7 +1,4 @@
-"""Calls of the transpiler: Python's built-in functions, methods and modules by tables, and functions of the source itself.
-
-A template says what a call becomes: `{0}` is the receiver or first argument in front of a dot, `{=0}` the same between commas.
-"""
+"""Calls of the transpiler: Python's built-in functions, methods and modules by tables, and functions of the source itself."""
 
 from __future__ import annotations
 
@@ -10,45 +7,31 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from multiscale_transformer.tasks.transpile_expressions import (
-    CHOICE, COALESCE, EQUAL, PLUS, PRIMARY, UNARY, Js, js_name, kinds_named, refuse,
-)  # fmt: skip
 from multiscale_transformer.tasks.transpile_sequences import Sequences
+from multiscale_transformer.tasks.transpile_tables import CONSTANTS, MATH, TEXT_METHODS
 from multiscale_transformer.tasks.transpile_types import (
-    ANY, BOOL, BOTTOM, FLOAT, INT, NATURAL, NONE, NUM, STR, Type, join, joined, list_of,
+    BOOL,
+    BOTTOM,
+    FLOAT,
+    NATURAL,
+    NONE,
+    STR,
+    Type,
+    join,
+    list_of,
+)  # fmt: skip
+from multiscale_transformer.tasks.transpile_values import (
+    CHOICE,
+    COALESCE,
+    EQUAL,
+    PLUS,
+    PRIMARY,
+    Js,
+    js_name,
+    refuse,
 )  # fmt: skip
 
-_STRINGS = list_of(STR)
-_TEXT = {  # method of str with its number of arguments: template, type
-    ("upper", 0): ("{0}.toUpperCase()", STR), ("lower", 0): ("{0}.toLowerCase()", STR), ("strip", 0): ("{0}.trim()", STR),
-    ("lstrip", 0): ("{0}.trimStart()", STR), ("rstrip", 0): ("{0}.trimEnd()", STR), ("casefold", 0): ("{0}.toLowerCase()", STR),
-    ("strip", 1): ("@stripChars({=0}, {=1}, true, true)", STR), ("lstrip", 1): ("@stripChars({=0}, {=1}, true, false)", STR),
-    ("rstrip", 1): ("@stripChars({=0}, {=1}, false, true)", STR), ("split", 0): ("{0}.split(/\\s+/).filter((word) => word)", _STRINGS),
-    ("split", 1): ("{0}.split({=1})", _STRINGS), ("startswith", 1): ("{0}.startsWith({=1})", BOOL),
-    ("endswith", 1): ("{0}.endsWith({=1})", BOOL), ("find", 1): ("{0}.indexOf({=1})", INT), ("index", 1): ("{0}.indexOf({=1})", NATURAL),
-    ("rfind", 1): ("{0}.lastIndexOf({=1})", INT), ("find", 2): ("{0}.indexOf({=1}, {=2})", INT), ("title", 0): ("@titleCase({=0})", STR),
-    ("swapcase", 0): ("@swapCase({=0})", STR), ("zfill", 1): ('{0}.padStart({=1}, "0")', STR), ("ljust", 1): ("{0}.padEnd({=1})", STR),
-    ("rjust", 1): ("{0}.padStart({=1})", STR), ("ljust", 2): ("{0}.padEnd({=1}, {=2})", STR), ("rjust", 2): ("{0}.padStart({=1}, {=2})", STR),
-    ("isdigit", 0): ("/^\\d+$/.test({=0})", BOOL), ("isnumeric", 0): ("/^\\d+$/.test({=0})", BOOL), ("isdecimal", 0): ("/^\\d+$/.test({=0})", BOOL),
-    ("isalpha", 0): ("/^\\p{L}+$/u.test({=0})", BOOL), ("isalnum", 0): ("/^[\\p{L}\\p{N}]+$/u.test({=0})", BOOL),
-    ("isspace", 0): ("/^\\s+$/.test({=0})", BOOL), ("isupper", 0): ("/^[^\\p{Ll}]*\\p{Lu}[^\\p{Ll}]*$/u.test({=0})", BOOL),
-    ("islower", 0): ("/^[^\\p{Lu}]*\\p{Ll}[^\\p{Lu}]*$/u.test({=0})", BOOL), ("removeprefix", 1): ("{0}.startsWith({=1}) ? {0}.slice({1}.length) : {0}", STR),
-    ("removesuffix", 1): ("{0}.endsWith({=1}) ? {0}.slice(0, {0}.length - {1}.length) : {0}", STR),
-}  # fmt: skip
-_MATH = {  # function of math: template, type
-    "sqrt": ("Math.sqrt({=0})", FLOAT), "floor": ("Math.floor({=0})", INT), "ceil": ("Math.ceil({=0})", INT), "trunc": ("Math.trunc({=0})", INT),
-    "pow": ("Math.pow({=0}, {=1})", FLOAT), "exp": ("Math.exp({=0})", FLOAT), "sin": ("Math.sin({=0})", FLOAT), "cos": ("Math.cos({=0})", FLOAT),
-    "tan": ("Math.tan({=0})", FLOAT), "asin": ("Math.asin({=0})", FLOAT), "acos": ("Math.acos({=0})", FLOAT), "atan": ("Math.atan({=0})", FLOAT),
-    "atan2": ("Math.atan2({=0}, {=1})", FLOAT), "log2": ("Math.log2({=0})", FLOAT), "log10": ("Math.log10({=0})", FLOAT),
-    "fabs": ("Math.abs({=0})", FLOAT), "hypot": ("Math.hypot({=0}, {=1})", FLOAT), "gcd": ("@gcd({=0}, {=1})", NATURAL),
-    "factorial": ("@factorial({=0})", NATURAL), "isqrt": ("Math.floor(Math.sqrt({=0}))", NATURAL), "comb": ("", INT), "tanh": ("Math.tanh({=0})", FLOAT),
-    "radians": ("{0} * Math.PI / 180", FLOAT), "degrees": ("{0} * 180 / Math.PI", FLOAT), "isnan": ("Number.isNaN({=0})", BOOL),
-}  # fmt: skip
-_CONSTANTS = {
-    "math.pi": ("Math.PI", FLOAT), "math.e": ("Math.E", FLOAT), "math.inf": ("Infinity", FLOAT), "sys.maxsize": ("Number.MAX_SAFE_INTEGER", NATURAL),
-    "string.ascii_lowercase": ('"abcdefghijklmnopqrstuvwxyz"', STR), "string.digits": ('"0123456789"', STR),
-    "string.ascii_uppercase": ('"ABCDEFGHIJKLMNOPQRSTUVWXYZ"', STR),
-}  # fmt: skip
+_NEVER_NEGATIVE = ("sqrt", "floor", "ceil", "trunc", "pow", "exp", "fabs", "hypot", "gcd", "factorial", "isqrt")  # of naturals
 _OPERATORS = {
     "eq": ast.Eq,
     "add": ast.Add,
@@ -63,7 +46,7 @@ _OPERATORS = {
 class Calls(Sequences):
     """Translates calls."""
 
-    def template(self, text: str, values: list[Js], kind: Type) -> Js:
+    def template(self, text: str, kind: Type, values: list[Js]) -> Js:
         """A filled template; one that begins with `@` calls a helper."""
         if text.startswith("@"):
             self.helpers.add(text[1 : text.index("(")])
@@ -85,13 +68,13 @@ class Calls(Sequences):
 
     def _attribute(self, node: ast.Attribute) -> Js:
         name = self.qualified(node)
-        if name in _CONSTANTS:
-            return Js(*_CONSTANTS[name])
+        if name in CONSTANTS:
+            return Js(*CONSTANTS[name])
         raise refuse(f"the attribute {node.attr}")
 
     def _name(self, node: ast.Name) -> Js:
         name = self.qualified(node)
-        return Js(*_CONSTANTS[name]) if name in _CONSTANTS else super()._name(node)
+        return Js(*CONSTANTS[name]) if name in CONSTANTS else super()._name(node)
 
     def _call(self, node: ast.Call) -> Js:
         if any(keyword.arg is None for keyword in node.keywords):
@@ -135,7 +118,7 @@ class Calls(Sequences):
             return full
         return function.id if isinstance(function, ast.Name) and self.scope_of(function.id) is None else ""
 
-    def called(self, function: ast.expr, arguments: list[Js], named: dict[str, Js]) -> Js:
+    def called(self, function: ast.expr, arguments: list[Js], named: dict[str, Js]) -> Js:  # noqa: PLR0911 - one for each kind
         """A call with translated arguments."""
         if isinstance(function, ast.Name) and function.id in self.functions:
             return self.call_own(function.id, arguments, named)
@@ -154,12 +137,10 @@ class Calls(Sequences):
         if module == "math" and short == "log":
             logs = [f"Math.log({one.text})" for one in arguments]
             return Js(" / ".join(logs), FLOAT, PRIMARY if len(logs) == 1 else PLUS + 1)
-        if module == "math" and short in _MATH:
-            kind = _MATH[short][1]
-            natural = kind.natural or kind.numeric and all(one.type.natural for one in arguments)
-            return self.template(
-                _MATH[short][0], arguments, replace(kind, natural=natural and short not in ("log2", "log10", "sin", "cos"))
-            )
+        if module == "math" and short in MATH:
+            kind = MATH[short][1]
+            natural = kind.natural or (kind.numeric and all(one.type.natural for one in arguments))
+            return self.template(MATH[short][0], replace(kind, natural=natural and short in _NEVER_NEGATIVE), arguments)
         if module == "operator" and short in _OPERATORS and len(arguments) == 2:
             op = _OPERATORS[short]
             return self.equal(*arguments) if op is ast.Eq else self.binary(op, *arguments)
@@ -218,7 +199,7 @@ class Calls(Sequences):
             return Js(f"{text.member}.split({arguments[0].text}).length - 1", NATURAL, PLUS)
         if name == "capitalize" and not arguments:
             return Js(f"{text.member}.charAt(0).toUpperCase() + {text.member}.slice(1).toLowerCase()", STR, PLUS)
-        if name == "replace" and (len(arguments) == 2 or len(arguments) == 3 and arguments[2].text == "1"):
+        if name == "replace" and (len(arguments) == 2 or (len(arguments) == 3 and arguments[2].text == "1")):
             old, new = arguments[:2]
             fresh = new.text if new.text.startswith('"') and "$" not in new.text else f"() => {new.at(CHOICE)}"
             return Js(f"{text.member}.{'replaceAll' if len(arguments) == 2 else 'replace'}({old.text}, {fresh})", STR)
@@ -231,9 +212,9 @@ class Calls(Sequences):
             return Js(f"`{filled}`", STR)
         if name in ("startswith", "endswith") and arguments and arguments[0].type.kind != "str":
             raise refuse(f"{name} with several texts")
-        if (name, len(arguments)) not in _TEXT:
+        if f"{name}/{len(arguments)}" not in TEXT_METHODS:
             raise refuse(f"the method {name} of str")
-        return self.template(_TEXT[name, len(arguments)][0], [text, *arguments], _TEXT[name, len(arguments)][1])
+        return self.template(*TEXT_METHODS[f"{name}/{len(arguments)}"], [text, *arguments])
 
     def _list_append(self, items: Js, node: ast.Call, place: ast.expr) -> Js:
         value = self.expression(node.args[0])
@@ -276,7 +257,7 @@ class Calls(Sequences):
         value = self.expression(node.args[0])
         if len(node.args) == 1 and value.type.array:
             return Js(f"{items.member}.findIndex((one) => {self.equal(Js('one', items.type.element), value).text})", NATURAL)
-        if len(node.args) > 2 or not value.type.primitive:
+        if len(node.args) > 2 or not value.type.primitive or self.mixed(value, items):
             raise refuse("this index")
         return Js(f"{items.member}.indexOf({', '.join(self.expression(one).text for one in node.args)})", NATURAL)
 
@@ -365,6 +346,10 @@ class Calls(Sequences):
 
     def _match_end(self, found: Js, node: ast.Call, place: ast.expr) -> Js:
         return Js(f"{found.member}.index + {found.member}[0].length", NATURAL, PLUS)
+
+    def extreme_of(self, items: Js, key: ast.expr | None, sign: str) -> Js:
+        """The smallest or largest item of an array."""
+        raise NotImplementedError
 
     def special(self, node: ast.Call) -> Js | None:
         """Calls whose arguments are not translated one by one: those that take functions, generators or patterns."""

@@ -6,8 +6,12 @@ import ast
 import re
 
 from multiscale_transformer.tasks.transpile_calls import Calls
-from multiscale_transformer.tasks.transpile_expressions import COALESCE, Js, refuse
 from multiscale_transformer.tasks.transpile_types import MATCH, PATTERN, STR, list_of
+from multiscale_transformer.tasks.transpile_values import (
+    COALESCE,
+    Js,
+    refuse,
+)  # fmt: skip
 
 _FLAGS = {"I": "i", "IGNORECASE": "i", "M": "m", "MULTILINE": "m", "S": "s", "DOTALL": "s"}
 _FUNCTIONS = ("search", "match", "fullmatch", "findall", "sub", "split", "finditer")
@@ -29,7 +33,7 @@ def regex_call(translator: Calls, node: ast.Call) -> Js | None:
 
 
 def pattern_of(translator: Calls, node: ast.expr) -> str:
-    """The text between the slashes. Raises Untranslatable where the pattern is no literal or has parts that only Python knows."""
+    """The text between the slashes. Raises Untranslatable for no literal and for parts that only Python knows."""
     if isinstance(node, ast.Name):
         node = translator.constants.get(node.id, node)
     if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):

@@ -159,6 +159,6 @@ def stored_in(body: list[ast.stmt]) -> set[str]:
     for node in (inner for statement in body for inner in ast.walk(statement)):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
             found.add(node.id)
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Del) or isinstance(node, ast.Attribute):
+        if (isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Del)) or isinstance(node, ast.Attribute):
             found |= {one.id for one in ast.walk(node.value) if isinstance(one, ast.Name)}
     return found

@@ -6,12 +6,27 @@ import ast
 from collections.abc import Sequence
 from dataclasses import replace
 
-from multiscale_transformer.tasks.transpile_expressions import (
-    ARROW, CHOICE, COALESCE, LESS, PLUS, PRIMARY, UNARY, Expressions, Function, Js, js_name, names_in, orderable, refuse,
-    target_text,
-)  # fmt: skip
+from multiscale_transformer.tasks.transpile_expressions import Expressions, orderable
 from multiscale_transformer.tasks.transpile_types import (
-    ANY, BOTTOM, INT, NATURAL, NUM, STR, Type, join, joined, list_of,
+    BOTTOM,
+    INT,
+    NATURAL,
+    NUM,
+    STR,
+    Type,
+    list_of,
+)  # fmt: skip
+from multiscale_transformer.tasks.transpile_values import (
+    ARROW,
+    CHOICE,
+    COALESCE,
+    LESS,
+    PLUS,
+    Js,
+    js_name,
+    names_in,
+    refuse,
+    target_text,
 )  # fmt: skip
 
 
@@ -244,8 +259,7 @@ class Sequences(Expressions):
         names = (
             ("a", "b")
             if not taken & {"a", "b"}
-            or isinstance(key, ast.Lambda)
-            and not (taken - {one.arg for one in key.args.args}) & {"a", "b"}
+            or (isinstance(key, ast.Lambda) and not (taken - {one.arg for one in key.args.args}) & {"a", "b"})
             else ("left", "right")
         )
         left, right = (Js(name, element) for name in names)
@@ -255,7 +269,7 @@ class Sequences(Expressions):
         """An arrow function for `sort`; empty where `sort` alone does it."""
         left, right = self.pair(element, key)
         names = (
-            ("left", "right") if left.text.startswith("left") or "left" in left.text and "right" in right.text else ("a", "b")
+            ("left", "right") if left.text.startswith("left") or ("left" in left.text and "right" in right.text) else ("a", "b")
         )
         orderable(left.type if left.type.kind != "bottom" else NUM)
         first, second = (right, left) if reverse else (left, right)
@@ -270,7 +284,7 @@ class Sequences(Expressions):
         element = items.type.element
         left, right = self.pair(element, key)
         names = (
-            ("left", "right") if left.text.startswith("left") or "left" in left.text and "right" in right.text else ("a", "b")
+            ("left", "right") if left.text.startswith("left") or ("left" in left.text and "right" in right.text) else ("a", "b")
         )
         orderable(left.type)
         test = f"{right.at(LESS)} {sign} {left.at(LESS + 1)}"

@@ -5,13 +5,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from multiscale_transformer.tasks.transpile_builtins import Builtins
-from multiscale_transformer.tasks.transpile_expressions import (
-    CHOICE, PLUS, TIMES, Function, Js, js_name, names_in, refuse, target_text,
-)  # fmt: skip
+from multiscale_transformer.tasks.transpile_modules import Modules
 from multiscale_transformer.tasks.transpile_scopes import Places, stored_in
 from multiscale_transformer.tasks.transpile_sequences import is_integer
 from multiscale_transformer.tasks.transpile_types import BOTTOM, INT, NONE, Type, Untranslatable, join, list_of
+from multiscale_transformer.tasks.transpile_values import (
+    CHOICE,
+    PLUS,
+    TIMES,
+    Function,
+    Js,
+    js_name,
+    names_in,
+    refuse,
+    target_text,
+)  # fmt: skip
 
 _IN_PLACE: dict[type[ast.operator], str] = {ast.Add: "+=", ast.Sub: "-=", ast.Mult: "*=", ast.Div: "/="}
 FREE_MODULES = {
@@ -35,7 +43,7 @@ def indented(lines: list[str]) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
-class Statements(Builtins):
+class Statements(Modules):
     """Translates statements. While `learning`, what cannot be translated is passed over."""
 
     def __init__(self) -> None:
@@ -281,7 +289,7 @@ class Statements(Builtins):
             assert isinstance(node.target, ast.Subscript)
             return [f"{holder.member}.set({self.key(self.expression(node.target.slice))}, {result.text});"]
         place = self._place(node.target)
-        simple = old.type.numeric or old.type.kind == "str" and value.type.kind == "str"
+        simple = old.type.numeric or (old.type.kind == "str" and value.type.kind == "str")
         if op in _IN_PLACE and simple and (value.type.numeric or value.type.kind == "str"):
             return [f"{place} {_IN_PLACE[op]} {value.text};"]
         return [f"{place} = {result.text};"]
@@ -371,7 +379,7 @@ class Statements(Builtins):
         sign = "<" if step > 0 else ">"
         move = f"{name}++" if step == 1 else f"{name}--" if step == -1 else f"{name} {'+' if step > 0 else '-'}= {abs(step)}"
         steady = not changed and ("(" not in stop.text or stop.text.isdigit())
-        end, more = (stop.at(PLUS), "") if steady else ("end", f", end = {stop.text}")
+        end, more = (stop.at(PLUS), "") if steady else (f"{name}_end", f", {name}_end = {stop.text}")
         return f"for (let {name} = {start.text}{more}; {name} {sign} {end}; {move}) {{"
 
     def falls_through(self, body: list[ast.stmt]) -> bool:

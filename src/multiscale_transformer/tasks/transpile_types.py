@@ -68,7 +68,7 @@ def list_of(element: Type) -> Type:
     return Type("list", (element,))
 
 
-def join(a: Type, b: Type) -> Type:
+def join(a: Type, b: Type) -> Type:  # noqa: PLR0911 - one for each kind
     """The least type that both are."""
     if a == b or b.kind == "bottom":
         return a
@@ -122,7 +122,7 @@ _NAMES = {"int": INT, "float": NUM, "bool": BOOL, "str": STR, "None": NONE}
 _HOLDERS = {"list": "list", "List": "list", "Sequence": "list", "Iterable": "list", "set": "set", "Set": "set"}
 
 
-def type_of_annotation(node: ast.expr | None) -> Type:
+def type_of_annotation(node: ast.expr | None) -> Type:  # noqa: PLR0911 - one for each form
     """The type that a simple annotation names; bottom, which examples may fill, for any other."""
     if isinstance(node, ast.Constant) and node.value is None:
         return NONE
