@@ -36,6 +36,8 @@ from multiscale_transformer.tasks.transpile_values import (
     refuse,
 )  # fmt: skip
 
+_FRESH = ("map", "filter", "zip", "range", "sorted", "reversed")  # what they give is nobody else's
+
 
 class Builtins(Calls):
     """Translates calls of built-in functions."""
@@ -138,17 +140,29 @@ class Builtins(Calls):
 
     _of_collections_deque = _of_list
 
-    def _copied(self, items: Js, kind: str) -> Js:
+    def _copied(self, items: Js, kind: str, *, fresh: bool = False) -> Js:
         array = self.array(items)
-        made = (
-            list_of(array.type.element)
-            if kind == "list"
-            else array.type
-            if array.type.kind == "tuple"
-            else Type("row", (array.type.element,))
+        row = array.type if array.type.kind == "tuple" else Type("row", (array.type.element,))
+        made = list_of(array.type.element) if kind == "list" else row
+        return replace(array, type=made) if fresh or array is not items else Js(f"[...{array.text}]", made)
+
+    def _call_list(self, node: ast.Call) -> Js:
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if not node.args or name not in ("list", "tuple"):
+            return self._of_tuple() if name == "tuple" else self._of_list(*map(self.expression, node.args))
+        source = node.args[0]
+        made = isinstance(source, ast.GeneratorExp | ast.ListComp)
+        made |= isinstance(source, ast.Call) and self.callee(source.func) in (
+            "map",
+            "filter",
+            "zip",
+            "range",
+            "sorted",
+            "reversed",
         )
-        fresh = array.text.startswith(("[", "range(", "zip(", "Array.from(")) or array.text.endswith((")", "]"))
-        return replace(array, type=made) if fresh and array.level == UNARY + 4 else Js(f"[...{array.text}]", made)
+        return self._copied(self.expression(source), name, fresh=made)
+
+    _call_tuple = _call_list
 
     def _call_set(self, node: ast.Call) -> Js:
         if not node.args:

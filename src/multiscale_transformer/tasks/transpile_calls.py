@@ -32,8 +32,7 @@ from multiscale_transformer.tasks.transpile_values import (
 )  # fmt: skip
 
 _NEVER_NEGATIVE = ("sqrt", "floor", "ceil", "trunc", "pow", "exp", "fabs", "hypot", "gcd", "factorial", "isqrt")  # of naturals
-_OPERATORS = {
-    "eq": ast.Eq,
+_OPERATORS: dict[str, type[ast.operator]] = {
     "add": ast.Add,
     "sub": ast.Sub,
     "mul": ast.Mult,
@@ -45,6 +44,8 @@ _OPERATORS = {
 
 class Calls(Sequences):
     """Translates calls."""
+
+    standing_alone: ast.Call | None = None  # the call whose value is not used
 
     def template(self, text: str, kind: Type, values: list[Js]) -> Js:
         """A filled template; one that begins with `@` calls a helper."""
@@ -142,8 +143,9 @@ class Calls(Sequences):
             natural = kind.natural or (kind.numeric and all(one.type.natural for one in arguments))
             return self.template(MATH[short][0], replace(kind, natural=natural and short in _NEVER_NEGATIVE), arguments)
         if module == "operator" and short in _OPERATORS and len(arguments) == 2:
-            op = _OPERATORS[short]
-            return self.equal(*arguments) if op is ast.Eq else self.binary(op, *arguments)
+            return self.binary(_OPERATORS[short], *arguments)
+        if name == "operator.eq" and len(arguments) == 2:
+            return self.equal(*arguments)
         if module == "bisect" and len(arguments) == 2:
             return Js(self.helper("bisect", arguments[0].text, arguments[1].text, str(short == "bisect_left").lower()), NATURAL)
         method: Callable[..., Js] | None = getattr(self, f"_of_{name.replace('.', '_')}", None)
@@ -186,7 +188,10 @@ class Calls(Sequences):
         method: Callable[..., Js] | None = getattr(self, f"_{family}_{function.attr}", None)
         if method is None:
             raise refuse(f"the method {function.attr} of a value of type {kind}")
-        return method(receiver, node, function.value)
+        found: Js = method(receiver, node, function.value)
+        if found.type == NONE and node is not self.standing_alone:  # push and splice give something where Python gives None
+            raise refuse(f"what the method {function.attr} gives")
+        return found
 
     def text_method(self, text: Js, name: str, arguments: list[Js], node: ast.Call | None = None) -> Js:
         """A method of a string."""

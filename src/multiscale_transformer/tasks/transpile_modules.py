@@ -46,9 +46,11 @@ class Modules(Builtins):
     def _call_Counter(self, node: ast.Call) -> Js:  # noqa: N802
         if not node.args:
             return Js("new Map()", Type("map", (BOTTOM, NATURAL), default="counter"))
-        items = (
-            self.array(self.expression(node.args[0])) if not isinstance(node.args[0], ast.Set) else self.unordered(node.args[0])
-        )
+        given = self.expression(node.args[0])
+        if given.type.kind in ("map", "object"):
+            text = given.text if given.type.kind == "map" else f"Object.entries({given.text})"
+            return Js(f"new Map({text})", Type("map", given.type.of, default="counter"))
+        items = self.array(given)
         element = items.type.element
         text = items.text if self.key(Js("x", element)) == "x" else f"{items.member}.map(intern)"
         return Js(self.helper("countItems", text), Type("map", (element, NATURAL), default="counter"))

@@ -116,6 +116,7 @@ class Statements(Modules):
             return []
         if not isinstance(node.value, ast.Call):
             raise refuse("a value that nothing is done with", node)
+        self.standing_alone = node.value
         return [f"{self.expression(node.value).text};"]
 
     def _on_return(self, node: ast.Return) -> list[str]:
@@ -363,12 +364,7 @@ class Statements(Modules):
             items = self.expression(node.iter)
             array = items if items.type.kind == "str" else self.array(items)
             source, kind = array.text, array.type.element
-            if (
-                isinstance(node.iter, ast.Call)
-                and source.startswith("[...")
-                and source.endswith("]")
-                and source.count("[") == 1
-            ):
+            if _walks_a_dict(node.iter) and source.startswith("[...") and source.endswith("]") and source.count("[") == 1:
                 source = source[4:-1]
         for name, inner in self.targets(node.target, kind).items():
             self.widen(ast.Name(name), inner)
@@ -389,6 +385,10 @@ class Statements(Modules):
             return not last.orelse or self.falls_through(last.body) or self.falls_through(last.orelse)
         endless = isinstance(last, ast.While) and isinstance(last.test, ast.Constant) and not _breaks(last.body)
         return not (isinstance(last, ast.Return | ast.Raise) or endless)
+
+
+def _walks_a_dict(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("keys", "values", "items")
 
 
 def _has_places(target: ast.expr) -> bool:
