@@ -20,7 +20,7 @@ from multiscale_transformer.tasks.javascript import MAX_INTEGER, arguments_of
 from multiscale_transformer.tasks.transpile_types import type_of_value
 
 MOST = 12  # calls that are kept
-_RANDOM, _VARIED = 120, 24  # calls that are tried
+_RANDOM, _VARIED = 60, 24  # calls that are tried
 
 
 @dataclass(frozen=True)

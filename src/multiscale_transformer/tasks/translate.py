@@ -62,9 +62,9 @@ class Translation:
 
 def constraint_for(name: str) -> GrammarConstraint:
     """Answers for a function: helpers and other functions, and one of this name."""
-    part = r"/(const|function) [^\n]*\n([ }][^\n]*\n)*/"
-    main = r"/[^\n]*\{\n([ ][^\n]*\n)*\}\n/"
-    return GrammarConstraint.lark(f'start: (part "\\n"?)* "function {name}(" main\npart: {part}\nmain: {main}\n')
+    part = r"(const|function) [^\n]*\n([ }][^\n]*\n)*\n?"
+    main = rf"function {name}\([^\n]*\{{\n( [^\n]*\n)*\}}\n"
+    return GrammarConstraint.lark(f"start: /({part})*{main}/\n")
 
 
 def propose(writer: Writer, function: str, name: str, *, samples: int = 1, seed: int = 0) -> list[str]:

@@ -33,7 +33,10 @@ from multiscale_transformer.tasks.transpile_values import (
     PLUS,
     UNARY,
     Js,
+    balanced,
+    mapped_zero,
     refuse,
+    without_boolean,
 )  # fmt: skip
 
 _FRESH = ("map", "filter", "zip", "range", "sorted", "reversed")  # what they give is nobody else's
@@ -261,7 +264,7 @@ class Builtins(Calls):
             and source.generators[-1].ifs
         ):
             items = self.comprehension(source.generators, ast.Constant(0), ordered=False)
-            return Js(f"{items.text.removesuffix(_mapped_zero(items.text))}.length", NATURAL)
+            return Js(f"{items.text.removesuffix(mapped_zero(items.text))}.length", NATURAL)
         return self._of_sum(self.unordered(source), start)
 
     def _of_sum(self, items: Js, start: Js | None = None) -> Js:
@@ -296,8 +299,8 @@ class Builtins(Calls):
         items = self.comprehension([last], element, ordered=False)
         with self.bound({}):
             head, _, body = items.text.rpartition(".map(")
-        if items.text.endswith(")") and head and _balanced(body[:-1]):
-            return Js(f"{head}.{method}({_without_boolean(body[:-1])})", BOOL)
+        if items.text.endswith(")") and head and balanced(body[:-1]):
+            return Js(f"{head}.{method}({without_boolean(body[:-1])})", BOOL)
         return Js(f"{items.member}.{method}(Boolean)", BOOL)
 
     def _call_min(self, node: ast.Call) -> Js:
@@ -384,26 +387,3 @@ class Builtins(Calls):
             if no <= of and not yes & of:
                 return Js(f"!({test})", BOOL, UNARY)
         raise refuse("a class that JavaScript cannot tell")
-
-
-def _mapped_zero(text: str) -> str:
-    """The last `.map(…)` of a text whose arrow gives 0."""
-    at = text.rfind(".map(")
-    return text[at:] if at >= 0 and text.endswith("=> 0)") else ""
-
-
-def _balanced(text: str) -> bool:
-    depth = 0
-    for c in text:
-        depth += (c in "([{") - (c in ")]}")
-        if depth < 0:
-            return False
-    return depth == 0
-
-
-def _without_boolean(text: str) -> str:
-    """An arrow whose body need not be made a boolean."""
-    head, _, body = text.partition(" => ")
-    if body.startswith("Boolean(") and body.endswith(")") and _balanced(body[len("Boolean(") : -1]):
-        return f"{head} => {body[len('Boolean(') : -1]}"
-    return text

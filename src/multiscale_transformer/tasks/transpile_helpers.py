@@ -114,6 +114,10 @@ const intern = (items) => {
   while (right && end > start && chars.includes(text[end - 1])) end--;
   return text.slice(start, end);
 };""",
+    "zeroFill": """const zeroFill = (text, width) => {
+  const sign = /^[+-]/.test(text) ? text[0] : "";
+  return sign + text.slice(sign.length).padStart(width - sign.length, "0");
+};""",
     "titleCase": """const titleCase = (text) =>
   text.replace(/\\p{L}+/gu, (word) => word[0].toUpperCase() + word.slice(1).toLowerCase());""",
     "swapCase": """const swapCase = (text) =>

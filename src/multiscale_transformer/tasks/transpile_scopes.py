@@ -162,3 +162,25 @@ def stored_in(body: list[ast.stmt]) -> set[str]:
         if (isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Del)) or isinstance(node, ast.Attribute):
             found |= {one.id for one in ast.walk(node.value) if isinstance(one, ast.Name)}
     return found
+
+
+def has_places(target: ast.expr) -> bool:
+    """Whether a target assigns to items of something."""
+    return isinstance(target, ast.Tuple | ast.List) and any(isinstance(one, ast.Subscript) for one in target.elts)
+
+
+def breaks(body: list[ast.stmt]) -> bool:
+    """Whether a loop with this body is ended by a break of its own."""
+    for node in body:
+        if isinstance(node, ast.Break):
+            return True
+        if isinstance(node, ast.If | ast.Try | ast.With) and any(
+            breaks(getattr(node, name, [])) for name in ("body", "orelse")
+        ):
+            return True
+    return False
+
+
+def walks_a_dict(node: ast.expr) -> bool:
+    """Whether it is what the keys, values or items of a dict are read with."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("keys", "values", "items")

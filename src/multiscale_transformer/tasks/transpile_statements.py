@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 
 from multiscale_transformer.tasks.transpile_modules import Modules
-from multiscale_transformer.tasks.transpile_scopes import Places, stored_in
+from multiscale_transformer.tasks.transpile_scopes import Places, breaks, has_places, stored_in, walks_a_dict
 from multiscale_transformer.tasks.transpile_sequences import is_integer
 from multiscale_transformer.tasks.transpile_types import BOTTOM, INT, NONE, Type, Untranslatable, join, list_of
 from multiscale_transformer.tasks.transpile_values import (
@@ -48,7 +48,6 @@ class Statements(Modules):
 
     def __init__(self) -> None:
         super().__init__()
-        self.learning = False
         self.places = Places()
         self.current: Function | None = None
         self.labels: list[str] = []  # of the loops around: where a break has to go, or nothing
@@ -205,7 +204,7 @@ class Statements(Modules):
     def _assigned(self, node: ast.stmt, target: ast.expr, value: Js) -> list[str]:
         if isinstance(target, ast.Subscript):
             return self._stored(target, value)
-        for name, kind in self.targets(target, value.type).items() if not _has_places(target) else ():
+        for name, kind in self.targets(target, value.type).items() if not has_places(target) else ():
             self.widen(ast.Name(name), kind)
         if isinstance(target, ast.Name):
             declared = target.id in self.places.at.get(id(node), ())
@@ -213,7 +212,7 @@ class Statements(Modules):
             return [f"{word}{js_name(target.id)} = {value.text};"]
         names = {one.id for one in ast.walk(target) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
         declared_here = names & self.places.at.get(id(node), set())
-        if _has_places(target) and isinstance(target, ast.Tuple):
+        if has_places(target) and isinstance(target, ast.Tuple):
             for one, kind in zip(
                 target.elts,
                 value.type.of if value.type.kind == "tuple" else [value.type.element] * len(target.elts),
@@ -327,7 +326,7 @@ class Statements(Modules):
         return self._loop(node, lambda: self._head(node))
 
     def _loop(self, node: ast.For | ast.While, head: Callable[[], str]) -> list[str]:
-        label = "search" * bool(node.orelse and _breaks(node.body)) + "_" * sum(map(bool, self.labels))
+        label = "search" * bool(node.orelse and breaks(node.body)) + "_" * sum(map(bool, self.labels))
         label = label if label.startswith("search") else ""
         self.labels.append(label)
         first = "while (true) {"
@@ -364,7 +363,7 @@ class Statements(Modules):
             items = self.expression(node.iter)
             array = items if items.type.kind == "str" else self.array(items)
             source, kind = array.text, array.type.element
-            if _walks_a_dict(node.iter) and source.startswith("[...") and source.endswith("]") and source.count("[") == 1:
+            if walks_a_dict(node.iter) and source.startswith("[...") and source.endswith("]") and source.count("[") == 1:
                 source = source[4:-1]
         for name, inner in self.targets(node.target, kind).items():
             self.widen(ast.Name(name), inner)
@@ -383,25 +382,5 @@ class Statements(Modules):
         last = body[-1]
         if isinstance(last, ast.If):
             return not last.orelse or self.falls_through(last.body) or self.falls_through(last.orelse)
-        endless = isinstance(last, ast.While) and isinstance(last.test, ast.Constant) and not _breaks(last.body)
+        endless = isinstance(last, ast.While) and isinstance(last.test, ast.Constant) and not breaks(last.body)
         return not (isinstance(last, ast.Return | ast.Raise) or endless)
-
-
-def _walks_a_dict(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("keys", "values", "items")
-
-
-def _has_places(target: ast.expr) -> bool:
-    return isinstance(target, ast.Tuple | ast.List) and any(isinstance(one, ast.Subscript) for one in target.elts)
-
-
-def _breaks(body: list[ast.stmt]) -> bool:
-    """Whether a loop with this body is ended by a break of its own."""
-    for node in body:
-        if isinstance(node, ast.Break):
-            return True
-        if isinstance(node, ast.If | ast.Try | ast.With) and any(
-            _breaks(getattr(node, name, [])) for name in ("body", "orelse")
-        ):
-            return True
-    return False

@@ -95,6 +95,7 @@ class Values:
         self.helpers: set[str] = set()
         self.constants: dict[str, ast.expr] = {}  # names with one assignment, of a literal
         self.changed = False
+        self.learning = False  # types, before text is written
 
     def helper(self, name: str, *arguments: str) -> str:
         """A call of a helper function."""
@@ -198,7 +199,8 @@ class Values:
         if spec.endswith("f") and spec[:1] == "." and spec[1:-1].isdigit() and value.type.numeric:
             return f"{value.member}.toFixed({spec[1:-1]})" if value.level != NUMBER else f"({value.text}).toFixed({spec[1:-1]})"
         if spec.lstrip("0").rstrip("d").isdigit() and value.type.kind == "int":
-            return f'String({value.text}).padStart({spec.lstrip("0").rstrip("d")}, "{"0" if spec[0] == "0" else " "}")'
+            width, text = spec.lstrip("0").rstrip("d"), f"String({value.text})"
+            return self.helper("zeroFill", text, width) if spec[0] == "0" else f"{text}.padStart({width})"
         if spec in ("b", "x", "o") and value.type.natural:
             return f"{value.member}.toString({ {'b': 2, 'x': 16, 'o': 8}[spec] })"
         if spec not in ("", "d", "s"):
@@ -298,3 +300,27 @@ def target_text(node: ast.expr) -> str:
     if isinstance(node, ast.Tuple | ast.List):
         return f"[{', '.join(map(target_text, node.elts))}]"
     raise refuse("a target that is no name", node)
+
+
+def mapped_zero(text: str) -> str:
+    """The last `.map(…)` of a text whose arrow gives 0."""
+    at = text.rfind(".map(")
+    return text[at:] if at >= 0 and text.endswith("=> 0)") else ""
+
+
+def balanced(text: str) -> bool:
+    """Whether each bracket of a text has its partner in it."""
+    depth = 0
+    for c in text:
+        depth += (c in "([{") - (c in ")]}")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def without_boolean(text: str) -> str:
+    """An arrow whose body need not be made a boolean."""
+    head, _, body = text.partition(" => ")
+    if body.startswith("Boolean(") and body.endswith(")") and balanced(body[len("Boolean(") : -1]):
+        return f"{head} => {body[len('Boolean(') : -1]}"
+    return text
