@@ -28,8 +28,8 @@ from multiscale_transformer.tasks.transpile_types import Untranslatable
 
 @dataclass
 class Share:
-    """Of `tasks`, how many were translated and how many `right`; `unjudged` are those whose results `tasks.calls` does not write
-    down, as they are long or no literals. `refused` are the reasons for the others."""
+    """Of `tasks`, how many were translated and how many `right`; `unjudged` are those whose results `tasks.calls` does not
+    write down, as they are long or no literals. `refused` are the reasons for the others."""
 
     tasks: int = 0
     translated: int = 0
