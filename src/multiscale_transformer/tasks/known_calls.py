@@ -49,8 +49,9 @@ def known_calls(sandbox: Sandbox, module: Module, function: ast.FunctionDef, tex
     if not written.calls:
         tried = _kept(sandbox, module, function, list(random_calls(function, _RANDOM, rng)))
         by_types: dict[str, list[Call]] = defaultdict(list)
-        for call, given in zip(tried.calls, tried.arguments, strict=True):
-            by_types[repr([type_of_value(value).kind for value in given])].append(call)
+        for call, given, result in zip(tried.calls, tried.arguments, tried.results, strict=True):
+            if result.kind == "value":
+                by_types[repr([type_of_value(value) for value in given])].append(call)
         if not by_types:
             return tried
         calls = max(sorted(by_types.items()), key=lambda item: len(item[1]))[1]
