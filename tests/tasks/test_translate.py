@@ -92,6 +92,13 @@ def test_calls_that_python_stumbles_on_count_only_where_the_code_raises() -> Non
     assert [0] not in known.arguments
 
 
+def test_what_never_gives_a_value_is_not_verified() -> None:
+    text = "def never(n: int) -> int:\n    raise ValueError('no')\n"
+    with Sandbox() as box:
+        known = known_calls(box, Module(text), function_of(text), [text])
+        assert not verify(box, "function never(n) {\n  throw new Error();\n}\n", "never", known)
+
+
 def test_the_right_answer_fits_the_constraint() -> None:
     helped = "const one = (x) => {\n  return x;\n};\n\n" + RIGHT
     for answer in (RIGHT, helped):

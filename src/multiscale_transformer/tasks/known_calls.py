@@ -56,6 +56,8 @@ def known_calls(sandbox: Sandbox, module: Module, function: ast.FunctionDef, tex
             return tried
         calls = max(sorted(by_types.items()), key=lambda item: len(item[1]))[1]
         written = _kept(sandbox, module, function, calls[: MOST // 2])
+    if not written.examples:
+        return written
     varied = [
         Call(text=_written(function.name, _varied(rng.choice(written.arguments), rng)), source="random") for _ in range(_VARIED)
     ]

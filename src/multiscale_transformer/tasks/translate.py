@@ -78,8 +78,8 @@ def propose(writer: Writer, function: str, name: str, *, samples: int = 1, seed:
 
 
 def verify(sandbox: Sandbox, javascript: str, name: str, known: KnownCalls) -> bool:
-    """Whether a text gives the same as Python on all known calls, of which there is one at least."""
-    if not known.results:
+    """Whether a text gives the same as Python on all known calls, of which one at least gives a value."""
+    if not known.examples:
         return False
     try:
         found = run_javascript(sandbox, javascript, name, known.arguments)
@@ -105,7 +105,7 @@ def translate(
     ruled = by_rules(module.text, function.name, known)
     if ruled is not None and verify(sandbox, ruled, function.name, known):
         return Translation(ruled + "\n", len(known.results), "rules")
-    if not known.results:
+    if not known.examples:
         return None
     source = textwrap.dedent(ast.get_source_segment(module.text, function) or ast.unparse(function))
     for answer in propose(writer(), source, function.name, samples=SAMPLES):
