@@ -212,7 +212,7 @@ def _is_simple(node: ast.FunctionDef, imported: set[str]) -> bool:
     if node.decorator_list or given.kwonlyargs or given.kwarg or given.vararg or not 1 <= len(given.args) <= 4:
         return False
     inner = list(ast.walk(node))
-    if any(isinstance(one, _OUTSIDE) for one in inner) or sum(isinstance(one, ast.stmt) for one in inner) < 3:
+    if any(isinstance(one, _OUTSIDE) for one in inner):
         return False
     annotations = [one.annotation for one in inner if isinstance(one, ast.arg) and one.annotation] + [
         one.returns for one in inner if isinstance(one, ast.FunctionDef) and one.returns
