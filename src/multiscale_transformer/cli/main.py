@@ -51,6 +51,7 @@ COMMANDS = {  # name: panel of the help, and the first paragraph of the command'
     "document": (USE, "Write docstrings for the functions of a file."),
     "comment": (USE, "Write comments for the functions of a file."),
     "secure": (USE, "Find unsafe code in the functions of a file, and propose safe code for it."),
+    "translate": (USE, "Translate the functions of a Python file into JavaScript."),
     "serve": (USE, "Serve models to editors and libraries: OpenAI, Ollama and llama.cpp routes, and a playground at /."),
     "index": (USE, "Index code, so that a model completes from it at once: no training."),
     "tune": (

@@ -28,6 +28,7 @@ MODULES = {  # skill: module of this room that holds its SKILL
     "reason": "reason",
     "refactor": "refactor",
     "secure": "secure",
+    "translate": "translate",
 }
 
 
