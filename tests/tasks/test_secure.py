@@ -14,18 +14,18 @@ from multiscale_transformer.cli.main import main
 from multiscale_transformer.engine.engine import load_engine
 from multiscale_transformer.engine.session import open_scheduler
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.tasks import secure_order
 from multiscale_transformer.tasks.edit_format import applied, read_hunks
 from multiscale_transformer.tasks.examples import split_examples, split_of, write_examples
 from multiscale_transformer.tasks.fix_order import Gains, Order
 from multiscale_transformer.tasks.package_texts import PackageText
-from multiscale_transformer.tasks.secure import CLEAN, best_verified, flush, make_examples, measure
-from multiscale_transformer.tasks.secure_check import bandit_findings, ruff_findings, same_code, verified
-from multiscale_transformer.tasks.secure_code import Code
-from multiscale_transformer.tasks.secure_file import repaired, repairs_of
-from multiscale_transformer.tasks.secure_learn import learn_weights, save_weights
-from multiscale_transformer.tasks.secure_order import SecureWeights, Weights, features_of, judge, load_weights
-from multiscale_transformer.tasks.secure_rules import RULES, injections, repairs, rule_of
+from multiscale_transformer.tasks.secure import order as secure_order
+from multiscale_transformer.tasks.secure.check import bandit_findings, ruff_findings, same_code, verified
+from multiscale_transformer.tasks.secure.code import Code
+from multiscale_transformer.tasks.secure.file import repaired, repairs_of
+from multiscale_transformer.tasks.secure.learn import learn_weights, save_weights
+from multiscale_transformer.tasks.secure.order import SecureWeights, Weights, features_of, judge, load_weights
+from multiscale_transformer.tasks.secure.rules import RULES, injections, repairs, rule_of
+from multiscale_transformer.tasks.secure.secure import CLEAN, best_verified, flush, make_examples, measure
 from multiscale_transformer.tasks.skill import Measurement, load_skill
 from multiscale_transformer.tasks.source_text import SourceText, parses, qualified_functions
 from tiny import SHAPES, checkpoint
@@ -249,7 +249,7 @@ def test_the_command_shows_writes_and_says_where_there_is_nothing(tmp_path: Path
     checkpoint(SHAPES["flat"].model_copy(update={"max_seq_len": 1024}), tmp_path / "model")
     file = tmp_path / "accounts.py"
     file.write_text(LOGIN)
-    words = ["secure", str(file), "--model", str(tmp_path / "model"), "--threads", "1"]
+    words = ["secure", str(file)]
     assert main([*words, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert shown["repairs"][0]["rule"] == "compare"

@@ -14,8 +14,8 @@ from held import needs_sandbox
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.calls import Result
 from multiscale_transformer.tasks.javascript import agrees, run_javascript, same_value
-from multiscale_transformer.tasks.transpile import transpile
-from multiscale_transformer.tasks.transpile_types import Untranslatable
+from multiscale_transformer.tasks.transpile.transpile import transpile
+from multiscale_transformer.tasks.transpile.types import Untranslatable
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")
 INTEGERS = [-7, -3, -1, 0, 1, 2, 5]

@@ -8,43 +8,38 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from multiscale_transformer.cli import ui
-from multiscale_transformer.cli.options import SHIPPED_FOLDER, Checkpoint, EngineThreads, MemoryFolders
 from multiscale_transformer.cli.proposals import Apply, AsJson, Shown, nothing, show
-from multiscale_transformer.cli.skill_models import open_gains
 from multiscale_transformer.cli.targets import open_target
 
 if TYPE_CHECKING:
-    from multiscale_transformer.tasks.secure_file import Repaired
+    from multiscale_transformer.tasks.secure.file import Repaired
 
 
 def secure(
     where: Annotated[str, typer.Argument(metavar="FILE[:FUNCTION]", help="The file, or one function of it.")],
     apply: Apply = False,
     as_json: AsJson = False,
-    model: Checkpoint = SHIPPED_FOLDER,
-    memory: MemoryFolders = None,
-    threads: EngineThreads = None,
 ) -> None:
     """Find unsafe code in the functions of a file, and propose safe code for it.
 
-    Rules propose repairs, and what was learnt from real code decides, together with the model, which functions need one. What
-    is printed parses, keeps the names and arguments of the function, and brings no finding of ruff's security rules. No code
-    is run. It is a second pair of eyes, no proof: some alarms are false, and much that is unsafe is not seen. The exit status
-    is 1 where nothing is to be proposed.
+    Rules propose repairs, and weights that were learnt from real code decide which functions need one; a model was tried and
+    adds nothing to them. What is printed parses, keeps the names and arguments of the function, and brings no finding of
+    ruff's security rules. No code is run. It is a second pair of eyes, no proof: some alarms are false, and much that is unsafe
+    is not seen. The exit status is 1 where nothing is to be proposed.
 
         axl secure src/app/login.py
         axl secure src/app/login.py:Session.check --apply
     """
-    from multiscale_transformer.tasks.secure_file import repaired, repairs_of
-    from multiscale_transformer.tasks.secure_order import load_weights
+    from multiscale_transformer.tasks.secure.file import repaired, repairs_of
+    from multiscale_transformer.tasks.secure.order import load_weights
 
     target = open_target(where)
-    gains, weights = open_gains(model, memory, threads), load_weights()
+    weights = load_weights()
     with ui.bar() as bar:
         task = bar.add_task("reading functions", total=len(target.functions))
         found: list[Repaired] = []
         for name, node in target.functions.items():
-            found += repairs_of(target.source, name, node, weights, gains)
+            found += repairs_of(target.source, name, node, weights, None)
             bar.advance(task)
     after, kept = repaired(target.source, found)
     if not kept:

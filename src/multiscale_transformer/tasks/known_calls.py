@@ -17,7 +17,7 @@ from typing import Any
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.calls import Call, Module, Result, calls_in, random_calls, results_of
 from multiscale_transformer.tasks.javascript import MAX_INTEGER, arguments_of
-from multiscale_transformer.tasks.transpile_types import type_of_value
+from multiscale_transformer.tasks.transpile.types import type_of_value
 
 MOST = 12  # calls that are kept
 _RANDOM, _VARIED = 60, 24  # calls that are tried

@@ -27,7 +27,7 @@ MODULES = {  # skill: module of this room that holds its SKILL
     "document": "document",
     "reason": "reason",
     "refactor": "refactor",
-    "secure": "secure",
+    "secure": "secure.secure",
     "translate": "translate",
 }
 

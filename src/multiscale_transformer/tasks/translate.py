@@ -26,9 +26,9 @@ from multiscale_transformer.tasks.operators import edits_of
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.skill import Figures, Measurement, Skill
 from multiscale_transformer.tasks.source_text import SourceText, parsed
-from multiscale_transformer.tasks.transpile import transpile
-from multiscale_transformer.tasks.transpile_statements import FREE_MODULES
-from multiscale_transformer.tasks.transpile_types import Untranslatable
+from multiscale_transformer.tasks.transpile.statements import FREE_MODULES
+from multiscale_transformer.tasks.transpile.transpile import transpile
+from multiscale_transformer.tasks.transpile.types import Untranslatable
 from multiscale_transformer.tasks.writer import Writer
 
 TASK = "translate"

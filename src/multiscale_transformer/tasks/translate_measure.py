@@ -22,8 +22,8 @@ from multiscale_transformer.tasks.bugs import Checked
 from multiscale_transformer.tasks.calls import Module, calls_in, results_of
 from multiscale_transformer.tasks.javascript import LIMITS, Unspeakable, agrees, arguments_of, node_path, run_javascript
 from multiscale_transformer.tasks.source_text import parsed
-from multiscale_transformer.tasks.transpile import transpile
-from multiscale_transformer.tasks.transpile_types import Untranslatable
+from multiscale_transformer.tasks.transpile.transpile import transpile
+from multiscale_transformer.tasks.transpile.types import Untranslatable
 
 
 @dataclass

@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
-from multiscale_transformer.tasks.transpile_calls import Calls, sort_options
-from multiscale_transformer.tasks.transpile_expressions import kinds_named
-from multiscale_transformer.tasks.transpile_regex import regex_call
-from multiscale_transformer.tasks.transpile_sequences import body_of
-from multiscale_transformer.tasks.transpile_types import (
+from multiscale_transformer.tasks.transpile.calls import Calls, sort_options
+from multiscale_transformer.tasks.transpile.expressions import kinds_named
+from multiscale_transformer.tasks.transpile.regex import regex_call
+from multiscale_transformer.tasks.transpile.sequences import body_of
+from multiscale_transformer.tasks.transpile.types import (
     BOOL,
     BOTTOM,
     FLOAT,
@@ -25,7 +25,7 @@ from multiscale_transformer.tasks.transpile_types import (
     joined,
     list_of,
 )  # fmt: skip
-from multiscale_transformer.tasks.transpile_values import (
+from multiscale_transformer.tasks.transpile.values import (
     CHOICE,
     COALESCE,
     EQUAL,

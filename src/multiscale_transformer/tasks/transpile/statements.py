@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from multiscale_transformer.tasks.transpile_modules import Modules
-from multiscale_transformer.tasks.transpile_scopes import Places, breaks, has_places, stored_in, walks_a_dict
-from multiscale_transformer.tasks.transpile_sequences import is_integer
-from multiscale_transformer.tasks.transpile_types import BOTTOM, INT, NONE, Type, Untranslatable, join, list_of
-from multiscale_transformer.tasks.transpile_values import (
+from multiscale_transformer.tasks.transpile.modules import Modules
+from multiscale_transformer.tasks.transpile.scopes import Places, breaks, has_places, stored_in, walks_a_dict
+from multiscale_transformer.tasks.transpile.sequences import is_integer
+from multiscale_transformer.tasks.transpile.types import BOTTOM, INT, NONE, Type, Untranslatable, join, list_of
+from multiscale_transformer.tasks.transpile.values import (
     CHOICE,
     PLUS,
     TIMES,

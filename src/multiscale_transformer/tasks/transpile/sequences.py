@@ -6,8 +6,8 @@ import ast
 from collections.abc import Sequence
 from dataclasses import replace
 
-from multiscale_transformer.tasks.transpile_expressions import Expressions, orderable
-from multiscale_transformer.tasks.transpile_types import (
+from multiscale_transformer.tasks.transpile.expressions import Expressions, orderable
+from multiscale_transformer.tasks.transpile.types import (
     BOTTOM,
     INT,
     NATURAL,
@@ -16,7 +16,7 @@ from multiscale_transformer.tasks.transpile_types import (
     Type,
     list_of,
 )  # fmt: skip
-from multiscale_transformer.tasks.transpile_values import (
+from multiscale_transformer.tasks.transpile.values import (
     ARROW,
     CHOICE,
     COALESCE,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from multiscale_transformer.tasks.transpile_types import (
+from multiscale_transformer.tasks.transpile.types import (
     BOTTOM,
     FLOAT,
     NATURAL,

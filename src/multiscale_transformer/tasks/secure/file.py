@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from multiscale_transformer.tasks.fix_order import Gains
-from multiscale_transformer.tasks.secure import MAX_FUNCTION, best_verified, flush
-from multiscale_transformer.tasks.secure_order import SecureWeights, judge
-from multiscale_transformer.tasks.secure_rules import rule_of
+from multiscale_transformer.tasks.secure.order import SecureWeights, judge
+from multiscale_transformer.tasks.secure.rules import rule_of
+from multiscale_transformer.tasks.secure.secure import MAX_FUNCTION, best_verified, flush
 from multiscale_transformer.tasks.source_text import Edit, SourceText, parsed, parses
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

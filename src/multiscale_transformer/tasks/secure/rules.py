@@ -2,7 +2,7 @@
 
 `injections` are the faults to learn from, made of real safe code; `repairs` are what may be proposed for a text, at every place
 that has the unsafe form. Most such places are harmless: `a == b` is unsafe where b is a signature, and `md5` where it is one.
-Telling them apart is not the rules' task (`tasks.secure_order`). An edit's operator is `rule: unsafe form <- safe form`.
+Telling them apart is not the rules' task (`tasks.secure.order`). An edit's operator is `rule: unsafe form <- safe form`.
 
 The rules are those of CWE's list that one expression shows, as bandit and ruff's S have them, and what no pattern alone can
 see: comparisons that leak time, and escapes, quotes and timeouts that are missing.
@@ -14,9 +14,9 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-from multiscale_transformer.tasks.secure_calls import Call, rules_of_calls
-from multiscale_transformer.tasks.secure_code import Code, dotted, edited, form, simple
-from multiscale_transformer.tasks.secure_commands import shell_injected, shell_repaired, sql_injected, sql_repaired
+from multiscale_transformer.tasks.secure.calls import Call, rules_of_calls
+from multiscale_transformer.tasks.secure.code import Code, dotted, edited, form, simple
+from multiscale_transformer.tasks.secure.commands import shell_injected, shell_repaired, sql_injected, sql_repaired
 from multiscale_transformer.tasks.source_text import Edit, parses
 
 RENAMED: dict[str, tuple[tuple[str, str], ...]] = {  # rule: names of the safe and of the unsafe one

@@ -7,7 +7,7 @@ method takes.
 
 from __future__ import annotations
 
-from multiscale_transformer.tasks.transpile_types import BOOL, FLOAT, INT, NATURAL, STR, Type, list_of
+from multiscale_transformer.tasks.transpile.types import BOOL, FLOAT, INT, NATURAL, STR, Type, list_of
 
 _TYPES = {"str": STR, "bool": BOOL, "int": INT, "float": FLOAT, "natural": NATURAL, "strings": list_of(STR)}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from multiscale_transformer.tasks.transpile_builtins import Builtins
-from multiscale_transformer.tasks.transpile_types import (
+from multiscale_transformer.tasks.transpile.builtins import Builtins
+from multiscale_transformer.tasks.transpile.types import (
     BOTTOM,
     FLOAT,
     NATURAL,
@@ -14,7 +14,7 @@ from multiscale_transformer.tasks.transpile_types import (
     joined,
     list_of,
 )  # fmt: skip
-from multiscale_transformer.tasks.transpile_values import (
+from multiscale_transformer.tasks.transpile.values import (
     Js,
     refuse,
 )  # fmt: skip

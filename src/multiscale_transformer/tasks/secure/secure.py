@@ -1,7 +1,7 @@
 """The skill secure: a function in, whether it is unsafe and the edit that makes it safe out.
 
-Rules propose (`tasks.secure_rules`), a logit with a language model's opinion among its features decides whether anything and
-which repair is needed (`tasks.secure_order`), and parser, rules and linter verify it (`tasks.secure_check`). Examples are real
+Rules propose (`tasks.secure.rules`), a logit with a language model's opinion among its features decides whether anything and
+which repair is needed (`tasks.secure.order`), and parser, rules and linter verify it (`tasks.secure.check`). Examples are real
 functions in which a rule made one safe place unsafe, and as many untouched ones: some with the safe places still safe, most
 with places that look unsafe and that nobody made so.
 """
@@ -17,10 +17,10 @@ from typing import NamedTuple
 from multiscale_transformer.tasks.edit_format import applied, hunks_between, read_hunks, written
 from multiscale_transformer.tasks.examples import Example, Split, capped, split_of
 from multiscale_transformer.tasks.package_texts import PackageText
-from multiscale_transformer.tasks.secure_check import bandit_findings, no_new_findings, ruff_findings, same_code, verified
-from multiscale_transformer.tasks.secure_code import Code
-from multiscale_transformer.tasks.secure_order import Judged, judge, load_weights
-from multiscale_transformer.tasks.secure_rules import injections, repairs, rule_of
+from multiscale_transformer.tasks.secure.check import bandit_findings, no_new_findings, ruff_findings, same_code, verified
+from multiscale_transformer.tasks.secure.code import Code
+from multiscale_transformer.tasks.secure.order import Judged, judge, load_weights
+from multiscale_transformer.tasks.secure.rules import injections, repairs, rule_of
 from multiscale_transformer.tasks.skill import Figures, Measurement, Skill
 from multiscale_transformer.tasks.source_text import Edit, SourceText
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import re
 
-from multiscale_transformer.tasks.transpile_calls import Calls
-from multiscale_transformer.tasks.transpile_types import MATCH, PATTERN, STR, list_of
-from multiscale_transformer.tasks.transpile_values import (
+from multiscale_transformer.tasks.transpile.calls import Calls
+from multiscale_transformer.tasks.transpile.types import MATCH, PATTERN, STR, list_of
+from multiscale_transformer.tasks.transpile.values import (
     COALESCE,
     Js,
     refuse,

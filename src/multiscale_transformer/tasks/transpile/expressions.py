@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from multiscale_transformer.tasks.transpile_types import (
+from multiscale_transformer.tasks.transpile.types import (
     ANY,
     BOOL,
     FLOAT,
@@ -24,7 +24,7 @@ from multiscale_transformer.tasks.transpile_types import (
     join,
     joined,
 )  # fmt: skip
-from multiscale_transformer.tasks.transpile_values import (
+from multiscale_transformer.tasks.transpile.values import (
     AND,
     BIT_AND,
     BIT_OR,

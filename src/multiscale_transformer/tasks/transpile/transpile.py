@@ -13,10 +13,10 @@ import ast
 from collections.abc import Sequence
 
 from multiscale_transformer.tasks.source_text import parsed
-from multiscale_transformer.tasks.transpile_helpers import HELPERS, with_helpers
-from multiscale_transformer.tasks.transpile_scopes import Places, local_names, places_of
-from multiscale_transformer.tasks.transpile_statements import Statements, indented
-from multiscale_transformer.tasks.transpile_types import (
+from multiscale_transformer.tasks.transpile.helpers import HELPERS, with_helpers
+from multiscale_transformer.tasks.transpile.scopes import Places, local_names, places_of
+from multiscale_transformer.tasks.transpile.statements import Statements, indented
+from multiscale_transformer.tasks.transpile.types import (
     BOTTOM,
     NONE,
     Type,
@@ -26,7 +26,7 @@ from multiscale_transformer.tasks.transpile_types import (
     type_of_annotation,
     type_of_value,
 )  # fmt: skip
-from multiscale_transformer.tasks.transpile_values import (
+from multiscale_transformer.tasks.transpile.values import (
     Function,
     Scope,
     js_name,

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.tasks.lint import lint
-from multiscale_transformer.tasks.secure_code import Code
-from multiscale_transformer.tasks.secure_rules import RULES, WRAPPED, repairs, rule_of
+from multiscale_transformer.tasks.secure.code import Code
+from multiscale_transformer.tasks.secure.rules import RULES, WRAPPED, repairs, rule_of
 from multiscale_transformer.tasks.source_text import Edit, parsed
 
 _MODULES = ("ast", "hashlib", "hmac", "html", "json", "marshal", "os", "pickle", "random", "re", "requests", "secrets", "shlex",

@@ -1,4 +1,4 @@
-"""A function's text as the rules of `tasks.secure_rules` read it: nodes with their parents, and where a value goes."""
+"""A function's text as the rules of `tasks.secure.rules` read it: nodes with their parents, and where a value goes."""
 
 from __future__ import annotations
 

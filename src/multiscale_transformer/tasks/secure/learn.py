@@ -18,9 +18,9 @@ import numpy as np
 from multiscale_transformer.tasks.edit_format import applied, read_hunks
 from multiscale_transformer.tasks.examples import Example
 from multiscale_transformer.tasks.fix_order import Gains, Order, learn
-from multiscale_transformer.tasks.secure_check import same_code
-from multiscale_transformer.tasks.secure_code import Code
-from multiscale_transformer.tasks.secure_order import (
+from multiscale_transformer.tasks.secure.check import same_code
+from multiscale_transformer.tasks.secure.code import Code
+from multiscale_transformer.tasks.secure.order import (
     BEST,
     SecureWeights,
     Weights,
@@ -29,7 +29,7 @@ from multiscale_transformer.tasks.secure_order import (
     unsafe_probability,
     with_gains,
 )
-from multiscale_transformer.tasks.secure_rules import repairs, rule_of
+from multiscale_transformer.tasks.secure.rules import repairs, rule_of
 from multiscale_transformer.tasks.source_text import Edit
 
 L2 = 1.0

@@ -6,8 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
-from multiscale_transformer.tasks.secure_calls import Call, removed_span
-from multiscale_transformer.tasks.secure_code import form, simple
+from multiscale_transformer.tasks.secure.calls import Call, removed_span
+from multiscale_transformer.tasks.secure.code import form, simple
 from multiscale_transformer.tasks.source_text import Edit
 
 _STARTERS = {"subprocess.run", "subprocess.call", "subprocess.check_call", "subprocess.check_output", "subprocess.Popen",

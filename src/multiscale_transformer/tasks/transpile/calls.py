@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from multiscale_transformer.tasks.transpile_sequences import Sequences
-from multiscale_transformer.tasks.transpile_tables import CONSTANTS, MATH, TEXT_METHODS
-from multiscale_transformer.tasks.transpile_types import (
+from multiscale_transformer.tasks.transpile.sequences import Sequences
+from multiscale_transformer.tasks.transpile.tables import CONSTANTS, MATH, TEXT_METHODS
+from multiscale_transformer.tasks.transpile.types import (
     BOOL,
     BOTTOM,
     FLOAT,
@@ -20,7 +20,7 @@ from multiscale_transformer.tasks.transpile_types import (
     join,
     list_of,
 )  # fmt: skip
-from multiscale_transformer.tasks.transpile_values import (
+from multiscale_transformer.tasks.transpile.values import (
     CHOICE,
     COALESCE,
     EQUAL,

@@ -3,7 +3,7 @@
 A candidate's features are its rule and form, the words of the names around it, how many others there are, and how much likelier
 a language model finds the repaired lines. Among the candidates of a function stands one without features, "nothing is wrong",
 so 1 - P(nothing) is the probability that the function is unsafe. The weights are learnt by `fix_order.learn` from functions of
-packages with an injected fault and from untouched ones (`tasks.secure`).
+packages with an injected fault and from untouched ones (`tasks.secure.secure`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.tasks.fix_order import Gains, Order
-from multiscale_transformer.tasks.secure_code import Code
-from multiscale_transformer.tasks.secure_rules import repairs, rule_of
+from multiscale_transformer.tasks.secure.code import Code
+from multiscale_transformer.tasks.secure.rules import repairs, rule_of
 from multiscale_transformer.tasks.source_text import Edit
 
-WEIGHTS_FILE = Path(__file__).with_name("secure_weights.json")
+WEIGHTS_FILE = Path(__file__).with_name("weights.json")
 BEST = 6  # candidates, by the other features, that the model is asked about
 GAIN_SCALE = 10.0  # nats that are a feature of 1
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")

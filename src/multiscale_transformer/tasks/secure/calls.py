@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from functools import cached_property
 
-from multiscale_transformer.tasks.secure_code import Code, dotted, form
+from multiscale_transformer.tasks.secure.code import Code, dotted, form
 from multiscale_transformer.tasks.source_text import Edit
 
 _VERBS = {"get", "post", "put", "delete", "head", "patch", "options", "request"}

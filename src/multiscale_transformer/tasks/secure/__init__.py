@@ -1,0 +1,1 @@
+"""The skill secure: unsafe code, and the edit that makes it safe."""

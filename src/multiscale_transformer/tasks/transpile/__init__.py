@@ -1,0 +1,1 @@
+"""A rule transpiler: functions of a subset of Python as JavaScript."""
