@@ -1,4 +1,4 @@
-"""`axl data`: what training would read, before training; and making the data of a skill."""
+"""`axl data`: what training would read, before training; downloading code; and making the data of a skill."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.main import COMMANDS
-from multiscale_transformer.cli.options import Exclude, Include, folder, help_text, paths
+from multiscale_transformer.cli.options import Exclude, Include, above_zero, folder, help_text, paths
 from multiscale_transformer.cli.renamed import renamed
 from multiscale_transformer.errors import AxlError
 
@@ -84,6 +84,10 @@ def make(
     every: Annotated[bool, typer.Option("--all", metavar="", help="The data of all skills.")] = False,
     out: Annotated[Path, typer.Option(metavar="FOLDER", parser=folder, help="Each skill has a folder in it.")] = DATA,
     benchmarks: Benchmarks = None,
+    packages: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", parser=folder, help="Packages that axl data download fetched, beside those installed."),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", metavar="", help="Also what has been made already.")] = False,
 ) -> None:
     """Make the examples that a skill is learnt from and measured on.
@@ -105,10 +109,10 @@ def make(
         if (out / name).exists() and not again:
             ui.print_text(f"{out / name} is made already")
         else:
-            make_one(name, out / name, benchmarks)
+            make_one(name, out / name, benchmarks, packages)
 
 
-def make_one(name: str, place: Path, benchmarks: Path | None = None) -> Made:
+def make_one(name: str, place: Path, benchmarks: Path | None = None, packages: Path | None = None) -> Made:
     """Make the data of one skill into a folder, with a bar, and say what came of it."""
     from multiscale_transformer.data.decontamination import Decontamination
     from multiscale_transformer.tasks.make import make_data
@@ -121,7 +125,7 @@ def make_one(name: str, place: Path, benchmarks: Path | None = None) -> Made:
         made = make_data(
             load_skill(name),
             place,
-            package_texts(),
+            package_texts(downloaded=packages),
             known,
             lambda text: bar.update(task, description=f"{name}: {text.package}"),
         )
@@ -132,5 +136,51 @@ def make_one(name: str, place: Path, benchmarks: Path | None = None) -> Made:
     return made
 
 
-for _command in (show, make):
+def download(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[PACKAGE…]", help="Packages by name; some 300 popular ones by default.")
+    ] = None,
+    max_gb: Annotated[float, typer.Option(metavar="X", callback=above_zero, help="Gigabytes of source to keep.")] = 1.0,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", parser=folder, help="Where it goes.")] = DATA / "download",
+    git: Annotated[list[str] | None, typer.Option(metavar="URL", help="A git repository instead; several times.")] = None,
+    hub: Annotated[
+        list[str] | None, typer.Option(metavar="DATASET", help="A data set of the Hugging Face Hub instead; several times.")
+    ] = None,
+    licence: Annotated[str, typer.Option(metavar="SPDX", help="The licence of the data sets, where rows do not say.")] = "",
+    find_links: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="A folder or page of wheels, as pip takes it, instead of the index.")
+    ] = None,
+) -> None:
+    """Download Python code to train on: wheels of packages with permissive licences, repositories, or data sets.
+
+    Nothing is installed or run. Each package is a folder of its .py files, and manifest.jsonl says where it came from, under
+    which licence and with which hash. What is there already is kept, so an interrupted download goes on.
+
+        axl data download --max-gb 5
+        axl data download requests flask --out data/web
+        axl data download --git https://github.com/TheAlgorithms/Python
+    """
+    from multiscale_transformer.data.download import Download, package_names
+    from multiscale_transformer.data.hub_texts import hub_texts
+
+    with ui.bar() as bar:
+        task = bar.add_task("fetching", total=max_gb * 1e9)
+        fetched = Download(out, max_gb * 1e9, lambda kept: bar.update(task, advance=kept.bytes, description=kept.name))
+        bar.update(task, completed=fetched.size)
+        for url in git or ():
+            fetched.repository(url)
+        for dataset in hub or ():
+            name = dataset.lower().replace("/", "-")
+            fetched.texts(Path(name).name, dataset, licence, hub_texts(dataset))
+        if names or not (git or hub):
+            fetched.packages(names or package_names(), ["--no-index", "--find-links", find_links] if find_links else [])
+    files = sum(kept.files for kept in fetched.kept.values())
+    ui.print_field("Kept", f"{ui.counted(files, 'file')} ({ui.size(fetched.size)}) of {len(fetched.kept)} in {out}")
+    for name, reason in sorted(fetched.refused.items()):
+        ui.print_field("Refused", f"{name}: {reason}")
+    if not fetched.kept:
+        raise AxlError(f"nothing is kept in {out}")
+
+
+for _command in (show, make, download):
     app.command(_command.__name__, help=help_text(_command))(_command)

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multiscale_transformer.cli import ui
@@ -154,11 +155,11 @@ def _speed(folder: Path) -> tuple[float, int]:
 
 
 def _peak_bytes() -> int:
-    """The most that this process held at once; 0 where the system does not say."""
+    """The most that this process held at once; on Windows what it holds now."""
     try:
         import resource
     except ImportError:
-        return 0
+        return int(psutil.Process().memory_info().rss)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from email.message import Message
 from importlib.metadata import Distribution, PackageMetadata, distributions
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def permissive_packages(
     packages = {}
     for distribution in distributions():
         metadata = distribution.metadata
-        name, licence = metadata["Name"], _licence(metadata)
-        if name.lower() in unwanted or not PERMISSIVE.search(licence) or COPYLEFT.search(licence):
+        name, licence = metadata["Name"], licence_in(metadata)
+        if name.lower() in unwanted or not is_permissive(licence):
             continue
         folders, size = _python_folders(distribution)
         if folders and size <= max_bytes:
@@ -55,8 +56,13 @@ def licences(packages: Iterable[Package]) -> dict[str, str]:
     return {package.name: f"{package.version}, {package.licence}" for package in packages}
 
 
-def _licence(metadata: PackageMetadata) -> str:
-    """In a few words, the most reliable field first."""
+def is_permissive(licence: str) -> bool:
+    """Whether a licence, as metadata state it, allows learning from the code and handing on what was learned."""
+    return bool(PERMISSIVE.search(licence)) and not COPYLEFT.search(licence)
+
+
+def licence_in(metadata: PackageMetadata | Message) -> str:
+    """The licence in the metadata of a package, in a few words, the most reliable field first."""
     fields: dict[str, list[str]] = {key: metadata.get_all(key) or [] for key in ("License-Expression", "Classifier", "License")}
     classified = [line.rsplit("::", 1)[-1].strip() for line in fields["Classifier"] if line.startswith("License ::")]
     for words in (fields["License-Expression"], classified, [line.strip().split("\n")[0] for line in fields["License"]]):

@@ -7,12 +7,13 @@ and those too large for the corpus of the base.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from multiscale_transformer.data.corpus import stream_documents
+from multiscale_transformer.data.download import read_manifest
 from multiscale_transformer.data.filters import reason_to_drop
 from multiscale_transformer.data.installed import UNSEEN, UNSEEN_PROJECTS, permissive_packages
 from multiscale_transformer.data.sources import STDLIB
@@ -38,21 +39,34 @@ def unseen_packages() -> frozenset[str]:
     return frozenset((installed - read_by_base) | {*UNSEEN, *UNSEEN_PROJECTS})
 
 
-def package_texts(*, most_bytes: int = MAX_PACKAGE) -> Iterator[PackageText]:
+def package_texts(*, most_bytes: int = MAX_PACKAGE, downloaded: Path | None = None) -> Iterator[PackageText]:
     """The standard library, whose modules count as packages, and all permissively licensed packages, in a fixed order.
 
-    Of each package about `most_bytes` at most.
+    Of each package about `most_bytes` at most. What `axl data download` wrote into the folder `downloaded` comes behind them,
+    without packages that are installed too.
     """
+    read: set[str] = set()
     for document in stream_documents([STDLIB]):
         top = document.name.partition("/")[0].removesuffix(".py")
         yield PackageText(f"{STDLIB}-{top}", LIBRARY_LICENCE, document.name, document.content.decode())
     for package in permissive_packages(max_bytes=1 << 40, without=("axl",)):
-        left = most_bytes
-        for name, path in sorted(package.files(), key=lambda file: hashlib.sha256(file[0].encode()).digest()):
-            text = _usable(name, path) if left > 0 else None
-            if text is not None:
-                left -= len(text)
-                yield PackageText(package.name.lower(), package.licence, name, text)
+        read.add(package.name.lower())
+        yield from _texts_of(package.name.lower(), package.licence, package.files(), most_bytes)
+    for kept in read_manifest(downloaded).values() if downloaded is not None else ():
+        if kept.name not in read:
+            folder = Path(downloaded or "") / kept.name
+            files = ((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*.py"))
+            yield from _texts_of(kept.name, kept.licence, files, most_bytes)
+
+
+def _texts_of(package: str, licence: str, files: Iterable[tuple[str, Path]], most_bytes: int) -> Iterator[PackageText]:
+    """Usable texts of a package in the order of the hashes of their names, about so many bytes of them."""
+    left = most_bytes
+    for name, path in sorted(files, key=lambda file: hashlib.sha256(file[0].encode()).digest()):
+        text = _usable(name, path) if left > 0 else None
+        if text is not None:
+            left -= len(text)
+            yield PackageText(package, licence, name, text)
 
 
 def _usable(name: str, path: Path) -> str | None:

@@ -1,0 +1,82 @@
+"""`axl data make`, `axl train NAME` with its skill, `axl eval task` and `axl zoo`: from packages to a table."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from calling import QUICK, call
+
+from held import needs_sandbox
+from multiscale_transformer.tasks.package_texts import PackageText
+
+NAMES = ("networkx", "hypothesis", *(f"package{n}" for n in range(40)))
+
+
+def code(seed: int) -> str:
+    """A function like no other: its names are drawn."""
+    rng = random.Random(seed)
+    a, b, c, d, e, f = ("".join(rng.choices("abcdefghijklmnoprstuvw", k=7)) for _ in range(6))
+    return (
+        f'def {a}_{b}({c}, {d}={seed}):\n    """{e.title()} the {f} of {c}."""\n    {e} = {f}({c})\n'
+        f"    # the {c} comes before the {d}\n    if {e} > {d}:\n        raise ValueError({f}.{b})\n"
+        f"    else:\n        return {e}.{a}({d})\n"
+    )
+
+
+@pytest.fixture
+def packages(work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to stand in, and packages that are all there are."""
+    texts = [
+        PackageText(name, "MIT", f"{name}.py", "\n\n".join(map(code, range(9 * n, 9 * n + 9)))) for n, name in enumerate(NAMES)
+    ]
+    monkeypatch.setattr("multiscale_transformer.tasks.package_texts.package_texts", lambda **options: iter(texts))
+    return work
+
+
+def test_data_is_made_once_and_split_by_package(packages: Path) -> None:
+    made = call("data", "make", "chat", "refactor")
+    assert made.status == 0
+    assert {path.parent.name for path in Path("data").glob("*/manifest.json")} == {"chat", "refactor"}
+    rows = [json.loads(line) for line in Path("data/chat/test.jsonl").read_text().splitlines()]
+    assert {row["package"] for row in rows} <= {"networkx", "hypothesis"}
+    assert "made already" in call("data", "make", "chat").out
+    assert call("data", "make", "chat", "--again").status == 0
+
+
+def test_what_is_refused(refused: Callable[..., str]) -> None:
+    assert "unknown skill" in refused("data", "make", "nothing")
+    assert "name skills" in refused("data", "make")
+    assert "axl data make chat" in refused("eval", "task", "chat")
+    assert "unknown skill" in refused("eval", "task", "nothing")
+    assert "no model is trained" in refused("zoo", "eval")
+    assert "nothing is measured" in refused("zoo", "table")
+    assert "--size auto" in refused("train", "--size", "auto")
+
+
+def test_words_that_are_no_command_of_data_are_paths(packages: Path) -> None:
+    Path("make").mkdir()
+    for number in range(3):
+        Path(f"make/{number}.py").write_text(code(number))
+    assert "to train on" in call("data", "./make").out
+    assert "to train on" in call("data", "show", "./make").out
+
+
+@pytest.mark.slow
+@needs_sandbox
+def test_from_a_name_to_the_table(packages: Path) -> None:
+    trained = call("zoo", "train", "AXL-Comment-Lion", "--minutes", QUICK[1], "--threads", "1")
+    assert trained.status == 0, trained.err
+    out = Path("checkpoints/zoo/axl-comment-lion-auto")
+    assert json.loads((out / "training.json").read_text())["data"]["sources"][0].endswith("data/comment")
+    assert "trained already" in call("zoo", "train", "AXL-Comment-Lion").out
+    shown = call("zoo", "eval", "AXL-Comment-Lion", "--most", "2")
+    assert shown.status == 0, shown.err
+    rows = json.loads(Path("checkpoints/zoo/zoo.json").read_text())
+    assert rows[out.name]["figures"]
+    assert rows[out.name]["bytes_per_second"] > 0
+    assert "measured already" in call("zoo", "eval", "AXL-Comment-Lion").out
+    assert out.name in call("zoo", "table").out
