@@ -37,6 +37,8 @@ BENCHMARKS = (
     "finetune",
     "completions",
     "kinds",
+    "skills",
+    "proposals",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run
 ROOT = Path(__file__).resolve().parents[1]
