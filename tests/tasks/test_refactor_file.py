@@ -10,7 +10,7 @@ import pytest
 from held import needs_sandbox
 from multiscale_transformer.cli.main import main
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.calls import Module
+from multiscale_transformer.tasks.module_driver import Module
 from multiscale_transformer.tasks.refactor_file import FileRefactoring
 
 pytestmark = needs_sandbox

@@ -13,9 +13,9 @@ from held import needs_sandbox
 from multiscale_transformer.cli.main import main
 from multiscale_transformer.engine.session import open_scheduler
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.calls import Module
 from multiscale_transformer.tasks.examples import split_examples, write_examples
 from multiscale_transformer.tasks.known_calls import known_calls
+from multiscale_transformer.tasks.module_driver import Module
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.skill import Measurement, load_skill
 from multiscale_transformer.tasks.translate import (

@@ -16,7 +16,8 @@ from multiscale_transformer.cli.main import main
 from multiscale_transformer.engine.session import open_scheduler
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.calls import Call, Module, calls_in, literal_call, module_at, random_calls, results_of
+from multiscale_transformer.tasks.calls import Call, calls_in, literal_call, random_calls, results_of
+from multiscale_transformer.tasks.module_driver import Module, module_at
 from multiscale_transformer.tasks.source_text import SourceText
 from multiscale_transformer.tasks.write_tests import propose_calls, with_tests, write_tests
 from multiscale_transformer.tasks.writer import Writer

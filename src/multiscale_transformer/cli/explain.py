@@ -69,7 +69,7 @@ def _only(target: Target) -> list[tuple[str, Function]]:
 def _follow(target: Target, node: Function, call: str | None, opened: Callable[[], Writer]) -> tuple[str, Trace] | None:
     """The call that is followed, and its trace: the one that was asked for, or of several the one that runs most lines."""
     from multiscale_transformer.sandbox.run import Sandbox
-    from multiscale_transformer.tasks.calls import module_at
+    from multiscale_transformer.tasks.module_driver import module_at
     from multiscale_transformer.tasks.traces import LIMITS, traces_of
     from multiscale_transformer.tasks.write_tests import propose_calls
 

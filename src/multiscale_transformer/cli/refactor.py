@@ -48,7 +48,7 @@ def refactor(
         axl refactor src/area.py
         axl refactor src/area.py:Circle.area --test "pytest -x tests/test_area.py" --apply
     """
-    from multiscale_transformer.tasks.calls import module_at
+    from multiscale_transformer.tasks.module_driver import module_at
     from multiscale_transformer.tasks.refactor_file import FileRefactoring
     from multiscale_transformer.tasks.source_text import unified_diff
 

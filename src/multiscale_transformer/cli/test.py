@@ -16,7 +16,7 @@ from multiscale_transformer.errors import AxlError
 if TYPE_CHECKING:
     import ast
 
-    from multiscale_transformer.tasks.calls import Module
+    from multiscale_transformer.tasks.module_driver import Module
 
 
 def test(
@@ -67,7 +67,7 @@ def test(
 def _functions(where: str) -> tuple[Path, Module, list[ast.FunctionDef | ast.AsyncFunctionDef]]:
     """The functions at the top of a file, or the one that is named. Raises AxlError where there is none."""
     from multiscale_transformer.cli.targets import open_target, split_target
-    from multiscale_transformer.tasks.calls import module_at
+    from multiscale_transformer.tasks.module_driver import module_at
 
     _, wanted = split_target(where)
     target = open_target(where)

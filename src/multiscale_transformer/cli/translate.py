@@ -46,8 +46,9 @@ def translate(
     """
     from multiscale_transformer.cli.targets import open_target, split_target
     from multiscale_transformer.sandbox.run import Sandbox
-    from multiscale_transformer.tasks.calls import LIMITS, module_at
+    from multiscale_transformer.tasks.calls import LIMITS
     from multiscale_transformer.tasks.javascript import node_path
+    from multiscale_transformer.tasks.module_driver import module_at
     from multiscale_transformer.tasks.translate import translate as translated
 
     node_path()

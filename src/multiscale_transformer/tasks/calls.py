@@ -7,20 +7,16 @@ files, and arguments made at random of the types that the function can take. Onl
 from __future__ import annotations
 
 import ast
-import json
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from multiscale_transformer.errors import AxlError
-from multiscale_transformer.sandbox.limits import Limits, Program
+from multiscale_transformer.sandbox.limits import Limits
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.observe import MODULE
+from multiscale_transformer.tasks.module_driver import Module, drive
 from multiscale_transformer.tasks.source_text import parsed
 
 LIMITS = Limits(seconds=5.0, cpu_seconds=5, memory_mb=512)
@@ -30,76 +26,25 @@ MAX_VALUE = 200  # characters of a result that may be written down
 Source = Literal["model", "code", "random"]
 
 _DRIVER = """
-import ast, importlib, importlib.util, json, signal, sys
-
-class Late(BaseException):
-    pass
-
-def late(number, frame):
-    raise Late
-
 def is_literal(text, value):
     try:
         return len(text) <= MAX_VALUE and bool(ast.literal_eval(text) == value)
     except Exception:
         return False
 
-request = json.load(open("request.json"))
-signal.signal(signal.SIGALRM, late)
-sys.dont_write_bytecode = True
-sys.path[:0] = request["roots"]
-name = request["name"]
-if "." in name:
-    importlib.import_module(name.rpartition(".")[0])
-spec = importlib.util.spec_from_file_location(name, request["module"])
-module = importlib.util.module_from_spec(spec)
-sys.modules[name] = module
-spec.loader.exec_module(module)
-results = []
 for call in request["calls"]:
     signal.setitimer(signal.ITIMER_REAL, CALL_SECONDS)
     try:
         value = eval(call, dict(vars(module)))
         text = repr(value)
-        results.append(["value", text] if is_literal(text, value) else ["other", type(value).__name__])
+        report.append(["value", text] if is_literal(text, value) else ["other", type(value).__name__])
     except Late:
-        results.append(["late", ""])
+        report.append(["late", ""])
     except BaseException as error:
-        results.append(["raised", type(error).__name__])
+        report.append(["raised", type(error).__name__])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-json.dump(results, open("report.json", "w"))
 """.replace("CALL_SECONDS", str(CALL_SECONDS)).replace("MAX_VALUE", str(MAX_VALUE))
-
-
-@dataclass(frozen=True)
-class Module:
-    """A module that functions are called in: its text, its dotted name, and the folder that its packages lie in.
-
-    The text runs under that name, so that it can import its neighbours, which are read from `root` as they are.
-    """
-
-    text: str
-    name: str = "module_under_test"
-    root: Path | None = None
-
-    def changed(self, text: str) -> Module:
-        """The same module with another text."""
-        return replace(self, text=text)
-
-
-def module_at(path: Path) -> Module:
-    """The module in a file, in the packages whose folders hold an `__init__.py`. Raises AxlError where it is no text."""
-    try:
-        text = path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AxlError(f"{path} cannot be read as Python ({error})") from None
-    path = path.resolve()
-    parts, root = [path.stem], path.parent
-    while (root / "__init__.py").is_file():
-        parts.insert(0, root.name)
-        root = root.parent
-    return Module(text, ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts), root)
 
 
 class Call(BaseModel):
@@ -122,15 +67,10 @@ class Result(BaseModel):
 
 def results_of(sandbox: Sandbox, module: Module, calls: Sequence[Call]) -> list[Result]:
     """What each call gives; all are late where the module does not even load or the program is stopped."""
-    roots = [] if module.root is None else [str(module.root)]
-    request = {"module": MODULE, "name": module.name, "roots": roots, "calls": [call.text for call in calls]}
-    files = {MODULE: module.text, "driver.py": _DRIVER, "request.json": json.dumps(request)}
-    program = Program(files=files, python="driver.py", results=("report.json",), readable=tuple(roots))
-    outcome = sandbox.run(program, limits=LIMITS)
+    report = drive(sandbox, module, _DRIVER, {"calls": [call.text for call in calls]}, LIMITS)
     try:
-        report = json.loads(outcome.files["report.json"])
         return [Result(kind=kind, text=text) for kind, text in report]
-    except (KeyError, ValueError):
+    except (TypeError, ValueError):
         return [Result(kind="late", text="")] * len(calls)
 
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from multiscale_transformer.sandbox.limits import Limits, Outcome, Program
 from multiscale_transformer.sandbox.run import Sandbox
+from multiscale_transformer.tasks.module_driver import DRIVER, MODULE, REPORT, REQUEST
 
-MODULE, DRIVER, REQUEST, REPORT = "module_under_test.py", "driver.py", "request.json", "report.json"
 MAX_SHOWN = 300  # characters of a value
 
 _DRIVER = """

@@ -11,14 +11,13 @@ The interpreter says it, in the sandbox. As text it is what a model learns to wr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from multiscale_transformer.sandbox.limits import Limits, Program
+from multiscale_transformer.sandbox.limits import Limits
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.calls import Module
+from multiscale_transformer.tasks.module_driver import Module, drive
 
 LIMITS = Limits(seconds=5.0, cpu_seconds=5, memory_mb=512)
 MAX_STEPS = 400  # of a call, beyond which it is not told
@@ -28,14 +27,6 @@ RESULT = "= "  # stands before the value
 
 _DRIVER = (
     """
-import ast, importlib, importlib.util, json, signal, sys
-
-class Late(BaseException):
-    pass
-
-def late(number, frame):
-    raise Late
-
 def shown(value):
     try:
         return repr(value)[:MAX_SHOWN + 1]
@@ -49,18 +40,7 @@ def is_literal(text):
     except Exception:
         return False
 
-request = json.load(open("request.json"))
-signal.signal(signal.SIGALRM, late)
-sys.dont_write_bytecode = True
-sys.path[:0] = request["roots"]
-if "." in request["module"]:
-    importlib.import_module(request["module"].rpartition(".")[0])
-spec = importlib.util.spec_from_file_location(request["module"], "traced.py")
-module = importlib.util.module_from_spec(spec)
-sys.modules[request["module"]] = module
-spec.loader.exec_module(module)
 space, place = vars(module), module.__file__
-reports = []
 for call in request["calls"]:
     steps, known, last, depth = [], {}, [None], [0]
 
@@ -99,16 +79,15 @@ for call in request["calls"]:
         finally:
             sys.settrace(None)
         text = repr(value)
-        reports.append({"steps": steps, "value": text, "literal": is_literal(text)})
+        report.append({"steps": steps, "value": text, "literal": is_literal(text)})
     except Late:
         sys.settrace(None)
-        reports.append(None)
+        report.append(None)
     except BaseException as error:
         sys.settrace(None)
-        reports.append({"steps": steps, "error": type(error).__name__})
+        report.append({"steps": steps, "error": type(error).__name__})
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-json.dump(reports, open("report.json", "w"))
 """.replace("CALL_SECONDS", str(CALL_SECONDS))
     .replace("MAX_STEPS", str(MAX_STEPS))
     .replace("MAX_SHOWN", str(MAX_SHOWN))
@@ -151,12 +130,8 @@ def traces_of(sandbox: Sandbox, module: Module, name: str, first: int, calls: Se
 
     None of those that took too long, and of all where the module does not load.
     """
-    roots = [] if module.root is None else [str(module.root)]
-    request = {"module": module.name, "roots": roots, "name": name, "first": first, "calls": list(calls)}
-    files = {"traced.py": module.text, "driver.py": _DRIVER, "request.json": json.dumps(request)}
-    program = Program(files=files, python="driver.py", results=("report.json",), readable=tuple(roots))
-    outcome = sandbox.run(program, limits=LIMITS)
+    report = drive(sandbox, module, _DRIVER, {"name": name, "first": first, "calls": list(calls)}, LIMITS)
     try:
-        return [None if report is None else Trace.model_validate(report) for report in json.loads(outcome.files["report.json"])]
-    except (KeyError, ValueError):
+        return [None if trace is None else Trace.model_validate(trace) for trace in report]
+    except (TypeError, ValueError):
         return [None] * len(calls)

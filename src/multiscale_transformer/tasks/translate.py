@@ -18,10 +18,11 @@ from pathlib import Path
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.bugs import MBPP_LEARN, load_mbpp
-from multiscale_transformer.tasks.calls import LIMITS, Module
+from multiscale_transformer.tasks.calls import LIMITS
 from multiscale_transformer.tasks.examples import Example, capped
 from multiscale_transformer.tasks.javascript import Unspeakable, agrees, run_javascript
 from multiscale_transformer.tasks.known_calls import KnownCalls, known_calls
+from multiscale_transformer.tasks.module_driver import Module
 from multiscale_transformer.tasks.operators import edits_of
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.skill import Figures, Measurement, Skill

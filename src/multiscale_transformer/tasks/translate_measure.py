@@ -19,8 +19,9 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.sandbox.limits import Program
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.bugs import Checked
-from multiscale_transformer.tasks.calls import Module, calls_in, results_of
+from multiscale_transformer.tasks.calls import calls_in, results_of
 from multiscale_transformer.tasks.javascript import LIMITS, Unspeakable, agrees, arguments_of, node_path, run_javascript
+from multiscale_transformer.tasks.module_driver import Module
 from multiscale_transformer.tasks.source_text import parsed
 from multiscale_transformer.tasks.transpile.transpile import transpile
 from multiscale_transformer.tasks.transpile.types import Untranslatable
