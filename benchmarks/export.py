@@ -19,9 +19,9 @@ from benchmarks.result import Result, Row, origin
 from multiscale_transformer.cli.options import Checkpoint
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
+from multiscale_transformer.export.fine_stack import stack_of
 from multiscale_transformer.export.gguf import KINDS, export_gguf, report
 from multiscale_transformer.export.gguf_file import Kind, Quantized
-from multiscale_transformer.export.qwen3 import stack_of
 from multiscale_transformer.memory.index import build_index
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from benchmarks.llama_library import load_library
+from multiscale_transformer.export.fine_stack import stack_of
 from multiscale_transformer.export.gguf import write_gguf
 from multiscale_transformer.export.gguf_file import quantize_file
-from multiscale_transformer.export.qwen3 import stack_of
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.zoo.recipes import load_recipe, recipe_names

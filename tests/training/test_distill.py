@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.export.qwen3 import fine_stack
+from multiscale_transformer.export.fine_stack import fine_stack
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.checkpoint import load_model
@@ -26,6 +26,13 @@ def test_the_student_begins_as_the_exit(tmp_path: Path) -> None:
     teacher = checkpoint(PLAIN, tmp_path)
     with torch.inference_mode():
         assert torch.equal(fine_stack_student(teacher).eval()(IDS), teacher.head(teacher.states(IDS)[1]))
+
+
+def test_the_student_keeps_the_convolution(tmp_path: Path) -> None:
+    teacher = checkpoint(PLAIN.model_copy(update={"conv_taps": 3}), tmp_path)
+    with torch.inference_mode():
+        assert torch.equal(fine_stack_student(teacher).eval()(IDS), teacher.head(teacher.states(IDS)[1]))
+    assert fine_stack(tmp_path).architecture == "lfm2"
 
 
 def test_the_student_of_words_is_a_plain_stack_of_as_many_layers(tmp_path: Path) -> None:

@@ -10,13 +10,21 @@ from typing import Any
 import numpy as np
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.export.gguf_file import Kind, Quantized, add_vocabulary, finish, library, planned, quantize_file
-from multiscale_transformer.export.qwen3 import EPSILON, FineStack, fine_stack
+from multiscale_transformer.export.fine_stack import EPSILON, FineStack, fine_stack
+from multiscale_transformer.export.gguf_file import (
+    Kind,
+    Quantized,
+    add_vocabulary,
+    finish,
+    library,
+    planned,
+    quantize_file,
+    stays_float,
+)
 from multiscale_transformer.files import write_with
 from multiscale_transformer.locks import writing
 from multiscale_transformer.zoo.prompt_formats import FORMATS, format_of
 
-ARCHITECTURE = "qwen3"
 KINDS: tuple[Kind, ...] = ("F16", "BF16", "Q8_0", "Q4_K_M")
 
 
@@ -59,7 +67,7 @@ def _export(folder: Path, out: Path, name: str, paths: dict[Kind, Path]) -> list
 
 def report(stack: FineStack, kind: Kind) -> Quantized:
     """What a file of the stack comes to. Raises AxlError when gguf is missing."""
-    return planned({name: tensor.shape for name, tensor in stack.tensors.items()}, stack.config.layers[0], kind)
+    return planned({name: tensor.shape for name, tensor in stack.tensors.items()}, stack.layers, kind)
 
 
 def write_gguf(stack: FineStack, path: Path, name: str, chat_template: str = FORMATS["code"].chat) -> None:
@@ -67,13 +75,13 @@ def write_gguf(stack: FineStack, path: Path, name: str, chat_template: str = FOR
     gguf = library()
 
     def write(temporary: Path) -> None:
-        writer = gguf.GGUFWriter(temporary, ARCHITECTURE)
+        writer = gguf.GGUFWriter(temporary, stack.architecture)
         _add_facts(writer, stack, name)
         writer.add_file_type(int(gguf.LlamaFileType.MOSTLY_F16))
         add_vocabulary(writer)
         writer.add_chat_template(chat_template)
         for label, tensor in stack.tensors.items():
-            writer.add_tensor(label, tensor.astype(np.float32 if tensor.ndim == 1 else np.float16))
+            writer.add_tensor(label, tensor.astype(np.float32 if stays_float(label, tensor.shape) else np.float16))
         finish(writer)
 
     write_with(path, write)
@@ -85,11 +93,15 @@ def _add_facts(writer: Any, stack: FineStack, name: str) -> None:
     writer.add_license("apache-2.0")
     writer.add_description("The fine stack of an AXL model with its auxiliary head: bytes are tokens, and there is no memory.")
     writer.add_context_length(config.max_seq_len)
-    writer.add_embedding_length(config.d_model)
-    writer.add_block_count(config.layers[0])
+    writer.add_embedding_length(stack.width)
+    writer.add_block_count(stack.layers)
     writer.add_feed_forward_length(stack.d_ff)
-    writer.add_head_count(config.n_heads)
-    writer.add_head_count_kv(config.n_heads)
+    writer.add_head_count(stack.heads)
+    if stack.conv_length:
+        writer.add_head_count_kv([0] + [stack.heads] * (stack.layers - 1))  # 0 says that the layer is a convolution
+        writer.add_shortconv_l_cache(stack.conv_length)
+    else:
+        writer.add_head_count_kv(stack.heads)
     writer.add_key_length(config.head_dim)
     writer.add_value_length(config.head_dim)
     writer.add_rope_freq_base(config.rope_theta)

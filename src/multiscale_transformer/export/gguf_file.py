@@ -84,6 +84,11 @@ def finish(writer: Any) -> None:
     writer.close()
 
 
+def stays_float(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor is kept in 32 bits in every kind: norms, and kernels of convolutions, which ggml takes in no other."""
+    return len(shape) == 1 or name.endswith("shortconv.conv.weight")
+
+
 def tensor_type(name: str, row: int, layers: int, kind: Kind) -> str:
     """The type that llama.cpp gives a matrix whose rows have `row` weights.
 
@@ -101,6 +106,8 @@ def tensor_type(name: str, row: int, layers: int, kind: Kind) -> str:
 def _mix(name: str, layers: int) -> str:
     if name == "output.weight":
         return "Q6_K"
+    if ".shortconv." in name:
+        return "Q8_0"  # ones and zeros for the most part, which 8 bits hold exactly
     if name.endswith(("attn_v.weight", "ffn_down.weight")):
         layer, eighth = int(name.split(".")[1]), layers // 8
         if layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2:
@@ -113,8 +120,8 @@ def planned(shapes: Mapping[str, tuple[int, ...]], layers: int, kind: Kind) -> Q
     gguf = library()
     size, matrices, fallbacks = 0, 0, {}
     for name, shape in shapes.items():
-        if len(shape) == 1:
-            size += 4 * shape[0]
+        if stays_float(name, shape):
+            size += 4 * math.prod(shape)
             continue
         matrices += 1
         to = tensor_type(name, shape[1], layers, kind)
@@ -151,7 +158,7 @@ def quantize_file(source: Path, target: Path, kind: Kind) -> Quantized:
         writer.add_file_type(int(gguf.LlamaFileType[f"MOSTLY_{kind}"]))
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         for tensor in reader.tensors:
-            if tensor.data.ndim == 1:
+            if stays_float(tensor.name, tensor.data.shape):
                 writer.add_tensor(tensor.name, tensor.data)
                 continue
             to = tensor_type(tensor.name, tensor.data.shape[1], layers, kind)

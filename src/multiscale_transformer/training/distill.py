@@ -54,7 +54,6 @@ def fine_stack_student(teacher: MultiScaleTransformer) -> MultiScaleTransformer:
             "n_layers_per_scale": teacher.config.layers[0],
             "memory": False,
             "word_layers": 0,
-            "conv_taps": 0,
         }
     )
     student = MultiScaleTransformer(ModelConfig.model_validate(config.model_dump()))
