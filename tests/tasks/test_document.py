@@ -28,6 +28,7 @@ from multiscale_transformer.tasks.docstrings import (
     rambles,
     read_docstring,
     span_of,
+    speaks_of,
     verified,
     widest_line,
 )
@@ -349,3 +350,11 @@ def test_applied_docstrings_leave_the_code(tmp_path: Path, monkeypatch: pytest.M
     )
     assert call("document", path, "--model", tmp_path / "model")[0] == 1
     assert dict(qualified_functions(SourceText(path.read_text()).tree)).keys() == {"f", "A.g"}
+
+
+def test_a_sentence_about_other_code_is_none_of_this() -> None:
+    code = "def average(numbers, digits=2):\n    total = sum(numbers)\n    return round(total / len(numbers), digits)\n"
+    for sentence in ("Calculate the average.", "Rounds to so many digits.", "The number of things."):
+        assert speaks_of(sentence, code)
+    for sentence in ("A context manager for a copy.", "Return this value.", "", "Write from self."):
+        assert not speaks_of(sentence, code)

@@ -16,8 +16,9 @@ from multiscale_transformer.cli.main import main
 from multiscale_transformer.engine.session import open_scheduler
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.calls import Call, calls_in, literal_call, random_calls, results_of
+from multiscale_transformer.tasks.calls import Call, calls_in, literal_call, results_of
 from multiscale_transformer.tasks.module_driver import Module, module_at
+from multiscale_transformer.tasks.random_calls import random_calls
 from multiscale_transformer.tasks.source_text import SourceText
 from multiscale_transformer.tasks.write_tests import propose_calls, with_tests, write_tests
 from multiscale_transformer.tasks.writer import Writer

@@ -63,7 +63,7 @@ def comment(
     if not changes or not parses(after) or bare(after) != bare(before):
         raise nothing("the model has no comment that passes the checks", as_json=as_json)
     verified = "every token of the code is as it was; lines were only added, and all of them are comments"
-    proposal = Shown(target.path, before, after, unified_diff(before, after, target.path.name), verified)
+    proposal = Shown(target.path, before, after, unified_diff(before, after, target.path.as_posix()), verified)
     show(proposal, apply=apply, as_json=as_json, functions=list(changes))
 
 
@@ -86,10 +86,10 @@ def _commented(writer: Writer, target: Target, node: Function, *, in_format: boo
     """Where a function stands, and its text with the likeliest comments that verify; None where there are none."""
     from multiscale_transformer.tasks.comment import propose, propose_in_code
     from multiscale_transformer.tasks.comment_lines import put, verified
-    from multiscale_transformer.tasks.docstrings import span_of
+    from multiscale_transformer.tasks.docstrings import span_of, speaks_of
 
     begin, end = span_of(target.source, node)
     code = target.source.text[begin:end]
     found = propose(writer, code.replace("\r\n", "\n")) if in_format else propose_in_code(writer, target.source, node)
-    texts = (put(code, blocks) for blocks in found)
+    texts = (put(code, blocks) for blocks in found if all(speaks_of(block.text, code) for block in blocks))
     return next(((begin, end, text) for text in texts if verified(code, text)), None)

@@ -39,8 +39,9 @@ def document(
     """Write docstrings for the functions of a file.
 
     The model writes sentences; a grammar holds the names of parameters to those of the signature. The likeliest sentence is
-    kept, which may be that of the most alike function of the file. The code stays as it is, byte for byte. Whether a sentence
-    is true no machine can check: read it before you keep it. The exit status is 1 where there is nothing to propose.
+    kept that speaks of something in the function; it may be that of the most alike function of the file. The code stays as it
+    is, byte for byte. Whether a sentence is true no machine can check: read it before you keep it. The exit status is 1 where
+    there is nothing to propose.
 
         axl document src/area.py
         axl document src/area.py:Shape.area --args --apply
@@ -70,7 +71,7 @@ def document(
     from_others = {name: proposal.source for name, (proposal, _) in found.items() if proposal.source != "model"}
     verified = "the syntax tree is the same but for docstrings; parameters are named as in the signature"
     verified += "".join(f"; {name} says what {source} does" for name, source in from_others.items())
-    proposal = Shown(target.path, before, after, unified_diff(before, after, target.path.name), verified)
+    proposal = Shown(target.path, before, after, unified_diff(before, after, target.path.as_posix()), verified)
     show(proposal, apply=apply, as_json=as_json, functions=list(found))
 
 
@@ -93,7 +94,7 @@ def _best(
     writer: Writer, target: Target, node: Function, neighbours: Neighbours, *, in_format: bool, with_parameters: bool
 ) -> tuple[Proposal, Edit] | None:
     """The likeliest docstring of a function that verifies, and the edit that puts it in."""
-    from multiscale_transformer.tasks.docstrings import place, span_of, verified, widest_line
+    from multiscale_transformer.tasks.docstrings import place, span_of, speaks_of, verified, widest_line
     from multiscale_transformer.tasks.document import Question, propose
 
     text, (begin, end), widest = target.source.text, span_of(target.source, node), widest_line(target.source.text)
@@ -101,6 +102,8 @@ def _best(
     question = Question.of_format(function, widest) if in_format else Question.in_code(target.source, node, widest)
     alike, said = neighbours.alike(function), neighbours.sentences
     for proposal in propose(writer, question, alike, said=said, with_parameters=with_parameters):
+        if not speaks_of(proposal.docstring.first, function):
+            continue
         edit = place(target.source, node).edit(proposal.docstring)
         if verified(function, text[begin : edit.start] + edit.text + text[edit.end : end], widest):
             return proposal, edit

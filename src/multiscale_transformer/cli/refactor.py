@@ -70,8 +70,8 @@ def refactor(
     witnesses = Counter(f"{edit.rule} by {edit.by}: {edit.verified}" for edit in found.edits)
     lines = [f"{text} ({count} times)" if count > 1 else text for text, count in witnesses.items()]
     verified = f"{ui.counted(len(found.edits), 'finding')} gone, none new; " + "; ".join(lines)
-    name = target.path.name
-    proposal = Shown(target.path, target.source.text, after, unified_diff(target.source.text, after, name), verified)
+    diff = unified_diff(target.source.text, after, target.path.as_posix())
+    proposal = Shown(target.path, target.source.text, after, diff, verified)
     show(proposal, apply=apply, as_json=as_json, edits=[vars(edit) for edit in found.edits], unverified=dict(found.unverified))
     if not as_json and _left(found):
         ui.note(_left(found))

@@ -60,7 +60,7 @@ def test(
     verified = f"each assertion held twice; together they fail on {seen} of {mutants} small changes of the code"
     if after == before:
         raise nothing(f"{target} has tests of these functions already", as_json=as_json)
-    proposal = Shown(target, before, after, unified_diff(before, after, target.name), verified)
+    proposal = Shown(target, before, after, unified_diff(before, after, target.as_posix()), verified)
     show(proposal, apply=apply, as_json=as_json, killed=seen, mutants=mutants)
 
 

@@ -7,9 +7,8 @@ files, and arguments made at random of the types that the function can take. Onl
 from __future__ import annotations
 
 import ast
-import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -120,45 +119,3 @@ def calls_in(texts: Iterable[str], function: str) -> list[Call]:
             if call is not None:
                 found.setdefault(call, Call(text=call, source="code"))
     return list(found.values())
-
-
-_KINDS = ("int", "str", "list[int]", "list[str]", "float", "bool", "tuple[int]", "list[list[int]]", "list[tuple]", "dict")
-
-
-def random_calls(function: ast.FunctionDef | ast.AsyncFunctionDef, count: int, rng: random.Random) -> Iterator[Call]:
-    """Calls with random arguments: of the annotated type where it is a simple one, else of any."""
-    arguments = [
-        argument for argument in (*function.args.posonlyargs, *function.args.args) if argument.arg not in ("self", "cls")
-    ]
-    kinds = [_annotated(argument) for argument in arguments]
-    for _ in range(count):
-        drawn = [kind or rng.choice(_KINDS) for kind in kinds]
-        yield Call(text=f"{function.name}({', '.join(repr(_random(kind, rng)) for kind in drawn)})", source="random")
-
-
-def _annotated(argument: ast.arg) -> str | None:
-    if argument.annotation is None:
-        return None
-    text = ast.unparse(argument.annotation).replace("typing.", "")
-    known = {"List[int]": "list[int]", "List[str]": "list[str]", "list": "list[int]", "tuple": "tuple[int]"}
-    text = known.get(text, text)
-    return text if text in _KINDS else None
-
-
-def _random(kind: str, rng: random.Random) -> object:
-    simple: dict[str, Callable[[], object]] = {
-        "int": lambda: rng.choice((0, 1, 2, 3, 5, 10, -1, rng.randint(-20, 100))),
-        "float": lambda: round(rng.uniform(-10, 10), 2),
-        "bool": lambda: rng.random() < 0.5,
-        "str": lambda: "".join(rng.choice("abcXYZ019 _-") for _ in range(rng.randint(0, 8))),
-    }
-    if kind in simple:
-        return simple[kind]()
-    length = rng.randint(0, 5)
-    if kind == "dict":
-        return {_random("str", rng): _random("int", rng) for _ in range(length)}
-    if kind == "list[tuple]":
-        return [(_random("str", rng), _random("int", rng)) for _ in range(length)]
-    inner = kind[kind.index("[") + 1 : -1]
-    items = [_random(inner, rng) for _ in range(length)]
-    return tuple(items) if kind.startswith("tuple") else items

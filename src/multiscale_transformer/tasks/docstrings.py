@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import keyword
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from multiscale_transformer.tasks.nearest import parts_of_names
 from multiscale_transformer.tasks.source_text import Edit, SourceText, parsed
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -20,6 +22,8 @@ MAX_FIRST, MAX_PARAMETER = 120, 120  # bytes of a first sentence, and of what is
 MAX_LINE, USUAL_LINE = 100, 79  # columns: as wide as the file's widest line, within these bounds
 STEP = "    "
 FIRST_OF_METHODS = ("self", "cls", "mcs")
+STEM, SHORTEST = 5, 4  # letters of a word that are compared, and that it has at least
+_SAYS_NOTHING = {*keyword.kwlist, "self", "this", "that", "name", "value", "object", "returns", "given", "none"}
 _SECTION = re.compile(r"(Args|Arguments|Parameters|Params):\s*$")
 _ENTRY = re.compile(r"\\?(\*{0,2}\w+)\s*(?:\([^)]*\))?\s*:\s+(.*)")
 _FIELD = re.compile(r"[:@]param(?:eter)?\s+(?:[^:]*?\s)?\\?(\*{0,2}\w+)\s*:\s*(.*)")
@@ -208,6 +212,20 @@ def rambles(text: str) -> bool:
     words = re.findall(r"\w+", text.lower())
     often = Counter(tuple(words[at : at + 3]) for at in range(len(words) - 2))
     return max(often.values(), default=0) > 2
+
+
+def speaks_of(sentence: str, code: str) -> bool:
+    """Whether a sentence shares a word of some length with the names in some code: one that does not is about other code.
+
+    Code that has no such names is spoken of by any sentence.
+    """
+    names = _stems(code)
+    return not names or bool(names & _stems(sentence))
+
+
+def _stems(text: str) -> set[str]:
+    """The beginnings of its words that are not too short to say anything."""
+    return {word[:STEM] for word in map(str.lower, parts_of_names(text)) if len(word) >= SHORTEST and word not in _SAYS_NOTHING}
 
 
 def described(text: str) -> dict[str, str]:

@@ -174,8 +174,11 @@ class Question:
         return docstring.first + self.section + rows + self.end_of_section
 
     def fits(self, docstring: Docstring) -> bool:
-        """Whether nothing of it goes in circles, and no part is as long as it may be, where the grammar broke it off."""
+        """Whether nothing of it goes in circles or comes twice, and no part is as long as it may be, where the grammar broke it
+        off."""
         rows = [(text, self.row_width(name)) for name, text in docstring.parameters]
+        if len({docstring.first, *(text for text, _ in rows)}) <= len(rows):
+            return False
         return all(len(text) < width and not rambles(text) for text, width in [(docstring.first, self.first), *rows])
 
     def row_width(self, name: str) -> int:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.calls import Call, Result, calls_in, random_calls, results_of
+from multiscale_transformer.tasks.calls import Call, Result, calls_in, results_of
 from multiscale_transformer.tasks.javascript import MAX_INTEGER, arguments_of
 from multiscale_transformer.tasks.module_driver import Module
+from multiscale_transformer.tasks.random_calls import random_calls
 from multiscale_transformer.tasks.transpile.types import type_of_value
 
 MOST = 12  # calls that are kept

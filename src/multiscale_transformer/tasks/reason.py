@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.calls import calls_in, random_calls
+from multiscale_transformer.tasks.calls import calls_in
 from multiscale_transformer.tasks.examples import Example, capped
 from multiscale_transformer.tasks.module_driver import Module
 from multiscale_transformer.tasks.package_texts import PackageText
+from multiscale_transformer.tasks.random_calls import random_calls
 from multiscale_transformer.tasks.skill import Figures, Measurement, Skill
 from multiscale_transformer.tasks.source_text import SourceText, parsed
 from multiscale_transformer.tasks.traces import LIMITS, RESULT, Trace, traces_of

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.calls import Call, Result, calls_in, random_calls, results_of
+from multiscale_transformer.tasks.calls import Call, Result, calls_in, results_of
 from multiscale_transformer.tasks.lint import Finding, lint
 from multiscale_transformer.tasks.module_driver import Module
+from multiscale_transformer.tasks.random_calls import random_calls
 from multiscale_transformer.tasks.refactor import SAMPLES, propose
 from multiscale_transformer.tasks.source_text import SourceText, parses, qualified_functions
 from multiscale_transformer.tasks.writer import Writer

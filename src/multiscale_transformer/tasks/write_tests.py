@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.calls import Call, Result, calls_in, literal_call, random_calls, results_of
+from multiscale_transformer.tasks.calls import Call, Result, calls_in, literal_call, results_of
 from multiscale_transformer.tasks.module_driver import Module
 from multiscale_transformer.tasks.operators import edits_of
+from multiscale_transformer.tasks.random_calls import random_calls
 from multiscale_transformer.tasks.source_text import SourceText, parsed
 from multiscale_transformer.tasks.writer import Writer
 

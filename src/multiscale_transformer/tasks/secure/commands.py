@@ -74,11 +74,21 @@ def shell_repaired(call: Call) -> Iterator[Edit]:
     elif simple(first):
         found = [("value", "split", f"shlex.split({command})"), ("value", "list", command)]
     else:
-        listed = _as_list(command)
+        listed = _as_list(command) or _as_list(_as_f_string(call, first))
         found = [("f-string", "list", listed)] if listed else []
     for unsafe, safe, text in found:
         rest = call.code.text[behind : span[0]]
         yield Edit(begin, span[1], f"{text}{rest}", form("shell", unsafe, safe), call.node.lineno)
+
+
+def _as_f_string(call: Call, node: ast.expr) -> str:
+    """A sum of texts and names as an f-string; empty where it is something else."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        left, right = _as_f_string(call, node.left), _as_f_string(call, node.right)
+        return f"{left[:-1]}{right[2:]}" if left and right else ""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and not set(node.value) & set("{}'\"\\\n"):
+        return f'f"{node.value}"'
+    return f'f"{{{call.code.of(node)}}}"' if isinstance(node, ast.Name | ast.Attribute) else ""
 
 
 def _as_list(command: str) -> str | None:

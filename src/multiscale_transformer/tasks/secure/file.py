@@ -107,16 +107,28 @@ def repaired(source: SourceText, found: Sequence[Repaired]) -> tuple[str, list[R
 
 
 def _imported(text: str, modules: Sequence[str]) -> str:
-    """The text with imports before the first of its own, or behind the docstring."""
-    if not modules:
-        return text
+    """The text with imports where they sort among its own, or else before the first statement."""
+    for module in modules:
+        text = _with_import(text, module)
+    return text
+
+
+def _with_import(text: str, module: str) -> str:
     code = SourceText(text)
+    plain = [node for node in code.tree.body if isinstance(node, ast.Import)]
+    behind = next((node for node in plain if node.names[0].name > module), None)
+    if behind is None and plain:
+        at = code.offset((plain[-1].end_lineno or plain[-1].lineno) + 1, 0)
+        return f"{text[:at]}import {module}\n{text[at:]}" if text[at - 1 : at] == "\n" else text
+    if behind is not None:
+        at = code.offset(behind.lineno, 0)
+        return f"{text[:at]}import {module}\n{text[at:]}"
     statements = [node for node in code.tree.body if not _is_future(node)]
     own: list[ast.stmt] = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
     first = next(iter(own + [node for node in statements if not isinstance(node, ast.Expr)]))
     line = min([first.lineno, *(one.lineno for one in getattr(first, "decorator_list", []))])
     at = code.offset(line, 0)
-    return text[:at] + "".join(f"import {module}\n" for module in modules) + text[at:]
+    return f"{text[:at]}import {module}\n{text[at:]}"
 
 
 def _is_future(node: ast.stmt) -> bool:

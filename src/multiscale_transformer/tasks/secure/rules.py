@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from multiscale_transformer.tasks.secure.calls import Call, rules_of_calls
 from multiscale_transformer.tasks.secure.code import Code, dotted, edited, form, simple
@@ -175,9 +175,15 @@ def _flags(call: Call, *, inject: bool) -> Iterator[Edit]:
     for keyword in call.node.keywords:
         if keyword.arg in FLAGS and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, bool):
             safe = FLAGS[keyword.arg]
+            if keyword.arg == "shell" and not inject and not _is_list(call.node.args[:1]):
+                continue  # a text needs its shell: other rules make a list of it
             if keyword.value.value is (safe if inject else not safe):
                 name = f"{keyword.arg} of {call.last}" if keyword.arg in {"verify", "secure", "debug"} else keyword.arg
                 yield edited(call.code, keyword.value, str(not keyword.value.value), form("flag", name, str(safe)))
+
+
+def _is_list(arguments: Sequence[ast.expr]) -> bool:
+    return any(isinstance(one, ast.List | ast.Tuple) for one in arguments)
 
 
 def _flag_set(code: Code, node: ast.expr, *, inject: bool) -> Iterator[Edit]:
