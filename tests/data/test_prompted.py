@@ -61,6 +61,18 @@ def test_only_answers_are_marked_beside_plain_text_and_they_are_never_rearranged
     assert seen
 
 
+def test_a_memory_is_made_of_plain_text_where_there_is_some(skill: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for n in range(30):
+        (plain / f"{n}.py").write_text(f"def f_{n}(a):\n    return a * {n}\n")
+    both, alone = load_corpus([str(plain), f"task:{skill}"]).train, load_corpus([f"task:{skill}"]).train
+    assert {document.name[-3:] for document in both.to_index()} == {".py"}
+    assert all("what is" not in document.content.decode() for document in both.to_index())
+    assert 0 < len(list(both.to_index())) < len(both)
+    assert len(list(alone.to_index())) == len(alone)
+
+
 def test_its_own_split_is_kept(skill: Path) -> None:
     corpus = load_corpus([f"task:{skill}"])
     counts = [sum(1 for _ in (skill / f"{split}.jsonl").open()) for split in ("train", "validation")]

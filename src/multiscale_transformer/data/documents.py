@@ -82,6 +82,16 @@ class Documents:
         """All documents with their sources, in order."""
         return (Document(name, self[index], self.sources[index]) for index, name in enumerate(self.names))
 
+    def to_index(self) -> Iterator[Document]:
+        """The documents that a memory is made of: those without an answer to a prompt, unless all have one.
+
+        Beside plain text, prompts and answers are what a model is to be taught, and not there when it is used.
+        """
+        if self.answers is None:
+            return self.documents()
+        plain = np.flatnonzero(self.answers > np.diff(self.offsets)).tolist()
+        return self.subset(plain).documents() if plain else self.documents()
+
     @property
     def nbytes(self) -> int:
         """Bytes of all documents together, without marks between them."""

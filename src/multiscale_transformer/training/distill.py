@@ -176,7 +176,7 @@ def _paths(text_data: str | Path | Sequence[str | Path]) -> list[str]:
 def _memory(config: ModelConfig, corpus: Corpus, folder: Path) -> CorpusMemory | None:
     if not config.memory:
         return None
-    made = build_index(folder, corpus.train.documents(), list(map(source_of, corpus.sources)))
+    made = build_index(folder, corpus.train.to_index(), list(map(source_of, corpus.sources)))
     return CorpusMemory(made.shards, leave_out=True)
 
 

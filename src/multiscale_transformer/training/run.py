@@ -175,7 +175,7 @@ def _memory(request: RunRequest, corpus: Corpus, resume: bool) -> tuple[CorpusMe
     begin = time.perf_counter()
     if not resume or not folder.exists():
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before its first resume point
-        build_index(folder, corpus.train.documents(), list(map(source_of, corpus.sources)))
+        build_index(folder, corpus.train.to_index(), list(map(source_of, corpus.sources)))
     return CorpusMemory(load_index(folder).shards, leave_out=True), time.perf_counter() - begin
 
 
