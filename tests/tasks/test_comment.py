@@ -234,7 +234,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 
 ANSWERS = {
     "{}": "Say why it is.",
-    '{"format": "comment"}': "-    for c in b:\n+    # Say why it is.\n+    for c in b:\n",
+    '{"data": {"sources": ["task:/x/comment"], "sha256": ""}}': "-    for c in b:\n+    # Say why it is.\n+    for c in b:\n",
 }
 
 

@@ -321,7 +321,7 @@ def test_the_command(tmp_path: Path, call: Call) -> None:
     text = f"{DOCUMENTED}\n    def area(self): return 1\n\n\ndef _hidden(a):\n    return a\n"
     text += "\n\ndef double(number):\n    return 2 * number\n"
     (tmp_path / "a.py").write_text(text)
-    for record in ("{}", json.dumps({"format": "document"})):
+    for record in ("{}", json.dumps({"data": {"sources": ["task:/x/document"], "sha256": ""}})):
         (tmp_path / "model" / "training.json").write_text(record)
         status, out, _ = call("document", tmp_path / "a.py", "--model", tmp_path / "model", "--json")
         content = json.loads(out)

@@ -44,13 +44,13 @@ def comment(
     from multiscale_transformer.tasks.comment import TASK
     from multiscale_transformer.tasks.docstrings import bare
     from multiscale_transformer.tasks.source_text import parses, unified_diff
-    from multiscale_transformer.zoo.prompt_formats import format_name
+    from multiscale_transformer.zoo.training_record import trained_skills
 
     target = open_target(where)
     functions = target.functions if split_target(where)[1] else _without_comments(target)
     if not functions:
         raise nothing("every function of some length has a comment", as_json=as_json)
-    writer, in_format = open_writer(model, memory, threads), format_name(model) == TASK
+    writer, in_format = open_writer(model, memory, threads), TASK in trained_skills(model)
     before = after = target.source.text
     changes: dict[str, tuple[int, int, str]] = {}
     with ui.bar() as bar:

@@ -49,13 +49,13 @@ def document(
     from multiscale_transformer.tasks.docstrings import bare
     from multiscale_transformer.tasks.document import TASK, Neighbours
     from multiscale_transformer.tasks.source_text import parses, unified_diff
-    from multiscale_transformer.zoo.prompt_formats import format_name
+    from multiscale_transformer.zoo.training_record import trained_skills
 
     target = open_target(where)
     functions = _undocumented(target, named=bool(split_target(where)[1]))
     if not functions:
         raise nothing("every public function has a docstring", as_json=as_json)
-    writer, in_format = open_writer(model, memory, threads), format_name(model) == TASK
+    writer, in_format = open_writer(model, memory, threads), TASK in trained_skills(model)
     neighbours = Neighbours(target.source.text)
     found: dict[str, tuple[Proposal, Edit]] = {}
     with ui.bar() as bar:

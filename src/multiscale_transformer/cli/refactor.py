@@ -41,22 +41,26 @@ def refactor(
 ) -> None:
     """Rewrite what a linter finds in functions, where it is shown that they still do the same.
 
-    ruff finds, and proposes where it has a fix; the model proposes where it has none. Kept is what parses, loses a finding and
-    brings no new one. Beside fixes that ruff calls safe, an edit needs a witness: the --test passes, or calls of the function
-    give in the sandbox what they gave before. The exit status is 1 where nothing is to be proposed.
+    ruff finds, and proposes where it has a fix; a model that was trained for it proposes where it has none. Kept is what
+    parses, loses a finding and brings no new one. Beside fixes that ruff calls safe, an edit needs a witness: the --test
+    passes, or calls of the function give in the sandbox what they gave before. The exit status is 1 where nothing is to be
+    proposed.
 
         axl refactor src/area.py
         axl refactor src/area.py:Circle.area --test "pytest -x tests/test_area.py" --apply
     """
     from multiscale_transformer.tasks.module_driver import module_at
+    from multiscale_transformer.tasks.refactor import TASK
     from multiscale_transformer.tasks.refactor_file import FileRefactoring
     from multiscale_transformer.tasks.source_text import unified_diff
+    from multiscale_transformer.zoo.training_record import trained_skills
 
     target = open_target(where)
     with ExitStack() as stack:
         sandbox = _sandbox(stack, needed=test is not None)
         tests = _tests(project, test, target.path, sandbox) if test and sandbox else None
-        writer = None if rules_alone or sandbox is None else open_writer(model, memory, threads)
+        asked = not rules_alone and sandbox is not None and TASK in trained_skills(model)
+        writer = open_writer(model, memory, threads) if asked else None
         bar = stack.enter_context(ui.bar())
         task = bar.add_task("looking", total=None)
         refactoring = FileRefactoring(module_at(target.path), writer, sandbox, tests)

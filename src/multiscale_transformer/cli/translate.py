@@ -37,9 +37,9 @@ def translate(
 ) -> None:
     """Translate the functions of a Python file into JavaScript.
 
-    Rules translate what they know, the model proposes for the rest, and node decides: printed is what gives the same results
-    as Python on calls from the code and on varied or random ones. Integers beyond 2^53, and what Python raises for a missing
-    key or index, are not held. The exit status is 1 where nothing passes.
+    Rules translate what they know, a model that was trained for it proposes for the rest, and node decides: printed is what
+    gives the same results as Python on calls from the code and on varied or random ones. Integers beyond 2^53, and what Python
+    raises for a missing key or index, are not held. The exit status is 1 where nothing passes.
 
         axl translate src/area.py:circle
         axl translate src/area.py --apply
@@ -49,7 +49,9 @@ def translate(
     from multiscale_transformer.tasks.calls import LIMITS
     from multiscale_transformer.tasks.javascript import node_path
     from multiscale_transformer.tasks.module_driver import module_at
+    from multiscale_transformer.tasks.translate import TASK
     from multiscale_transformer.tasks.translate import translate as translated
+    from multiscale_transformer.zoo.training_record import trained_skills
 
     node_path()
     target = open_target(where)
@@ -57,7 +59,8 @@ def translate(
     functions = [node for name, node in target.functions.items() if "." not in name and (named or name[0] != "_")]
     if not functions:
         raise AxlError(f"{where} has no function at its top that could be translated; methods are not")
-    module, writer = module_at(target.path), cache(lambda: open_writer(model, memory, threads))
+    module = module_at(target.path)
+    writer = cache(lambda: open_writer(model, memory, threads)) if TASK in trained_skills(model) else None
     with Sandbox(LIMITS) as sandbox, ui.bar() as bar:
         tracked = bar.track(functions, description="running calls")
         tried = {node.name: translated(sandbox, module, node, writer) for node in tracked if isinstance(node, ast.FunctionDef)}

@@ -98,7 +98,7 @@ def by_rules(text: str, name: str, known: KnownCalls) -> str | None:
 
 
 def translate(
-    sandbox: Sandbox, module: Module, function: ast.FunctionDef, writer: Callable[[], Writer], texts: Sequence[str] = ()
+    sandbox: Sandbox, module: Module, function: ast.FunctionDef, writer: Callable[[], Writer] | None, texts: Sequence[str] = ()
 ) -> Translation | None:
     """The first translation that verifies: that of the rules, else one of the model's, which is loaded then only, or
     None."""
@@ -106,7 +106,7 @@ def translate(
     ruled = by_rules(module.text, function.name, known)
     if ruled is not None and verify(sandbox, ruled, function.name, known):
         return Translation(ruled + "\n", len(known.results), "rules")
-    if not known.examples:
+    if not known.examples or writer is None:
         return None
     source = textwrap.dedent(ast.get_source_segment(module.text, function) or ast.unparse(function))
     for answer in propose(writer(), source, function.name, samples=SAMPLES):

@@ -7,12 +7,13 @@ kept. Files of earlier versions load: what they lack has a default, and what the
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 
 from multiscale_transformer import files
+from multiscale_transformer.data.prompted import PREFIX as PROMPTED
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.folder import TRAINING_FILE
 
@@ -159,3 +160,10 @@ def known_training(folder: Path) -> TrainingRecord | None:
         return TrainingRecord.model_validate_json((folder / TRAINING_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def trained_skills(folder: Path) -> frozenset[str]:
+    """Names of the skills whose examples a checkpoint was trained on."""
+    record = known_training(folder)
+    sources = record.data.sources if record is not None and record.data is not None else []
+    return frozenset(PurePath(source).name for source in sources if source.startswith(PROMPTED))
