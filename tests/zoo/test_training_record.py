@@ -9,7 +9,7 @@ import pytest
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.zoo.shipped import shipped_model
-from multiscale_transformer.zoo.training_record import TrainingRecord, read_training, write_training
+from multiscale_transformer.zoo.training_record import TrainingRecord, read_training, trained_skills, write_training
 
 DATA = {"sources": ["stdlib"], "sha256": "0" * 64}
 
@@ -57,3 +57,10 @@ def test_what_is_no_record_is_refused_in_a_line(content: str | None, line: str, 
         read_training(tmp_path)
     assert line in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_record_says_which_skills_were_learnt(tmp_path: Path) -> None:
+    assert trained_skills(tmp_path) == frozenset()
+    sources = ["stdlib", "task:/home/me/data/refactor", "task:data/chat", "mixture:a.yaml"]
+    (tmp_path / "training.json").write_text(json.dumps({"data": {"sources": sources, "sha256": ""}}))
+    assert trained_skills(tmp_path) == {"refactor", "chat"}
