@@ -83,6 +83,16 @@ def test_packages_are_never_split() -> None:
     assert all(split_of(one.package) == split for split in SPLITS for one in splits[split])
 
 
+def test_lessons_of_one_function_may_be_alike_but_none_is_like_a_test() -> None:
+    words = " ".join(f"word{n}" for n in range(80))
+    lessons = [example(n, "one", prompt=f"{words} call {n}\n") for n in range(5)]
+    package = next(f"p{n}" for n in range(99) if split_of(f"p{n}") == "train")
+    alike = [one.model_copy(update={"package": package}) for one in lessons]
+    assert len(split_examples(alike)["train"]) == 5
+    tested = example(9, "networkx", prompt=f"{words} call 9\n")
+    assert split_examples([*alike, tested])["train"] == []
+
+
 def test_training_has_no_near_duplicate_of_a_test() -> None:
     test = "hypothesis"
     train = next(f"p{n}" for n in range(100) if split_of(f"p{n}") == "train")

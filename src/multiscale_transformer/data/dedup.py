@@ -31,12 +31,15 @@ _MARK, _WORD = 1, 2
 _BASE = 0x9E3779B97F4A7C15
 
 
-def near_duplicates(documents: Documents, order: Sequence[int], threshold: float = 0.7) -> dict[int, int]:
+def near_duplicates(
+    documents: Documents, order: Sequence[int], threshold: float = 0.7, *, originals: int | None = None
+) -> dict[int, int]:
     """For each document to be dropped the one that stays in its place; both by their indices in `documents`.
 
     Two documents are near-duplicates when their estimated Jaccard similarity is `threshold` or more (standard error 0.04 at
     0.7); white space does not count. Among what stays no two are, so no split of the rest can part a pair of twins. `order` are
-    all indices, those that are to stay first: of two near-duplicates the earlier one in it does.
+    all indices, those that are to stay first: of two near-duplicates the earlier one in it does. With `originals` only the
+    documents before that index have duplicates; those behind it may be alike among themselves.
     """
     signatures = _signatures(documents)
     buckets: dict[tuple[int, bytes], list[int]] = {}
@@ -50,8 +53,9 @@ def near_duplicates(documents: Documents, order: Sequence[int], threshold: float
             if similarity.max() >= threshold:
                 duplicates[index] = candidates[int(similarity.argmax())]
                 continue
-        for key in keys:
-            buckets.setdefault(key, []).append(index)
+        if originals is None or index < originals:
+            for key in keys:
+                buckets.setdefault(key, []).append(index)
     return duplicates
 
 

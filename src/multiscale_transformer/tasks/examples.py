@@ -66,15 +66,18 @@ def capped(examples: Iterable[Example], *, rule: int, package: int) -> list[Exam
 def split_examples(
     examples: Iterable[Example], drop: Callable[[Example], bool] = lambda example: False
 ) -> dict[Split, list[Example]]:
-    """Examples by split, without those that `drop` names and without training examples like one of another split."""
+    """Examples by split, without those that `drop` names and without training examples like one of another split.
+
+    Alike are prompts. Within the training examples they may be: one function with several calls or findings is several lessons.
+    """
     found: dict[Split, list[Example]] = {split: [] for split in SPLITS}
     for example in examples:
         if not drop(example):
             found[split_of(example.package)].append(example)
     held_out = [*found["test"], *found["validation"]]
-    everything = [*held_out, *found["train"]]  # of near-duplicates the first stays
+    everything = [*held_out, *found["train"]]
     documents = Documents.from_items((str(number), example.prompt.encode()) for number, example in enumerate(everything))
-    twins = set(near_duplicates(documents, range(len(everything))))
+    twins = set(near_duplicates(documents, range(len(everything)), originals=len(held_out)))
     found["train"] = [
         example for number, example in enumerate(everything[len(held_out) :], len(held_out)) if number not in twins
     ]
