@@ -39,6 +39,7 @@ BENCHMARKS = (
     "kinds",
     "skills",
     "proposals",
+    "bpe",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run
 ROOT = Path(__file__).resolve().parents[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,6 +89,10 @@ def make(
         Path | None,
         typer.Option(metavar="FOLDER", parser=folder, help="Packages that axl data download fetched, beside those installed."),
     ] = None,
+    mbpp: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", parser=folder, help="MBPP as JSON lines, of whose tasks 601 to 974 are read too."),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", metavar="", help="Also what has been made already.")] = False,
 ) -> None:
     """Make the examples that a skill is learnt from and measured on.
@@ -109,12 +114,15 @@ def make(
         if (out / name).exists() and not again:
             ui.print_text(f"{out / name} is made already")
         else:
-            make_one(name, out / name, benchmarks, packages)
+            make_one(name, out / name, benchmarks, packages, mbpp)
 
 
-def make_one(name: str, place: Path, benchmarks: Path | None = None, packages: Path | None = None) -> Made:
+def make_one(
+    name: str, place: Path, benchmarks: Path | None = None, packages: Path | None = None, mbpp: Path | None = None
+) -> Made:
     """Make the data of one skill into a folder, with a bar, and say what came of it."""
     from multiscale_transformer.data.decontamination import Decontamination
+    from multiscale_transformer.tasks.bugs import mbpp_texts
     from multiscale_transformer.tasks.make import make_data
     from multiscale_transformer.tasks.package_texts import package_texts
     from multiscale_transformer.tasks.skill import load_skill
@@ -125,7 +133,7 @@ def make_one(name: str, place: Path, benchmarks: Path | None = None, packages: P
         made = make_data(
             load_skill(name),
             place,
-            package_texts(downloaded=packages),
+            chain(mbpp_texts(mbpp) if mbpp else (), package_texts(downloaded=packages)),
             known,
             lambda text: bar.update(task, description=f"{name}: {text.package}"),
         )

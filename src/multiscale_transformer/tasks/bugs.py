@@ -19,9 +19,11 @@ from multiscale_transformer.sandbox.limits import Limits
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.observe import Observation, Observed, observe
 from multiscale_transformer.tasks.operators import edits_of
+from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.source_text import Edit, SourceText
 
 MBPP_LEARN, MBPP_CHOOSE, MBPP_MEASURE = range(601, 975), range(511, 601), range(11, 511)
+MBPP_MARK = "-"  # between the name of the benchmark and the number of a task
 LIMITS = Limits(seconds=1.0, cpu_seconds=1, memory_mb=512)  # of a program whose tests are over in milliseconds
 
 
@@ -68,6 +70,18 @@ def load_mbpp(path: Path, ids: Iterable[int]) -> list[Checked]:
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AxlError(f"{path} is no mbpp.jsonl ({error}); give the file of google-research/mbpp") from error
+
+
+def mbpp_texts(path: Path) -> Iterator[PackageText]:
+    """The tasks of MBPP to learn from with their assertions, as texts of which each counts as a package."""
+    for checked in load_mbpp(path, MBPP_LEARN):
+        text = "\n".join([checked.setup, checked.code, *checked.tests])
+        yield PackageText(checked.name.replace("/", MBPP_MARK), checked.licence, f"{checked.name}.py", text)
+
+
+def from_mbpp(package: str) -> bool:
+    """Whether a package is one of `mbpp_texts`: what is to be learnt from of a benchmark is no copy of its test."""
+    return package.startswith(f"mbpp{MBPP_MARK}")
 
 
 def bugs_of(sandbox: Sandbox, programs: Iterable[Checked], *, each: int, seed: int = 0) -> Iterator[Bug]:

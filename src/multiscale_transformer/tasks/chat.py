@@ -33,6 +33,7 @@ WEIGHTS_FILE = Path(__file__).with_name("chat_weights.json")
 MAX_OF_KIND, MAX_OF_PACKAGE = 1500, 600
 OTHERS = 4  # subjects beside the right one, while the weights are learnt
 STEM = 5  # letters of a word that count: `returned` is `return`
+WHERE_EVERY = 8  # examples for one question where something is defined
 MIN_TIMES = 8  # a word of a question is a feature where it came up so often
 CHOSEN = 24  # facts of which the model says how likely they are: those that the other features find best
 _WORD = re.compile(r"[A-Za-z_][\w.]*")
@@ -175,15 +176,25 @@ def learn_weights(examples: Sequence[Example], likelihood: Likelihood | None, rn
         beside = rng.sample(by_package[example.package], min(OTHERS, len(by_package[example.package])))
         codes = {one.origin: parts_of(one.prompt)[0] for one in beside} | {example.origin: parts_of(example.prompt)[0]}
         facts = Facts(subject for origin, code in codes.items() for subject in subjects_in(code, origin))
-        numbers, features = facts.candidates(parts_of(example.prompt)[1], Order(weights={"alike": 1.0}), likelihood)
-        answer = example.answer.rstrip("\n")
-        asked.append((features, [facts.fact(k).answer == answer and facts.fact(k).kind == example.rule for k in numbers]))
+        questions = [(parts_of(example.prompt)[1], example.rule, example.answer.rstrip("\n"))]
+        questions += [(question, "place", example.origin) for question in _where(example, rng)]
+        for question, kind, answer in questions:
+            numbers, features = facts.candidates(question, Order(weights={"alike": 1.0}), likelihood)
+            asked.append((features, [facts.fact(k).answer == answer and facts.fact(k).kind == kind for k in numbers]))
     times = Counter(name for features, _ in asked for name in set().union(*features))
     frequent = [
         ([{name: value for name, value in one.items() if times[name] >= MIN_TIMES} for one in features], right)
         for features, right in asked
     ]
     return learn(frequent)
+
+
+def _where(example: Example, rng: random.Random) -> Iterator[str]:
+    """Now and then the question where it is defined, which no code in a prompt answers and so no example asks."""
+    subjects = list(subjects_in(parts_of(example.prompt)[0], example.origin))
+    if subjects and rng.random() < 1 / WHERE_EVERY:
+        place = next(fact for fact in subjects[0].facts if fact.kind == "place")
+        yield phrased(place, rng.randrange(1 << 16), measured=False)
 
 
 def parts_of(prompt: str) -> tuple[str, str]:

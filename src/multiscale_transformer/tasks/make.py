@@ -9,6 +9,7 @@ from pathlib import Path
 
 from multiscale_transformer.data.decontamination import Decontamination
 from multiscale_transformer.data.secrets import secret_finder
+from multiscale_transformer.tasks.bugs import from_mbpp
 from multiscale_transformer.tasks.examples import Example, Split, split_examples, write_examples
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.skill import Skill
@@ -42,7 +43,9 @@ def make_data(
 
         def drop(example: Example) -> bool:
             text = example.prompt + example.answer
-            reason = secret(text) or (benchmarks.finds(text) if benchmarks else None)
+            reason = secret(text)
+            if reason is None and benchmarks is not None and not from_mbpp(example.package):
+                reason = benchmarks.finds(text)
             dropped.update([reason] if reason else [])
             return reason is not None
 

@@ -13,11 +13,9 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.bugs import MBPP_LEARN, load_mbpp
 from multiscale_transformer.tasks.calls import LIMITS
 from multiscale_transformer.tasks.examples import Example, capped
 from multiscale_transformer.tasks.javascript import Unspeakable, agrees, run_javascript
@@ -133,13 +131,6 @@ def make_examples(texts: Iterable[PackageText]) -> list[Example]:
                 of_package[text.package] += bool(pairs)
                 found += [_example(text, *pair) for pair in pairs]
     return capped(found, rule=MAX_OF_RULE, package=MAX_OF_PACKAGE)
-
-
-def mbpp_texts(path: Path) -> Iterator[PackageText]:
-    """The tasks of MBPP to learn from with their assertions, whose calls they are checked on; each counts as a package."""
-    for checked in load_mbpp(path, MBPP_LEARN):
-        text = "\n".join([checked.setup, checked.code, *checked.tests])
-        yield PackageText(checked.name.replace("/", "-"), checked.licence, f"{checked.name}.py", text)
 
 
 def _example(text: PackageText, function: str, javascript: str, rule: str) -> Example:
