@@ -188,14 +188,14 @@ def _figures(test: Sequence[Example], judged: Sequence[Judged]) -> dict[str, flo
 
 
 def _detection(unsafe: Sequence[bool], flagged: Sequence[bool]) -> dict[str, float]:
-    """Precision, recall and F1 of calling functions unsafe, and false alarms of 1,000 clean functions."""
+    """F1, precision and recall of calling functions unsafe, and false alarms of 1,000 clean functions."""
     right = sum(one and other for one, other in zip(unsafe, flagged, strict=True))
     precision, recall = right / max(1, sum(flagged)), right / max(1, sum(unsafe))
     false = sum(flagged) - right
     return {
+        "F1": 2 * precision * recall / max(1e-9, precision + recall),
         "precision": precision,
         "recall": recall,
-        "F1": 2 * precision * recall / max(1e-9, precision + recall),
         "false alarms per 1,000 clean": 1000 * false / max(1, len(unsafe) - sum(unsafe)),
     }
 
