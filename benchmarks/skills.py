@@ -125,7 +125,8 @@ def table(result: SkillsResult) -> str:
 
 def _best_rival(figures: Figures, name: str) -> str:
     rivals = {rival: of[name] for rival, of in figures.rivals.items() if name in of and rival not in figures.teachers}
-    best = max(rivals, key=lambda rival: rivals[rival], default=None)
+    pick = min if name.startswith("false") else max
+    best = pick(rivals, key=lambda rival: rivals[rival], default=None)
     return "" if best is None else f"{rivals[best]:.3g} ({best})"
 
 
