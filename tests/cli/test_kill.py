@@ -19,12 +19,13 @@ pytestmark = [
 ]
 
 # The command as it is, but with a resume point every fifth of a second, and open to Ctrl-C also when the tests run in the
-# background of a shell, whose children ignore it.
+# background of a shell, whose children ignore it, and to a hangup under nohup.
 OFTEN = """
 import signal, sys
 from multiscale_transformer.cli.main import main
 from multiscale_transformer.training import resume
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 resume.EVERY_SECONDS = 0.2
 sys.exit(main())
 """
