@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from multiscale_transformer.tasks.docstrings import Function
     from multiscale_transformer.tasks.writer import Writer
 
-FEWEST_PLACES = 4  # statements of a function that is worth a comment
+FEWEST_PLACES = 4  # statements from which on a function is to have a comment
 
 
 def comment(

@@ -2,7 +2,7 @@
 
 The model writes hunks (`tasks.edit_format`) that name a line of the input and put a comment before it, and a grammar permits
 nothing else; one trained on plain code is asked before which statements it would write `#`, and fills the gap there. That every
-token of the code is as it was is checked; whether the comment is worth its line, a person decides.
+token of the code is as it was is checked; whether the comment helps, a person decides.
 """
 
 from __future__ import annotations

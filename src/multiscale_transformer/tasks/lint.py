@@ -45,10 +45,14 @@ class Finding:
     @property
     def fixed(self) -> str | None:
         """The whole text with the fix; made when it is asked for, as a file has many findings."""
-        text = self.text
+        return self.applied_within(0, len(self.text)) if self.edits else None
+
+    def applied_within(self, first: int, last: int) -> str:
+        """What the fix makes of the characters `first` to `last`, between which its edits lie."""
+        text = self.text[first:last]
         for begin, end, content in sorted(self.edits, reverse=True):
-            text = text[:begin] + content + text[end:]
-        return text if self.edits else None
+            text = text[: begin - first] + content + text[end - first :]
+        return text
 
 
 @dataclass(frozen=True)
@@ -169,9 +173,7 @@ def _within_function(text: str, functions: Sequence[_Place], finding: Finding) -
     before = text[place.begin : place.end]
     if len(before.encode()) > MAX_FUNCTION:
         return None
-    after = before
-    for begin, end, content in sorted(finding.edits, reverse=True):
-        after = after[: begin - place.begin] + content + after[end - place.begin :]
+    after = finding.applied_within(place.begin, place.end)
     if not same_function(before, after, or_changed=True):
         return None
     return Pair(finding.rule, before, after, finding.line - place.first + 1)

@@ -31,7 +31,7 @@ def make_data(
     benchmarks: Decontamination | None,
     on_text: Callable[[PackageText], None] = lambda text: None,
 ) -> Made:
-    """Write the examples of a skill into a new folder. Raises AxlError where it exists, or a tool is not installed."""
+    """Write the examples of a skill into a folder, in place of what it held. Raises AxlError where a tool is not installed."""
     dropped: Counter[str] = Counter()
 
     def told() -> Iterable[PackageText]:

@@ -7,7 +7,6 @@ the input; kept is what parses, loses a finding and brings no new one.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import random
 import textwrap
@@ -21,7 +20,7 @@ from multiscale_transformer.tasks.examples import Example, capped
 from multiscale_transformer.tasks.lint import MAX_FUNCTION, lint, pairs_in, same_function
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.skill import Figures, Measurement, Skill
-from multiscale_transformer.tasks.source_text import SourceText, parsed
+from multiscale_transformer.tasks.source_text import SourceText
 from multiscale_transformer.tasks.writer import Writer
 
 TASK = "refactor"
@@ -178,8 +177,8 @@ def measure(measurement: Measurement) -> Figures:
         proposals = _proposals(measurement, example.prompt, function)
         wanted = applied(function, read_hunks(example.answer) or []) or function
         passed = verify(function, proposals)
-        right += bool(passed) and _same(passed[0].after, wanted)
-        at_once += bool(proposals) and _same(proposals[0], wanted)
+        right += bool(passed) and same_function(passed[0].after, wanted)
+        at_once += bool(proposals) and same_function(proposals[0], wanted)
         verified += bool(passed)
     for example in clean:
         function = _function_of(example.prompt)
@@ -215,13 +214,6 @@ def _function_of(prompt: str) -> str:
 
 def _proposals(measurement: Measurement, prompt: str, function: str) -> list[str]:
     return _edited(measurement.writer, prompt, function, samples=SAMPLES, seed=measurement.seed)
-
-
-def _same(text: str, wanted: str) -> bool:
-    try:
-        return ast.dump(parsed(textwrap.dedent(text))) == ast.dump(parsed(textwrap.dedent(wanted)))
-    except (SyntaxError, ValueError, RecursionError):
-        return False
 
 
 SKILL = Skill(TASK, make_examples, measure)

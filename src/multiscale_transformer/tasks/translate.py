@@ -37,6 +37,7 @@ MIN_FUNCTION, MAX_FUNCTION = 40, 1500  # bytes
 MAX_OF_RULE, MAX_OF_PACKAGE, FUNCTIONS_OF_PACKAGE, MUTANTS = 40_000, 400, 60, 3
 PLAIN, MUTANT = "function", "mutant"  # rules of examples
 SAMPLES = 5
+RULES = "the rules alone, which made the pairs"
 _BUILTINS = {
     "abs", "all", "any", "bin", "bool", "chr", "dict", "divmod", "enumerate", "filter", "float", "frozenset", "hex",
     "int", "isinstance", "len", "list", "map", "max", "min", "next", "oct", "ord", "pow", "print", "range", "reversed",
@@ -250,9 +251,15 @@ def measure(measurement: Measurement) -> Figures:
         f"one of {SAMPLES} verifies": share["verified"],
         "with the rules": share["together"],
     }
-    rivals = {"copy": {"right at once": 0.0}, "the rules alone, which made the pairs": {"right at once": share["rules"]}}
-    note = "right: the same results as Python on all calls, in node"
-    return Figures(skill=TASK, examples=count, packages=len(packages), figures=figures, rivals=rivals, notes=(note,))
+    return Figures(
+        skill=TASK,
+        examples=count,
+        packages=len(packages),
+        figures=figures,
+        rivals={"copy": {"right at once": 0.0}, RULES: {"right at once": share["rules"]}},
+        teachers=(RULES,),
+        notes=("right: the same results as Python on all calls, in node",),
+    )
 
 
 SKILL = Skill(TASK, make_examples, measure)
