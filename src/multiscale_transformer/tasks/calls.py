@@ -73,6 +73,12 @@ def results_of(sandbox: Sandbox, module: Module, calls: Sequence[Call]) -> list[
         return [Result(kind="late", text="")] * len(calls)
 
 
+def steady_results(sandbox: Sandbox, module: Module, calls: Sequence[Call]) -> list[tuple[Call, Result]]:
+    """Calls that give the same twice, and what they give."""
+    first, again = results_of(sandbox, module, calls), results_of(sandbox, module, calls)
+    return [(call, result) for call, result, other in zip(calls, first, again, strict=True) if result == other]
+
+
 def literal_call(text: str, function: str) -> str | None:
     """The first call of `function` in a text, if its arguments are literals; as a person would have spaced it."""
     begin = text.find(f"{function}(")

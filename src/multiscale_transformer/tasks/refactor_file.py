@@ -13,10 +13,11 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.calls import Call, Result, calls_in, results_of
+from multiscale_transformer.tasks.calls import Call, Result, calls_in, results_of, steady_results
 from multiscale_transformer.tasks.lint import Finding, lint
 from multiscale_transformer.tasks.module_driver import Module
 from multiscale_transformer.tasks.random_calls import random_calls
@@ -67,12 +68,13 @@ class FileRefactoring:
         self, module: Module, writer: Writer | None, sandbox: Sandbox | None, tests: Tests | None = None, *, seed: int = 0
     ) -> None:
         self._module, self._writer, self._sandbox, self._tests, self._seed = module, writer, sandbox, tests, seed
+        self._reaching = lru_cache(maxsize=1)(self._count_reaching)  # all proposals for a finding ask for the same
 
     def run(self, functions: Sequence[str], on_finding: Callable[[Finding], None] = lambda finding: None) -> Refactored:
         """Edit the functions of these qualified names. Raises AxlError where ruff is not installed."""
         done, given_up = Refactored(self._module.text), set[tuple[str, str]]()
         while len(done.edits) < MAX_EDITS:
-            findings = lint({"": done.text})
+            findings = _findings(done.text)
             place = next(_open(done.text, findings, functions, given_up), None)
             if place is None:
                 break
@@ -119,27 +121,30 @@ class FileRefactoring:
             return "a fix that ruff calls safe"
         if self._sandbox is None or "." in function:
             return None
-        reached = _with_raise(text, finding.line)
-        calls, results = self._steady(text, function)
-        if reached is None or results_of(self._sandbox, self._module.changed(proposal.text), calls) != results:
+        calls, results, count = self._reaching(text, finding.line, function)
+        if count < MIN_CALLS or results_of(self._sandbox, self._module.changed(proposal.text), calls) != results:
             return None
-        without = results_of(self._sandbox, self._module.changed(reached), calls)
-        count = sum(now != result for now, result in zip(without, results, strict=True) if result.kind == "value")
-        return f"{count} calls that reach it give the same" if count >= MIN_CALLS else None
+        return f"{count} calls that reach it give the same"
 
-    def _steady(self, text: str, function: str) -> tuple[list[Call], list[Result]]:
-        """Calls of a function that give the same twice, and what they give."""
+    def _count_reaching(self, text: str, line: int, function: str) -> tuple[list[Call], list[Result], int]:
+        """Calls that give the same twice, what they give, and how many of those that give a value get to a line."""
         assert self._sandbox is not None
+        stopped = _with_raise(text, line)
+        if stopped is None:
+            return [], [], 0
         node = dict(qualified_functions(SourceText(text).tree))[function]
-        calls = [*calls_in([text], function), *random_calls(node, RANDOM_CALLS, random.Random(self._seed))]
-        module = self._module.changed(text)
-        first, again = results_of(self._sandbox, module, calls), results_of(self._sandbox, module, calls)
-        steady = [
-            (call, result)
-            for call, result, same in zip(calls, first, again, strict=True)
-            if result == same and result.kind in ("value", "raised")
-        ]
-        return [call for call, _ in steady], [result for _, result in steady]
+        tried = [*calls_in([text], function), *random_calls(node, RANDOM_CALLS, random.Random(self._seed))]
+        steady = steady_results(self._sandbox, self._module.changed(text), tried)
+        steady = [(call, result) for call, result in steady if result.kind in ("value", "raised")]
+        calls, results = [call for call, _ in steady], [result for _, result in steady]
+        without = results_of(self._sandbox, self._module.changed(stopped), calls)
+        count = sum(now != result for now, result in zip(without, results, strict=True) if result.kind == "value")
+        return calls, results, count
+
+
+@lru_cache(maxsize=8)  # a text is looked at when it is proposed, and again when it has been kept
+def _findings(text: str) -> list[Finding]:
+    return lint({"": text})
 
 
 def _open(
@@ -186,7 +191,7 @@ def _followed(findings: Sequence[Finding], proposal: _Proposal) -> _Proposal:
     """A fix with those of the findings that it brings: `"%s" % a` becomes `"{}".format(a)`, and that an f-string."""
     old = Counter(one.rule for one in findings)
     for _ in range(MAX_FOLLOWED):
-        now = lint({"": proposal.text})
+        now = _findings(proposal.text)
         new = Counter(one.rule for one in now) - old
         fix = next((one for one in now if one.rule in new and one.fixed is not None), None)
         if fix is None or fix.fixed is None:
@@ -197,5 +202,5 @@ def _followed(findings: Sequence[Finding], proposal: _Proposal) -> _Proposal:
 
 def _better(findings: Sequence[Finding], after: str, rule: str) -> bool:
     """Whether a text has fewer findings of a rule, and no more of any other."""
-    old, new = Counter(one.rule for one in findings), Counter(one.rule for one in lint({"": after}))
+    old, new = Counter(one.rule for one in findings), Counter(one.rule for one in _findings(after))
     return new[rule] < old[rule] and not new - old

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.sandbox.run import Sandbox
-from multiscale_transformer.tasks.calls import Call, Result, calls_in, literal_call, results_of
+from multiscale_transformer.tasks.calls import Call, Result, calls_in, literal_call, results_of, steady_results
 from multiscale_transformer.tasks.module_driver import Module
 from multiscale_transformer.tasks.operators import edits_of
 from multiscale_transformer.tasks.random_calls import random_calls
@@ -91,12 +91,7 @@ def write_tests(
     sandbox: Sandbox, module: Module, function: ast.FunctionDef | ast.AsyncFunctionDef, calls: Sequence[Call], *, seed: int = 0
 ) -> Tested:
     """Assertions out of the calls that give the same literal twice, at most MAX_ASSERTS, that see the most mutants."""
-    first, again = results_of(sandbox, module, calls), results_of(sandbox, module, calls)
-    steady = [
-        (call, result)
-        for call, result, same in zip(calls, first, again, strict=True)
-        if result.kind == "value" and result == same
-    ]
+    steady = [(call, result) for call, result in steady_results(sandbox, module, calls) if result.kind == "value"]
     mutants = mutants_of(module, function, seed=seed)
     seen_by = kills(sandbox, mutants, steady)
     kept: list[int] = []
