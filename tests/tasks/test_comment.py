@@ -40,7 +40,7 @@ from multiscale_transformer.tasks.comment_lines import (
     statement_places,
     verified,
 )
-from multiscale_transformer.tasks.docstrings import opened, span_of
+from multiscale_transformer.tasks.docstrings import opened
 from multiscale_transformer.tasks.edit_format import applied, read_hunks, written
 from multiscale_transformer.tasks.examples import write_examples
 from multiscale_transformer.tasks.package_texts import PackageText
@@ -84,7 +84,7 @@ def test_comments_of_the_library_are_cut_out_and_others_put_in(path: Path) -> No
     source = SourceText(path.read_text())
     functions = list(source.functions())
     for node in random.Random(0).sample(functions, min(8, len(functions))):
-        begin, end = span_of(source, node)
+        begin, end = source.whole_lines(node)
         function = source.text[begin:end]
         code, blocks = cut_comments(function)
         assert put(code, blocks) == function

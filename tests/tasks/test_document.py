@@ -27,7 +27,6 @@ from multiscale_transformer.tasks.docstrings import (
     place,
     rambles,
     read_docstring,
-    span_of,
     speaks_of,
     verified,
     widest_line,
@@ -86,7 +85,7 @@ def test_docstrings_of_the_library_are_cut_out_and_others_put_in(path: Path) -> 
     source = SourceText(path.read_text())
     functions = list(source.functions())
     for node in random.Random(0).sample(functions, min(6, len(functions))):
-        begin, end = span_of(source, node)
+        begin, end = source.whole_lines(node)
         edit = cut(source, node)
         if edit is not None:
             assert bare(edit.apply(source.text)) == bare(source.text)

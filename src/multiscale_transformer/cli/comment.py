@@ -70,11 +70,10 @@ def comment(
 def _without_comments(target: Target) -> dict[str, Function]:
     """Functions with some statements and no comment, none of them in another one."""
     from multiscale_transformer.tasks.comment_lines import statement_places
-    from multiscale_transformer.tasks.docstrings import span_of
 
     found: dict[str, Function] = {}
     for name, node in target.functions.items():
-        begin, end = span_of(target.source, node)
+        begin, end = target.source.whole_lines(node)
         text = target.source.text[begin:end]
         inside = any(name.startswith(f"{other}.") for other in target.functions)
         if not inside and "#" not in text and len(statement_places(text)) >= FEWEST_PLACES:
@@ -86,9 +85,9 @@ def _commented(writer: Writer, target: Target, node: Function, *, in_format: boo
     """Where a function stands, and its text with the likeliest comments that verify; None where there are none."""
     from multiscale_transformer.tasks.comment import propose, propose_in_code
     from multiscale_transformer.tasks.comment_lines import put, verified
-    from multiscale_transformer.tasks.docstrings import span_of, speaks_of
+    from multiscale_transformer.tasks.docstrings import speaks_of
 
-    begin, end = span_of(target.source, node)
+    begin, end = target.source.whole_lines(node)
     code = target.source.text[begin:end]
     found = propose(writer, code.replace("\r\n", "\n")) if in_format else propose_in_code(writer, target.source, node)
     texts = (put(code, blocks) for blocks in found if all(speaks_of(block.text, code) for block in blocks))

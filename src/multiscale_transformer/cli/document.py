@@ -94,10 +94,10 @@ def _best(
     writer: Writer, target: Target, node: Function, neighbours: Neighbours, *, in_format: bool, with_parameters: bool
 ) -> tuple[Proposal, Edit] | None:
     """The likeliest docstring of a function that verifies, and the edit that puts it in."""
-    from multiscale_transformer.tasks.docstrings import place, span_of, speaks_of, verified, widest_line
+    from multiscale_transformer.tasks.docstrings import place, speaks_of, verified, widest_line
     from multiscale_transformer.tasks.document import Question, propose
 
-    text, (begin, end), widest = target.source.text, span_of(target.source, node), widest_line(target.source.text)
+    text, (begin, end), widest = target.source.text, target.source.whole_lines(node), widest_line(target.source.text)
     function = text[begin:end]
     question = Question.of_format(function, widest) if in_format else Question.in_code(target.source, node, widest)
     alike, said = neighbours.alike(function), neighbours.sentences

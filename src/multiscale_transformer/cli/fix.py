@@ -70,6 +70,7 @@ def _focus(project: Path, where: str) -> Focus:
     """What FILE[:FUNCTION] names. Raises AxlError where there is no such file of the project, or function in it."""
     from multiscale_transformer.cli.targets import open_target, split_target
     from multiscale_transformer.tasks.fix import Focus
+    from multiscale_transformer.tasks.source_text import first_line
 
     name, function = split_target(where)
     path = name.resolve()
@@ -79,7 +80,7 @@ def _focus(project: Path, where: str) -> Focus:
     if not function:
         return Focus(file)
     (node,) = open_target(where).functions.values()
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    first = first_line(node)
     return Focus(file, range(first, (node.end_lineno or node.lineno) + 1))
 
 

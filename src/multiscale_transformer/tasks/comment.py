@@ -27,7 +27,7 @@ from multiscale_transformer.tasks.comment_lines import (
     statement_places,
     verified,
 )
-from multiscale_transformer.tasks.docstrings import Function, opened, span_of
+from multiscale_transformer.tasks.docstrings import Function, opened
 from multiscale_transformer.tasks.edit_format import NO_CHANGE, read_hunks, written
 from multiscale_transformer.tasks.examples import Example, capped
 from multiscale_transformer.tasks.nearest import Nearest
@@ -89,7 +89,7 @@ def _functions_of(text: str) -> Iterator[str]:
     except (SyntaxError, ValueError, RecursionError):
         return
     for node in source.functions():
-        begin, end = span_of(source, node)
+        begin, end = source.whole_lines(node)
         if end - begin <= MAX_FUNCTION and len(node.body) > 1 and "\r" not in text[begin:end]:
             yield text[begin:end]
 
@@ -165,7 +165,7 @@ def propose_in_code(
     writer: Writer, source: SourceText, node: Function, *, samples: int = SAMPLES, seed: int = 0
 ) -> list[list[Block]]:
     """Comments that a model of plain code would write: where it finds `#` likeliest before a statement, and what fits there."""
-    begin, end = span_of(source, node)
+    begin, end = source.whole_lines(node)
     code = source.text[begin:end]
     lines, usable = code.split("\n"), statement_places(code)
     free = {line: indent for line, indent in usable.items() if not lines[line - 1].lstrip().startswith("#")}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from multiscale_transformer.tasks.docstrings import opened, rambles
 from multiscale_transformer.tasks.edit_format import Hunk
-from multiscale_transformer.tasks.source_text import parses
+from multiscale_transformer.tasks.source_text import first_line, parses
 
 MAX_ROW = 110  # characters of a comment line without its indentation
 LAYOUT = (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENDMARKER)
@@ -45,7 +45,7 @@ def places(function: str) -> dict[int, str]:
     body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
     if not body:
         return {}
-    begins = min([body[0].lineno, *(one.lineno for one in getattr(body[0], "decorator_list", []))])
+    begins = first_line(body[0])
     first = max(begins, node.lineno + 1)
     found: dict[int, str] = {}
     seen = 0  # lines up to it are begun
@@ -65,11 +65,7 @@ def statement_places(function: str) -> dict[int, str]:
     """Those of them at which a statement begins."""
     source, node = opened(function)
     shift = source.text.count("\n") - function.count("\n") + 1
-    starts = {
-        min([one.lineno, *(decorator.lineno for decorator in getattr(one, "decorator_list", []))]) - shift
-        for one in ast.walk(node)
-        if isinstance(one, ast.stmt) and one is not node
-    }
+    starts = {first_line(one) - shift for one in ast.walk(node) if isinstance(one, ast.stmt) and one is not node}
     return {line: indent for line, indent in places(function).items() if line in starts}
 
 

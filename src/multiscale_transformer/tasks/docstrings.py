@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from multiscale_transformer.tasks.nearest import parts_of_names
-from multiscale_transformer.tasks.source_text import Edit, SourceText, parsed
+from multiscale_transformer.tasks.source_text import Edit, SourceText, first_line, parsed
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 MAX_FIRST, MAX_PARAMETER = 120, 120  # bytes of a first sentence, and of what is said of a parameter
@@ -80,12 +80,6 @@ def opened(function: str) -> tuple[SourceText, Function]:
     return source, found
 
 
-def span_of(source: SourceText, node: Function) -> tuple[int, int]:
-    """Where a function begins and ends, with its decorators and the indentation of its first line."""
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    return source.offset(first, 0), source.span(node)[1]
-
-
 def cut(source: SourceText, node: Function) -> Edit | None:
     """The edit that takes a docstring out with its lines and the empty ones behind it.
 
@@ -121,8 +115,7 @@ class Place:
 def place(source: SourceText, node: Function) -> Place:
     """Where the docstring of a function that has none belongs: behind the header and its comment."""
     text, first = source.text, node.body[0]
-    decorators = getattr(first, "decorator_list", [])
-    line = min([first.lineno, *(decorator.lineno for decorator in decorators)])
+    line = first_line(first)
     start = source.offset(line, first.col_offset)
     colon = max(token[1] for token in source.tokens if token[2] == ":" and token[1] <= start)
     end_of_header = text.find("\n", colon)

@@ -29,7 +29,6 @@ from multiscale_transformer.tasks.docstrings import (
     place,
     rambles,
     read_docstring,
-    span_of,
     verified,
 )
 from multiscale_transformer.tasks.examples import Example, capped
@@ -115,7 +114,7 @@ def documented(text: str, most: int = 1 << 20) -> Iterator[tuple[Function, str, 
         if raw is None or edit is None or any(word in raw.lower() for word in _WORDLESS):
             continue
         docstring = read_docstring(raw, parameters_of(node))
-        begin, end = span_of(source, node)
+        begin, end = source.whole_lines(node)
         function = source.text[begin : edit.start] + source.text[edit.end : end]
         if docstring is None or len(function.encode()) > most:
             continue

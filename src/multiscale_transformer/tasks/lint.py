@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.tasks.source_text import SourceText, parsed
+from multiscale_transformer.tasks.source_text import SourceText, first_line, parsed
 
 # Rules about what code does and how it says it; not about layout, names, imports, annotations or docstrings.
 RULES = "B,C4,E7,F5,F6,F8,FLY,FURB,ISC,LOG,PERF,PIE,PLC0208,PLC2801,PLR1,PLR17,PLR5,PLW,PT,RET,RSE,RUF,SIM,UP,E71"
@@ -157,7 +157,7 @@ def _functions(text: str) -> Iterator[_Place]:
     except (SyntaxError, ValueError, RecursionError):
         return
     for node in source.functions():
-        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        first = first_line(node)
         yield _Place(first, node.end_lineno or node.lineno, source.offset(first, 0), source.span(node)[1])
 
 

@@ -99,8 +99,8 @@ def _clean_functions(sources: dict[str, str]) -> Iterator[tuple[str, str]]:
             if not any(node.lineno <= line <= (node.end_lineno or node.lineno) for line in found[name])
         ]
         for node in rng.sample(functions, min(2, len(functions))):
-            begin = source.offset(min([node.lineno, *(one.lineno for one in node.decorator_list)]), 0)
-            function = text[begin : source.span(node)[1]]
+            begin, end = source.whole_lines(node)
+            function = text[begin:end]
             if function.count("\n") > 2 and len(function.encode()) <= MAX_FUNCTION:
                 yield name, function
 

@@ -22,7 +22,7 @@ from multiscale_transformer.tasks.lint import Finding, lint
 from multiscale_transformer.tasks.module_driver import Module
 from multiscale_transformer.tasks.random_calls import random_calls
 from multiscale_transformer.tasks.refactor import SAMPLES, propose
-from multiscale_transformer.tasks.source_text import SourceText, parses, qualified_functions
+from multiscale_transformer.tasks.source_text import SourceText, first_line, parses, qualified_functions
 from multiscale_transformer.tasks.writer import Writer
 
 MAX_EDITS = 100  # of a file
@@ -106,8 +106,8 @@ class FileRefactoring:
         if self._writer is not None:
             source = SourceText(text)
             node = dict(qualified_functions(source.tree))[function]
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            begin, end = source.offset(first, 0), source.span(node)[1]
+            first = first_line(node)
+            begin, end = source.whole_lines(node)
             for after in propose(
                 self._writer, text[begin:end], finding.line - first + 1, finding.rule, samples=SAMPLES, seed=self._seed
             ):

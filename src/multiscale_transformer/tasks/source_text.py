@@ -67,6 +67,10 @@ class SourceText:
         begin = self.offset(node.lineno, node.col_offset)  # type: ignore[attr-defined]
         return begin, self.offset(node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
 
+    def whole_lines(self, node: ast.stmt) -> tuple[int, int]:
+        """Where a definition begins, with its decorators and the indentation of its first line, and where it ends."""
+        return self.offset(first_line(node), 0), self.span(node)[1]
+
     def of(self, node: ast.AST) -> str:
         """The text of a node."""
         begin, end = self.span(node)
@@ -99,6 +103,12 @@ class SourceText:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node
+
+
+def first_line(node: ast.stmt) -> int:
+    """The line (from 1) on which a statement begins; of a definition, that of its first decorator."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def _lines(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from multiscale_transformer.tasks.fix_order import Gains
 from multiscale_transformer.tasks.secure.order import SecureWeights, judge
 from multiscale_transformer.tasks.secure.rules import rule_of
 from multiscale_transformer.tasks.secure.secure import MAX_FUNCTION, best_verified, flush
-from multiscale_transformer.tasks.source_text import Edit, SourceText, parsed, parses
+from multiscale_transformer.tasks.source_text import Edit, SourceText, first_line, parsed, parses
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 # What a repair may name that a file has not imported. A name without a dot is proposed only where the file has it.
@@ -32,8 +32,8 @@ def repairs_of(source: SourceText, name: str, node: Function, weights: SecureWei
 
     Raises AxlError where ruff is not installed.
     """
-    begin = source.offset(min([node.lineno, *(one.lineno for one in node.decorator_list)]), 0)
-    original = source.text[begin : source.span(node)[1]]
+    begin, end = source.whole_lines(node)
+    original = source.text[begin:end]
     function = flush(original)
     if function is None or len(function.encode()) > MAX_FUNCTION:
         return []
@@ -126,7 +126,7 @@ def _with_import(text: str, module: str) -> str:
     statements = [node for node in code.tree.body if not _is_future(node)]
     own: list[ast.stmt] = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
     first = next(iter(own + [node for node in statements if not isinstance(node, ast.Expr)]))
-    line = min([first.lineno, *(one.lineno for one in getattr(first, "decorator_list", []))])
+    line = first_line(first)
     at = code.offset(line, 0)
     return f"{text[:at]}import {module}\n{text[at:]}"
 

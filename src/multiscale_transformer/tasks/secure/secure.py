@@ -123,8 +123,8 @@ def _functions(texts: Iterable[PackageText]) -> Iterator[_Function]:
         except (SyntaxError, ValueError, RecursionError):
             continue
         for node in source.functions():
-            begin = source.offset(min([node.lineno, *(one.lineno for one in node.decorator_list)]), 0)
-            function = flush(text.text[begin : source.span(node)[1]])
+            begin, end = source.whole_lines(node)
+            function = flush(text.text[begin:end])
             if function is None or not function.count("\n") >= 2 or len(function.encode()) > MAX_FUNCTION:
                 continue
             if (_SAFE.search(function) or rng.random() < 0.1) and hash(function) not in seen:
