@@ -16,13 +16,13 @@ from multiscale_transformer.engine.session import open_scheduler
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.tasks.edit_format import applied, read_hunks
 from multiscale_transformer.tasks.examples import split_examples, split_of, write_examples
-from multiscale_transformer.tasks.fix_order import Gains, Order
+from multiscale_transformer.tasks.fix_order import Gains, Order, save_order
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.secure import order as secure_order
 from multiscale_transformer.tasks.secure.check import bandit_findings, ruff_findings, same_code, verified
 from multiscale_transformer.tasks.secure.code import Code
 from multiscale_transformer.tasks.secure.file import repaired, repairs_of
-from multiscale_transformer.tasks.secure.learn import learn_weights, save_weights
+from multiscale_transformer.tasks.secure.learn import learn_weights
 from multiscale_transformer.tasks.secure.order import SecureWeights, Weights, features_of, judge, load_weights
 from multiscale_transformer.tasks.secure.rules import RULES, injections, repairs, rule_of
 from multiscale_transformer.tasks.secure.secure import CLEAN, best_verified, flush, make_examples, measure
@@ -223,7 +223,7 @@ def test_repairs_stand_in_the_file_and_bring_their_imports() -> None:
 
 def test_weights_are_kept_in_a_file(tmp_path: Path) -> None:
     weights = load_weights()
-    save_weights(weights, tmp_path / "weights.json")
+    save_order(weights, tmp_path / "weights.json")
     assert load_weights(tmp_path / "weights.json") == weights
     (tmp_path / "weights.json").write_text("[]")
     with pytest.raises(AxlError, match="holds no weights"):

@@ -34,7 +34,7 @@ from multiscale_transformer.tasks.nearest import Nearest
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.skill import Figures, Measurement, Skill
 from multiscale_transformer.tasks.source_text import SourceText
-from multiscale_transformer.tasks.writer import Writer
+from multiscale_transformer.tasks.writer import LENGTH_POWER, Writer
 
 TASK = "comment"
 MAX_FUNCTION = 1000  # bytes with the comments
@@ -43,7 +43,6 @@ MAX_ROWS, MAX_ROWS_OF_BLOCK = 4, 3
 MAX_ANSWER = 500  # bytes
 CLEAN, CLEAN_SHARE = "clean", 0.1
 SAMPLES, TEMPERATURE = 4, 0.6
-LENGTH_POWER = 0.7  # as for docstrings (`tasks.document`)
 STATEMENTS_A_COMMENT = 6  # where a model of plain code is asked: at most one comment for so many statements ...
 MAX_COMMENTS = 3  # ... and at most so many in a function
 TRIED = 2  # places for each comment that are filled in
@@ -187,9 +186,7 @@ def _fill(writer: Writer, before: str, after: str, samples: int, seed: int) -> s
     """The likeliest sentence between two texts."""
     constraint = GrammarConstraint.lark(f"start: PROSE\nPROSE: {PROSE}\n")
     behind = f"\n{after}"
-    rows = writer.write(before, [seed], after=behind, most=MAX_ROW, temperature=0.0, constraint=constraint)
-    seeds = range(seed + 1, seed + samples)
-    rows += writer.write(before, seeds, after=behind, most=MAX_ROW, temperature=TEMPERATURE, constraint=constraint)
+    rows = writer.candidates(before, samples, seed, after=behind, most=MAX_ROW, temperature=TEMPERATURE, constraint=constraint)
     fit = [row for row in dict.fromkeys(one.strip() for one in rows) if len(row) < MAX_ROW and is_prose([row])]
     scores = writer.log_probabilities(before, fit, after=behind) if fit else []
     return max(zip(scores, fit, strict=True), key=lambda one: one[0] / len(one[1]) ** LENGTH_POWER)[1] if fit else None

@@ -36,7 +36,7 @@ from multiscale_transformer.tasks.nearest import Nearest, parts_of_names
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.skill import Figures, Measurement, Skill
 from multiscale_transformer.tasks.source_text import SourceText
-from multiscale_transformer.tasks.writer import Writer
+from multiscale_transformer.tasks.writer import LENGTH_POWER, Writer
 
 TASK = "document"
 MAX_FUNCTION = 1200  # bytes without the docstring
@@ -44,7 +44,6 @@ MAX_OF_PACKAGE = 1500
 MAX_REPEATED = 3  # functions that begin with the same sentence: more say nothing of theirs ("See base class.")
 MAX_ANSWER = 600  # bytes
 SAMPLES, TEMPERATURE = 6, 0.7
-LENGTH_POWER = 0.7  # of the length that a logarithm of a probability is divided by (Wu et al. 2016, arXiv 1609.08144)
 ALIKE = 0.5  # of its own score: how alike a neighbour must be to be retrieved
 WITH_PARAMETERS, WITHOUT = "sentence and parameters", "sentence"
 CONSTANT = "Return the value of the given object."
@@ -225,11 +224,15 @@ def propose(
     Of the model's, those that repeat themselves, that were cut off or whose sentence was `said` of others are left out.
     """
     constraint = question.constraint(with_parameters=with_parameters)
-    write = {"after": question.after, "most": MAX_ANSWER, "constraint": constraint}
-    answers = writer.write(question.before, [seed], temperature=0.0, **write)  # type: ignore[arg-type]
-    if samples > 1:
-        seeds = range(seed + 1, seed + samples)
-        answers += writer.write(question.before, seeds, temperature=TEMPERATURE, **write)  # type: ignore[arg-type]
+    answers = writer.candidates(
+        question.before,
+        samples,
+        seed,
+        after=question.after,
+        most=MAX_ANSWER,
+        temperature=TEMPERATURE,
+        constraint=constraint,
+    )
     usable = (docstring for docstring in map(read_answer, answers) if docstring and question.fits(docstring))
     found = {docstring: MODEL for docstring in usable if docstring.first not in said}
     if not (with_parameters and any(one.required for one in question.parameters)):

@@ -167,8 +167,8 @@ class _Groups:
         return np.asarray(np.bincount(self._column, self._value * wrong_C[self._row], len(weights_F)), np.float64)
 
 
-def save_order(order: Order, path: Path) -> None:
-    """Write weights, one a line, so that a change of them can be read."""
+def save_order(order: BaseModel, path: Path) -> None:
+    """Write weights, an Order or several, one a line, so that a change of them can be read."""
     path.write_text(json.dumps(order.model_dump(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -123,11 +123,7 @@ def propose(
 
 def _edited(writer: Writer, prompt: str, function: str, *, samples: int, seed: int) -> list[str]:
     constraint = constraint_for(function)
-    answers = writer.write(prompt, [seed], most=MAX_ANSWER, temperature=0.0, constraint=constraint)
-    if samples > 1:
-        answers += writer.write(
-            prompt, range(seed + 1, seed + samples), most=MAX_ANSWER, temperature=0.6, constraint=constraint
-        )
+    answers = writer.candidates(prompt, samples, seed, most=MAX_ANSWER, constraint=constraint)
     found: dict[str, None] = {}
     for answer in answers:
         hunks = read_hunks(answer)

@@ -70,10 +70,7 @@ def constraint_for(name: str) -> GrammarConstraint:
 def propose(writer: Writer, function: str, name: str, *, samples: int = 1, seed: int = 0) -> list[str]:
     """Texts that the model writes for a function, the greedy one first, each once."""
     prompt, constraint = prompt_of(function), constraint_for(name)
-    answers = writer.write(prompt, [seed], most=MAX_ANSWER, temperature=0.0, constraint=constraint)
-    if samples > 1:
-        seeds = range(seed + 1, seed + samples)
-        answers += writer.write(prompt, seeds, most=MAX_ANSWER, temperature=0.6, constraint=constraint)
+    answers = writer.candidates(prompt, samples, seed, most=MAX_ANSWER, constraint=constraint)
     return [answer for answer in dict.fromkeys(answers) if f"function {name}(" in answer]
 
 

@@ -13,6 +13,8 @@ from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import EOS
 
+LENGTH_POWER = 0.7  # of the length that a logarithm of a probability is divided by (Wu et al. 2016, arXiv 1609.08144)
+
 
 class Writer:
     """A model and what it looks up in; several texts are written in one batch."""
@@ -48,6 +50,22 @@ class Writer:
             for answered, piece in self._scheduler.step():
                 texts[answered] += piece.text
         return list(texts.values())
+
+    def candidates(
+        self,
+        prompt: str,
+        samples: int,
+        seed: int,
+        *,
+        after: str = "",
+        most: int,
+        temperature: float = 0.6,
+        constraint: GrammarConstraint | None = None,
+    ) -> list[str]:
+        """Several texts that the model puts there: the greedy one first, the others drawn by the seeds behind `seed`."""
+        greedy = self.write(prompt, [seed], after=after, most=most, temperature=0.0, constraint=constraint)
+        seeds = range(seed + 1, seed + samples)
+        return greedy + self.write(prompt, seeds, after=after, most=most, temperature=temperature, constraint=constraint)
 
     def log_probabilities(self, prompt: str, texts: Sequence[str], *, after: str = "", ended: bool = True) -> list[float]:
         """The natural logarithm of the probability that the model writes each text there and, with `ended`, nothing more."""

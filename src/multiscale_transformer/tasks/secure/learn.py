@@ -6,12 +6,10 @@ weights put before the others, and a second set is learnt from those. The thresh
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -119,8 +117,3 @@ def best_threshold(order: Order, held: Sequence[Candidates]) -> float:
         if f1 > best:
             best, threshold = f1, (probability + following) / 2
     return round(threshold, 4)
-
-
-def save_weights(weights: SecureWeights, path: Path) -> None:
-    """Write weights, one a line, so that a change of them can be read."""
-    path.write_text(json.dumps(weights.model_dump(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
