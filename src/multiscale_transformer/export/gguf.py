@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.export.fine_stack import EPSILON, FineStack, fine_stack
+from multiscale_transformer.export.fine_stack import fine_stack
 from multiscale_transformer.export.gguf_file import (
     Kind,
     Quantized,
@@ -21,6 +21,7 @@ from multiscale_transformer.export.gguf_file import (
     quantize_file,
     stays_float,
 )
+from multiscale_transformer.export.stack import EPSILON, FineStack
 from multiscale_transformer.files import write_with
 from multiscale_transformer.locks import writing
 from multiscale_transformer.zoo.prompt_formats import FORMATS, format_of

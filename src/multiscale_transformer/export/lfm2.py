@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from multiscale_transformer.engine.weights import normalised
-from multiscale_transformer.export.fine_stack import FineStack, Floats, padded_ffn, silence
+from multiscale_transformer.export.stack import FineStack, Floats, block_tensors, silence
 from multiscale_transformer.model.config import ModelConfig
 
 ARCHITECTURE = "lfm2"
@@ -45,19 +45,9 @@ def _tensors(config: ModelConfig, weights: dict[str, Floats], width: int, d_ff: 
     table_VW[:, d] = _CONSTANT
     yield "token_embd.weight", table_VW
     yield from _convolution(config, weights, width, d_ff)
-    # What is normalised over W channels, of which the last are zero, is larger than over E.
-    gain_W = np.full(width, np.sqrt(d / width), np.float32)
     for layer in range(config.layers[0]):
-        block, source = f"blk.{layer + 1}.", f"stacks.0.{layer}."
-        ones_D = np.ones(config.head_dim, np.float32)
-        yield f"{block}attn_norm.weight", gain_W
-        for name, part in zip("qkv", np.split(weights[f"{source}attention.qkv.weight"], 3), strict=True):
-            yield f"{block}attn_{name}.weight", np.pad(part, ((0, more), (0, more)))
-        yield f"{block}attn_q_norm.weight", ones_D * weights[f"{source}attention.query_gain"]
-        yield f"{block}attn_k_norm.weight", ones_D
-        yield f"{block}attn_output.weight", np.pad(weights[f"{source}attention.out.weight"], ((0, more), (0, more)))
-        yield f"{block}ffn_norm.weight", gain_W
-        yield from padded_ffn(block, source, weights, config.d_ff, d_ff, more)
+        yield from block_tensors(config, weights, layer, f"blk.{layer + 1}.", width, d_ff)
+    gain_W = np.full(width, np.sqrt(d / width), np.float32)
     yield "token_embd_norm.weight", gain_W  # LFM2's name for the norm before the head
     yield "output.weight", np.pad(table_VE, ((0, 0), (0, more)))
 
