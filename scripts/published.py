@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from multiscale_transformer.cli.main import main as axl
+from multiscale_transformer.model.folder import TRAINING_FILE
 from multiscale_transformer.zoo.recipes import load_recipe, recipe_names
 
 CHECKPOINTS = Path("checkpoints")
-FINISHED = "training.json"
 
 
 def folder_name(name: str) -> str:
@@ -34,14 +34,16 @@ def recipe_called(short: str, ending: str = "") -> str:
 
 def train(name: str, data: str | None = None, seconds: float | None = None) -> int:
     """Train a model by name, or go on with it, and write its .pt; an exit status."""
+    from multiscale_transformer.training.resume import has_resume
+
     recipe = load_recipe(name)
     place = CHECKPOINTS / folder_name(recipe.name)
     words = ["train", recipe.name, "--out", str(place)]
     words += ["--data", data] if data else []
     words += ["--minutes", str(seconds / 60)] if seconds else []
-    if (place / FINISHED).exists():
+    if (place / TRAINING_FILE).exists():
         print(f"{place} is trained already; delete it to train it anew", file=sys.stderr)
-    elif status := axl(["train", "--resume", "--out", str(place)] if (place / "resume").exists() else words):
+    elif status := axl(["train", "--resume", "--out", str(place)] if has_resume(place) else words):
         return status
     weights = place / f"{place.name}.pt"
     return 0 if weights.exists() else axl(["export", "pt", "--model", str(place), "--out", str(weights)])

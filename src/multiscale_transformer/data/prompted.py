@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from multiscale_transformer.data.documents import Documents
@@ -30,16 +32,23 @@ class Prompted(BaseModel):
     origin: str = ""
 
 
-def read_prompted(folder: Path, split: str) -> Documents:
-    """The documents of a split: prompt and answer in one. Raises AxlError where there are none."""
+Kind = TypeVar("Kind", bound=Prompted)
+
+
+def read_lines(folder: Path, split: str, kind: type[Kind]) -> list[Kind]:
+    """The examples of a split. Raises AxlError where the folder holds none, or something else."""
     path = folder / f"{split}.jsonl"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return prompted_documents(map(Prompted.model_validate_json, lines))
+        return [kind.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
         raise missing(path) from None
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise AxlError(f"{path} holds no examples ({str(error).splitlines()[0]})") from None
+
+
+def read_prompted(folder: Path, split: str) -> Documents:
+    """The documents of a split: prompt and answer in one. Raises AxlError where there are none."""
+    return prompted_documents(read_lines(folder, split, Prompted))
 
 
 def missing(path: Path) -> AxlError:
@@ -74,8 +83,8 @@ def with_prompted(plain: Documents | None, sources: Sequence[str], split: str) -
     parts = [] if plain is None else [plain]
     parts += [read_prompted(Path(source.removeprefix(PREFIX)), split) for source in sources]
     joined = Documents.from_items(document for part in parts for document in part.documents())
-    # An answer that begins behind the EOS of its document is none.
-    answers = [
-        int(part.answers[k]) if part.answers is not None else len(part[k]) + 1 for part in parts for k in range(len(part))
-    ]
-    return joined.with_answers(answers)
+    begins: list[int] = []
+    for part in parts:
+        # An answer that begins behind the EOS of its document is none.
+        begins += (np.diff(part.offsets) + 1 if part.answers is None else part.answers).tolist()
+    return joined.with_answers(begins)

@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 
 from multiscale_transformer.data.dedup import near_duplicates
 from multiscale_transformer.data.documents import Documents
-from multiscale_transformer.data.prompted import MANIFEST, Prompted, missing
-from multiscale_transformer.errors import AxlError
+from multiscale_transformer.data.prompted import MANIFEST, Prompted, read_lines
 from multiscale_transformer.files import new_folder, write_json, write_text
 from multiscale_transformer.tasks.package_texts import unseen_packages
 
@@ -109,10 +108,4 @@ def write_examples(folder: Path, splits: dict[Split, list[Example]], sources: di
 
 def read_examples(folder: Path, split: Split) -> list[Example]:
     """The examples of a split. Raises AxlError where the folder holds none, or something else."""
-    path = folder / f"{split}.jsonl"
-    try:
-        return [Example.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        raise missing(path) from None
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        raise AxlError(f"{path} holds no examples ({str(error).splitlines()[0]})") from None
+    return read_lines(folder, split, Example)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -352,13 +353,13 @@ class Calls(Sequences):
     def _match_end(self, found: Js, node: ast.Call, place: ast.expr) -> Js:
         return Js(f"{found.member}.index + {found.member}[0].length", NATURAL, PLUS)
 
+    @abstractmethod
     def extreme_of(self, items: Js, key: ast.expr | None, sign: str) -> Js:
         """The smallest or largest item of an array."""
-        raise NotImplementedError
 
+    @abstractmethod
     def special(self, node: ast.Call) -> Js | None:
         """Calls whose arguments are not translated one by one: those that take functions, generators or patterns."""
-        raise NotImplementedError
 
 
 def sort_options(node: ast.Call) -> tuple[ast.expr | None, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -232,9 +233,9 @@ class Sequences(Expressions):
             return arguments[0]
         return self.called(function, arguments, {})
 
+    @abstractmethod
     def called(self, function: ast.expr, arguments: list[Js], named: dict[str, Js]) -> Js:
         """A call with translated arguments."""
-        raise NotImplementedError
 
     def arrow(self, function: ast.expr, types: Sequence[Type], *, condition: bool = False) -> Js:
         """A function that is passed on, as an arrow function; its type is what it returns."""

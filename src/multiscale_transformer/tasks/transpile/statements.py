@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from abc import abstractmethod
 from collections.abc import Callable
 
 from multiscale_transformer.tasks.transpile.modules import Modules
@@ -52,9 +53,9 @@ class Statements(Modules):
         self.current: Function | None = None
         self.labels: list[str] = []  # of the loops around: where a break has to go, or nothing
 
+    @abstractmethod
     def function(self, node: ast.FunctionDef) -> list[str]:
         """A function with its body, as lines."""
-        raise NotImplementedError
 
     def tried(self, action: Callable[[], object]) -> None:
         """Do something, which may fail as long as types are being learnt."""
@@ -296,13 +297,17 @@ class Statements(Modules):
 
     # blocks
 
-    def _on_if(self, node: ast.If) -> list[str]:
-        head = "true"
+    def _head_of(self, test: ast.expr) -> str:
+        """A condition; while types are being learnt, one that cannot be translated counts as true."""
         try:
-            head = self.condition(node.test).text
+            return self.condition(test).text
         except Untranslatable:
             if not self.learning:
                 raise
+            return "true"
+
+    def _on_if(self, node: ast.If) -> list[str]:
+        head = self._head_of(node.test)
         with self.narrowed(node.test):
             lines = [f"if ({head}) {{", *indented(self.block(node.body))]
         if not node.orelse:
@@ -314,12 +319,7 @@ class Statements(Modules):
         return [*lines, "} else {", *indented(rest), "}"]
 
     def _on_while(self, node: ast.While) -> list[str]:
-        head = "true"
-        try:
-            head = self.condition(node.test).text
-        except Untranslatable:
-            if not self.learning:
-                raise
+        head = self._head_of(node.test)
         return self._loop(node, lambda: f"while ({head}) {{")
 
     def _on_for(self, node: ast.For) -> list[str]:

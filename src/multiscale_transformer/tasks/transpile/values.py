@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -85,7 +86,7 @@ def refuse(reason: str, node: ast.AST | None = None) -> Untranslatable:
     return Untranslatable(reason if line is None else f"line {line}: {reason}")
 
 
-class Values:
+class Values(ABC):
     """Translates names and literals. `changed` says that a type has become wider since it was last set to false."""
 
     def __init__(self) -> None:
@@ -141,9 +142,9 @@ class Values:
             raise (error if str(error).startswith("line ") else refuse(str(error), node)) from None
         return found
 
+    @abstractmethod
     def array(self, js: Js, *, ordered: bool = True) -> Js:
         """An iterable as an array. Raises Untranslatable."""
-        raise NotImplementedError
 
     def argument(self, node: ast.expr) -> str:
         """A translated expression between commas."""
