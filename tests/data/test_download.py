@@ -20,14 +20,15 @@ from multiscale_transformer.tasks.package_texts import package_texts
 CODE = "def area(radius):\n    return radius * radius * 3\n"
 
 
-def wheel(folder: Path, name: str, licence: str, files: dict[str, str]) -> None:
+def wheel(folder: Path, name: str, licence: str, files: dict[str, str], author: str = "Jane") -> None:
     path = folder / f"{name}-1.0-py3-none-any.whl"
     info = f"{name}-1.0.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
         for file, text in files.items():
             archive.writestr(file, text)
         archive.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nLicense-Expression: {licence}\n\n"
+            f"{info}/METADATA",
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nAuthor: {author}\nLicense: {licence}\n\n",
         )
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
@@ -70,6 +71,13 @@ def test_what_is_there_is_not_fetched_again_and_a_torn_line_is_none(tmp_path: Pa
     manifest.write_text("{}\n")
     with pytest.raises(AxlError, match="is damaged"):
         read_manifest(tmp_path / "out")
+
+
+def test_a_licence_may_be_written_in_any_letters(tmp_path: Path) -> None:
+    wheel(tmp_path, "accents", "MIT, © Zoë", {"accents/a.py": CODE}, author="José")
+    download = Download(tmp_path / "out", 1e6)
+    download.packages(["accents"], ["--no-index", "--find-links", str(tmp_path)])
+    assert download.kept["accents"].licence == "MIT, © Zoë"
 
 
 def test_the_size_is_a_limit_and_no_network_is_said(tmp_path: Path, index: list[str]) -> None:

@@ -218,7 +218,8 @@ def _read_wheel(wheel: Path) -> tuple[str, Found]:
         names = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA") and name.count("/") == 1]
         if len(names) != 1:
             raise ValueError("a wheel has its metadata once")
-        licence = licence_in(email.message_from_bytes(archive.read(names[0])))
+        # As a string, for other bytes than ASCII come back from the parser as an object without the methods of one.
+        licence = licence_in(email.message_from_string(archive.read(names[0]).decode(errors="replace")))
         left = MAX_PACKAGE
         for entry in archive.infolist():
             path = PurePosixPath(entry.filename)
