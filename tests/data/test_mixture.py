@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiscale_transformer.data.corpus import load_corpus, load_documents
+from multiscale_transformer.data.download import MANIFEST, Downloaded
 from multiscale_transformer.data.dropped import BEYOND_PART, Dropped
 from multiscale_transformer.data.mixture import PREFIX, indented, part_licences, read_mixture
 from multiscale_transformer.data.sources import list_sources, source_of
@@ -63,6 +64,13 @@ def test_the_card_of_what_read_a_mixture_names_kinds_and_licences(tree: Path) ->
     card = (tree / "README.md").read_text()
     assert "Kinds: .py 5" in card
     assert "Licences of its parts: `code` ISC, `headers` not stated." in card
+
+
+def test_the_packages_of_a_download_are_named(tree: Path) -> None:
+    kept = Downloaded(name="web", source="pypi", version="1.2", licence="MIT", sha256="0", files=1, bytes=9)
+    (tree / "code" / MANIFEST).write_text(kept.model_dump_json() + "\n")
+    record = data_record(load_corpus([mixture(tree, "parts:\n - {data: code}\n - {data: headers}\n")]))
+    assert record.packages == {"web": "1.2, MIT"}
 
 
 def test_shares_of_files_are_indented_otherwise(tree: Path) -> None:

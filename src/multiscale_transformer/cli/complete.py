@@ -13,7 +13,7 @@ from multiscale_transformer.cli.memory_args import memory_for
 from multiscale_transformer.cli.options import SHIPPED_FOLDER, Checkpoint, EngineThreads, MemoryFolders, seed_number, setting
 from multiscale_transformer.cli.ui import busy, note, print_error_line, write
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.sampling import DEFAULT_SAMPLING, Sampling, default_sampling
+from multiscale_transformer.model.sampling import DEFAULT_SAMPLING, FIM_CANDIDATES, Sampling, default_sampling
 
 if TYPE_CHECKING:
     from multiscale_transformer.engine.infill import Cursor
@@ -75,6 +75,10 @@ def complete(
         float,
         typer.Option(metavar="X", rich_help_panel=SAMPLING, help="Above 1 avoids recent bytes; 1 is none."),
     ] = DEFAULT_SAMPLING.repetition_penalty,
+    candidates: Annotated[
+        int,
+        setting(Sampling, "candidates", "N", "Texts for the gap before --suffix, of which the best is taken.", SAMPLING),
+    ] = FIM_CANDIDATES,
     seed: Annotated[
         int | None,
         typer.Option(metavar="N", callback=seed_number, rich_help_panel=SAMPLING, help="The same seed writes the same text."),
@@ -106,6 +110,7 @@ def complete(
         top_p=top_p,
         repetition_penalty=repetition_penalty,
         seed=seed,
+        candidates=candidates,
         stop=tuple(map(os.fsencode, stop or ())),
     )
     config, compiled = read_config(model), engine == "compiled"

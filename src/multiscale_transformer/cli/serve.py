@@ -16,6 +16,7 @@ from multiscale_transformer.cli.ui import busy, errors, note
 from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import shown_sources
+from multiscale_transformer.model.sampling import FIM_CANDIDATES, MAX_CANDIDATES
 from multiscale_transformer.server.settings import Limits, Settings
 from multiscale_transformer.zoo.shipped import SHIPPED, shipped_model
 
@@ -62,6 +63,16 @@ def serve(
             help="Time to fill in the middle, for editors that give up soon.",
         ),
     ] = None,
+    fim_candidates: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MAX_CANDIDATES,
+            rich_help_panel=LIMITS,
+            help="Texts for a gap, of which the best is sent; 1 is fastest, and streams.",
+        ),
+    ] = FIM_CANDIDATES,
     request_timeout: Annotated[
         float | None, typer.Option(metavar="S", callback=above_zero, rich_help_panel=LIMITS, help="Seconds for any request.")
     ] = None,
@@ -111,6 +122,7 @@ def serve(
         hosts=tuple(allow_host or ()) + ((host,) if host not in ("0.0.0.0", "::") else ()),
         keys=keys,
         fim_timeout=None if fim_timeout_ms is None else fim_timeout_ms / 1000,
+        fim_candidates=fim_candidates,
         max_seconds=request_timeout,
         limits=Limits(threads or Limits.threads, kv_cache_mb << 20, max_ram_mb << 20, max_queue, keep_alive),
     )

@@ -21,6 +21,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from multiscale_transformer.data import dropped as reasons
+from multiscale_transformer.data.download import read_manifest
 from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.folders import SourceFile
 from multiscale_transformer.data.selection import Selection
@@ -79,11 +80,22 @@ def read_mixture(path: str) -> Mixture:
 
 def part_licences(sources: Iterable[str]) -> dict[str, str]:
     """The licence of each part of the mixtures among `sources`, as their files state them, by what the part reads."""
-    mixtures = (read_mixture(source.removeprefix(PREFIX)) for source in sources if source.startswith(PREFIX))
     licences: dict[str, str] = {}
-    for part in (part for mixture in mixtures for part in mixture.parts):
+    for part in _parts(sources):
         licences[part.data] = licences.get(part.data) or part.licence
     return licences
+
+
+def downloaded_packages(sources: Iterable[str]) -> dict[str, str]:
+    """Version and licence, by name, of the packages that `axl data download` wrote into a part of the mixtures."""
+    kept = (kept for part in _parts(sources) for kept in read_manifest(Path(part.data)).values())
+    return {one.name: f"{one.version}, {one.licence}" for one in kept}
+
+
+def _parts(sources: Iterable[str]) -> Iterator[Part]:
+    for source in sources:
+        if source.startswith(PREFIX):
+            yield from read_mixture(source.removeprefix(PREFIX)).parts
 
 
 def list_mixture(mixture: Mixture, list_part: Callable[[Part], list[SourceFile]], dropped: Dropped) -> list[SourceFile]:

@@ -9,6 +9,7 @@ little more than their own bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from multiscale_transformer.engine.engine import MAX_BATCH_TOKENS, Engine, Logit
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.reader import TextReader, no_features
+
+if TYPE_CHECKING:  # the compiled engine needs no PyTorch
+    from multiscale_transformer.model.model import MultiScaleTransformer
 
 
 def log_probabilities(
@@ -64,3 +68,21 @@ def _log_probability(logits_TV: Logits, ids: Items[int]) -> float:
     largest_T = logits_TV.max(1)
     normalisers_T = largest_T + np.log(np.exp(logits_TV - largest_T[:, None]).sum(1))
     return float((logits_TV[np.arange(len(ids)), list(ids)] - normalisers_T).sum())
+
+
+def reference_log_probabilities(
+    model: MultiScaleTransformer, prompt: list[int], continuations: Items[Items[int]], memory: CorpusMemory | None = None
+) -> list[float]:
+    """The same by the reference in PyTorch, which reads the prompt with each of them."""
+    import torch
+
+    from multiscale_transformer.memory.reader import MemoryReader
+
+    totals = []
+    for ids in continuations:
+        read = [*prompt, *ids][:-1]
+        features = None if memory is None else MemoryReader(memory).read(read)
+        with torch.inference_mode():
+            logits_TV = model(torch.tensor([read]), features=features)[0, len(prompt) - 1 :]
+        totals.append(_log_probability(logits_TV.float().numpy(), ids) if len(ids) else 0.0)
+    return totals

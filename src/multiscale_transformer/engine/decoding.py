@@ -16,6 +16,7 @@ import numpy as np
 
 from multiscale_transformer.engine.detokenizer import IncrementalDetokenizer, begins_again
 from multiscale_transformer.engine.engine import Engine, Logits, Read, Sequence
+from multiscale_transformer.engine.infill import Gap
 from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, second_choice
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.errors import AxlError
@@ -32,7 +33,8 @@ STOP, LENGTH, CANCELLED, FAILED = "stop", "length", "cancelled", "failed"  # why
 class Request:
     """What is asked for: a prompt of ids, how to sample, what to look up in, and until when (`time.monotonic`).
 
-    `rules` end it where an editor would; with `crlf` its lines end with CRLF.
+    `rules` end it where an editor would; with `crlf` its lines end with CRLF. Where there is a `gap`, the best of
+    `sampling.candidates` is written.
     """
 
     prompt: list[int]
@@ -43,6 +45,7 @@ class Request:
     draft: bool = True
     rules: StopRules = NO_RULES
     crlf: bool = False
+    gap: Gap | None = None
 
 
 @dataclass
@@ -56,6 +59,13 @@ class OutputChunk:
     drawn: list[SampledToken] = field(default_factory=list)
     ended: str | None = None
     error: AxlError | None = None
+
+    def add(self, more: OutputChunk) -> None:
+        """Append the output that came after it."""
+        self.text += more.text
+        self.drawn += more.drawn
+        self.ended = more.ended or self.ended
+        self.error = more.error or self.error
 
 
 class SequenceState:

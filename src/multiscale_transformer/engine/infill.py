@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_at, rules_if
 from multiscale_transformer.model.vocabulary import BOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 
+AFTER = 100  # bytes of what follows by which candidates are ordered
 TRUNCATION_STEPS = 16  # a prefix that is too long begins at one of so many places of a window, so that it seldom changes
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What stands around a gap, by which candidates for it are ordered: ids before it, and the first ids after it."""
+
+    before: list[int]
+    after: list[int]
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,7 @@ class Cursor:
     truncated: int
     rules: StopRules = NO_RULES
     crlf: bool = False
+    gap: Gap | None = None
 
     def with_stop_rules(self, wanted: bool | None, before: bytes, after: bytes = b"") -> Cursor:
         """The same with stop rules or without; None leaves it as it is."""
@@ -44,7 +54,8 @@ def fill_gap(before: bytes, after: bytes, context: int, *, min_indent: int = 0) 
     if not after.strip():  # at the end of a file there is no gap, and training has few texts with an empty suffix
         return replace(continue_text(before, context), rules=rules, crlf=crlf)
     ids, truncated = fitted_fim_ids(before, after, context)
-    return Cursor(ids, truncated, rules, crlf)
+    near = before[_cut(len(before) - context // 2, context) :]
+    return Cursor(ids, truncated, rules, crlf, Gap([BOS, *near], [*after[:AFTER]]))
 
 
 def fim_ids(prefix: bytes, suffix: bytes) -> list[int]:
@@ -63,9 +74,14 @@ def fitted_fim_ids(prefix: bytes, suffix: bytes, context: int) -> tuple[list[int
         return fim_ids(prefix, suffix), 0
     room -= context // 4
     near_suffix = suffix[: max(room // 3, room - len(prefix))]
-    begin, step = max(0, len(prefix) + len(near_suffix) - room), max(1, context // TRUNCATION_STEPS)
-    begin = min(len(prefix), -(-begin // step) * step)
+    begin = min(len(prefix), _cut(len(prefix) + len(near_suffix) - room, context))
     return fim_ids(prefix[begin:], near_suffix), begin + len(suffix) - len(near_suffix)
+
+
+def _cut(begin: int, context: int) -> int:
+    """Where a prefix may begin of which `begin` bytes or more are left out."""
+    step = max(1, context // TRUNCATION_STEPS)
+    return -(-max(0, begin) // step) * step
 
 
 def _has_crlf(*texts: bytes) -> bool:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
+from multiscale_transformer.engine.candidates import Choice
 from multiscale_transformer.engine.decoding import (
     CANCELLED,
     FAILED,
@@ -47,6 +48,7 @@ class Scheduler:
         self._state_of: dict[Request, SequenceState] = {}
         self._to_score: deque[ScoreRequest] = deque()
         self._scoring: ScoreState | None = None  # the oldest of them
+        self._choices: dict[Request, Choice] = {}  # by the request and by each of its candidates
         self._turns = itertools.cycle((True, False))  # whether a prompt or a text to score comes first where both wait
 
     def submit(self, request: Request | ScoreRequest) -> None:
@@ -58,7 +60,9 @@ class Scheduler:
             return
         if not request.prompt:
             raise AxlError("the prompt is empty; begin with BOS")
-        self._waiting.append(request)
+        choice = Choice(request)
+        self._choices |= dict.fromkeys([request, *choice.parts] if choice.parts else [], choice)
+        self._waiting.extend(choice.parts or [request])
 
     def cancel(self, request: Request | ScoreRequest) -> None:
         """End a request: it leaves with the next step, or at once and unreported where it has not begun."""
@@ -67,6 +71,9 @@ class Scheduler:
                 self._end_scoring()
             elif request in self._to_score:
                 self._to_score.remove(request)
+        elif request in self._choices:
+            for part in self._forget(self._choices[request]):
+                self.cancel(part)
         elif request in self._state_of:
             self._state_of[request].cancelled = True
         elif request in self._waiting:
@@ -75,7 +82,7 @@ class Scheduler:
     @property
     def busy(self) -> bool:
         """Whether a step has anything to do."""
-        return bool(self._waiting or self._running or self._to_score)
+        return bool(self._waiting or self._running or self._to_score or self._choices)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -84,6 +91,37 @@ class Scheduler:
 
     def step(self) -> list[Output]:
         """One forward pass; what it wrote, by request."""
+        return list(self._choose(self._read()))
+
+    def _choose(self, output: list[Output]) -> Iterator[Output]:
+        """The same output with the best of its candidates for a request that has several, when all are there."""
+        for request, chunk in output:
+            if isinstance(request, Request) and request in self._choices:
+                self._choices[request].take(request, chunk)
+            else:
+                yield request, chunk
+        for choice in self._ended_choices():
+            if self._has_window:
+                self._forget(choice)
+                yield choice.request, choice.choose(self.engine)
+
+    def _ended_choices(self) -> list[Choice]:
+        """Those whose candidates are all there."""
+        return [choice for choice in dict.fromkeys(self._choices.values()) if choice.ended]
+
+    def _forget(self, choice: Choice) -> list[Request]:
+        """Choose no more; returns the candidates."""
+        for request in (choice.request, *choice.parts):
+            del self._choices[request]
+        return choice.parts
+
+    @property
+    def _has_window(self) -> bool:
+        """Whether there are pages for one more window of the context, beside what runs."""
+        taken = self._reserved + (self._scoring.reserved if self._scoring is not None else 0)
+        return self.engine.cache.available > taken - (-self.engine.config.max_seq_len // self.engine.cache.page)
+
+    def _read(self) -> list[Output]:
         out = [*self._expire_waiting()]
         self._admit()
         out += self._end_running()
@@ -109,6 +147,7 @@ class Scheduler:
             self._end_scoring()
         self._to_score.clear()
         self._waiting.clear()
+        self._choices.clear()
 
     def stream(self, request: Request) -> Iterator[OutputChunk]:
         """Submit and step until it ends; for callers who have the scheduler to themselves. Closing the iterator cancels."""
@@ -123,8 +162,11 @@ class Scheduler:
                         if chunk.ended is not None:
                             return
         finally:
-            if request in self._state_of:
-                self._leave(self._state_of[request])
+            for left in self._forget(self._choices[request]) if request in self._choices else [request]:
+                if left in self._state_of:
+                    self._leave(self._state_of[left])
+                elif left in self._waiting:
+                    self._waiting.remove(left)
 
     def score(self, request: ScoreRequest) -> None:
         """Submit a text to be scored and step until it is; for callers who have the scheduler to themselves."""
@@ -140,7 +182,12 @@ class Scheduler:
             yield request, OutputChunk(ended=LENGTH)
 
     def _admit(self) -> None:
-        """Let waiting requests in while there is a row for each and there are pages for all they may become."""
+        """Let waiting requests in while there is a row for each and there are pages for all they may become.
+
+        What is left of them is for choices first, which wait for a window.
+        """
+        if self._ended_choices():
+            return
         while self._waiting and len(self._running) < MAX_BATCH_TOKENS:
             reserved = self._reserved + (self._scoring.reserved if self._scoring is not None else 0)
             if reserved and self.engine.cache.available < reserved + max_pages(self.engine, self._waiting[0]):

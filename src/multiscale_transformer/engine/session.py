@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multiscale_transformer.engine.candidates import best_text, candidate_requests
+from multiscale_transformer.engine.continuations import reference_log_probabilities
 from multiscale_transformer.engine.detokenizer import stream_text
 from multiscale_transformer.engine.engine import load_engine
 from multiscale_transformer.engine.infill import Cursor
@@ -33,7 +35,7 @@ class EngineSession:
 
     def stream(self, cursor: Cursor, sampling: Sampling) -> Iterator[str]:
         """The text that follows, piece by piece."""
-        request = Request(cursor.ids, sampling, self.memory, rules=cursor.rules, crlf=cursor.crlf)
+        request = Request(cursor.ids, sampling, self.memory, rules=cursor.rules, crlf=cursor.crlf, gap=cursor.gap)
         return (piece.text for piece in self.scheduler.stream(request))
 
 
@@ -45,7 +47,19 @@ class ReferenceSession:
 
     def stream(self, cursor: Cursor, sampling: Sampling) -> Iterator[str]:
         """The text that follows, piece by piece."""
-        return stream_text(self.model, cursor.ids, sampling, self.memory, cursor.rules, crlf=cursor.crlf)
+        request = Request(cursor.ids, sampling, self.memory, rules=cursor.rules, crlf=cursor.crlf, gap=cursor.gap)
+        parts = candidate_requests(request)
+        if cursor.gap is None or not parts:
+            return self._written(request)
+        texts = ["".join(self._written(part)) for part in parts]
+
+        def score(prompt: list[int], continuations: list[list[int]]) -> list[float]:
+            return reference_log_probabilities(self.model, prompt, continuations, self.memory)
+
+        return iter([best_text(cursor.gap, texts, self.model.config.max_seq_len, score)])
+
+    def _written(self, request: Request) -> Iterator[str]:
+        return stream_text(self.model, request.prompt, request.sampling, self.memory, request.rules, crlf=request.crlf)
 
 
 Session = EngineSession | ReferenceSession

@@ -29,7 +29,7 @@ from multiscale_transformer.engine.scheduler import STOP, Request, Scheduler
 from multiscale_transformer.engine.stop_rules import NO_RULES
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.model.sampling import Sampling
+from multiscale_transformer.model.sampling import FIM_CANDIDATES, Sampling
 
 Kind = Literal["next line", "rest of a line", "half a line", "part of a line", "line", "block"]
 Mode = Literal["editor", "alone"]  # with the stop rules of an editor's request, or as the model ends by itself
@@ -123,16 +123,18 @@ def _cuts(content: bytes, kind: Kind, rng: np.random.Generator) -> tuple[int, in
     return (tokens[int(rng.integers(len(tokens)))], end) if tokens else None  # the rest, or half, of a line
 
 
-def completer(scheduler: Scheduler, memory: CorpusMemory | None, mode: Mode = "editor") -> Callable[[Place], Answer]:
-    """Completes places greedily with an engine; without text after the cursor a completion ends with its line."""
+def completer(
+    scheduler: Scheduler, memory: CorpusMemory | None, mode: Mode = "editor", candidates: int = FIM_CANDIDATES
+) -> Callable[[Place], Answer]:
+    """Completes places as a server does by default; without text after the cursor greedily, and it ends with its line."""
     context = scheduler.engine.config.max_seq_len
 
     def complete(place: Place) -> Answer:
         cursor, stops = fill_gap(place.before, place.after or b"", context), (b"\n",) if place.after is None else ()
         rules = cursor.rules if mode == "editor" else NO_RULES
-        sampling = Sampling(temperature=0.0, max_new_tokens=LONGEST, stop=stops)
+        sampling = Sampling(temperature=0.0, max_new_tokens=LONGEST, stop=stops, candidates=candidates)
         begin, first, text, ended = time.perf_counter(), 0.0, "", False
-        for chunk in scheduler.stream(Request(cursor.ids, sampling, memory, rules=rules, crlf=cursor.crlf)):
+        for chunk in scheduler.stream(Request(cursor.ids, sampling, memory, rules=rules, crlf=cursor.crlf, gap=cursor.gap)):
             if chunk.text and not text:
                 first = time.perf_counter() - begin
             text += chunk.text

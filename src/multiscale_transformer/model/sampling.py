@@ -29,6 +29,8 @@ Mask = npt.NDArray[np.bool_]
 
 RECENT = 64  # bytes that the repetition penalty looks at
 NEVER_DRAWN = (BOS, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE)  # marks that a prompt may hold and that are no text
+MAX_CANDIDATES = 16  # texts for one gap
+FIM_CANDIDATES = 4  # by default (docs/log.md: what more of them bring)
 MAX_BIAS = 100.0  # beyond it a bias is cut off
 _COLDEST = 1e-200  # a lower temperature draws the same, and no difference of logits in fp32 overflows when divided by this one
 _BLOCK = 64  # random numbers made at once
@@ -44,7 +46,7 @@ class Sampling(BaseModel):
     2019) divides the logits of the last 64 bytes; code repeats bytes all the time, so it is off (1.0) by default. Presence and
     frequency penalty (as OpenAI defines them) lower the logits of what was written after the prompt, once and by its count;
     `logit_bias` is added to the logits of its ids. With `logprobs`, each byte comes with its log-probability and with those of
-    that many of the best.
+    that many of the best. Of a gap so many `candidates` are written, and one is chosen (`engine.candidates`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +63,7 @@ class Sampling(BaseModel):
     seed: int | None = Field(None, ge=-(2**63), lt=2**64)  # 64 bits, with or without a sign
     stop: tuple[bytes, ...] = ()
     logprobs: int | None = Field(None, ge=0, le=20)
+    candidates: int = Field(1, ge=1, le=MAX_CANDIDATES)
 
     @field_validator("stop")
     @classmethod
@@ -79,8 +82,8 @@ DEFAULT_SAMPLING = Sampling(temperature=0.4, top_p=0.95, max_new_tokens=256)  # 
 
 
 def default_sampling(*, fim: bool) -> Sampling:
-    """The defaults of a request; a gap is filled with the likeliest bytes, since one answer is wanted and not a choice."""
-    return DEFAULT_SAMPLING.model_copy(update={"temperature": 0.0}) if fim else DEFAULT_SAMPLING
+    """The defaults of a request; a gap is filled with the best of a few texts, the first of the likeliest bytes."""
+    return DEFAULT_SAMPLING.model_copy(update={"temperature": 0.0, "candidates": FIM_CANDIDATES}) if fim else DEFAULT_SAMPLING
 
 
 class SampledToken(NamedTuple):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from multiscale_transformer.model.sampling import FIM_CANDIDATES
+
 NEVER = float("inf")
 
 
@@ -32,7 +34,8 @@ class Settings:
 
     `variants` is the folder of the variants that Ollama's `create` makes. `indexes` are what requests look up in; without
     them each model uses its own. `shipped` is the model that looks up in the library's index. `fim_timeout` limits the seconds
-    of requests that fill in the middle, `max_seconds` those of every request.
+    of requests that fill in the middle, which choose among `fim_candidates` unless they say otherwise, `max_seconds` those of
+    every request.
     """
 
     models: dict[str, Path]
@@ -43,5 +46,6 @@ class Settings:
     keys: tuple[str, ...] = ()
     max_body_bytes: int = 8 << 20
     fim_timeout: float | None = None
+    fim_candidates: int = FIM_CANDIDATES
     max_seconds: float | None = None
     limits: Limits = field(default_factory=Limits)

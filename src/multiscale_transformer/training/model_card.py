@@ -15,7 +15,7 @@ import multiscale_transformer
 from multiscale_transformer import files
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.installed import licences, permissive_packages
-from multiscale_transformer.data.mixture import part_licences
+from multiscale_transformer.data.mixture import downloaded_packages, part_licences
 from multiscale_transformer.data.prompted import skill_licences
 from multiscale_transformer.data.selection import EVERYTHING
 from multiscale_transformer.data.sources import INSTALLED
@@ -38,14 +38,16 @@ def data_record(corpus: Corpus) -> DataRecord:
         dropped=corpus.dropped,
         note=corpus.note,
         **({"selection": corpus.selection.as_json()} if corpus.selection != EVERYTHING else {}),
-        **({"packages": licences(permissive_packages())} if _reads_installed(corpus) else {}),
+        **({"packages": packages} if (packages := _packages(corpus)) else {}),
         **({"parts": parts} if (parts := part_licences(corpus.sources) | skill_licences(corpus.sources)) else {}),
         suffixes=dict(corpus.train.suffixes()),
     )
 
 
-def _reads_installed(corpus: Corpus) -> bool:
-    return INSTALLED in {*corpus.sources, *corpus.train.sources}  # by itself, or as a part of a mixture
+def _packages(corpus: Corpus) -> dict[str, str]:
+    """Version and licence of packages that were read, because they are installed or because they were downloaded."""
+    reads_installed = INSTALLED in {*corpus.sources, *corpus.train.sources}  # by itself, or as a part of a mixture
+    return (licences(permissive_packages()) if reads_installed else {}) | downloaded_packages(corpus.sources)
 
 
 def software_versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from multiscale_transformer.engine.infill import fill_gap
+from multiscale_transformer.engine.infill import Gap, fill_gap
 from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_if
 from multiscale_transformer.model.vocabulary import BOS, EOS
 
@@ -40,6 +40,7 @@ class Prompt:
     fim: bool = False
     rules: StopRules = NO_RULES
     crlf: bool = False
+    gap: Gap | None = None
 
     def with_stop_rules(self, wanted: bool | None) -> Prompt:
         """The same without stop rules, or with those of a text that nothing follows; None leaves it as it is."""
@@ -64,7 +65,7 @@ def fim_prompt(prefix: str, suffix: str, context: int, *, min_indent: int = 0) -
     """Fill in the middle between two texts; no line of it is indented less than `min_indent` columns."""
     before, after = (text.encode("utf-8", "surrogatepass") for text in (prefix, suffix))
     cursor = fill_gap(before, after, context, min_indent=min_indent)
-    return Prompt(cursor.ids, before[-MAX_PROMPT_BYTES:], cursor.truncated, True, cursor.rules, cursor.crlf)
+    return Prompt(cursor.ids, before[-MAX_PROMPT_BYTES:], cursor.truncated, True, cursor.rules, cursor.crlf, cursor.gap)
 
 
 def id_prompt(ids: list[int], context: int) -> Prompt:

@@ -14,7 +14,7 @@ from typing import Any
 from multiscale_transformer.engine.scheduler import Request
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.model.sampling import Sampling, default_sampling
+from multiscale_transformer.model.sampling import FIM_CANDIDATES, Sampling, default_sampling
 from multiscale_transformer.server.core.prompts import FIM_STOPS, Prompt
 from multiscale_transformer.server.errors import ApiError
 
@@ -44,11 +44,24 @@ class GenerationRequest:
         deadline = None if self.time_limit is None else time.monotonic() + self.time_limit
         constraint = None if self.constraint is None else self.constraint.copy()
         prompt = self.prompt
-        return Request(prompt.ids, self.sampling, memory, constraint, deadline, rules=prompt.rules, crlf=prompt.crlf)
+        return Request(
+            prompt.ids,
+            self.sampling,
+            memory,
+            constraint,
+            deadline,
+            rules=prompt.rules,
+            crlf=prompt.crlf,
+            gap=prompt.gap,
+        )
 
 
-def sampling_of(options: dict[str, Any], stop: str | Sequence[str] | None, *, fim: bool = False) -> Sampling:
-    """`Sampling` from options (None is the default) and stop strings; fill-in-the-middle is greedy, and stops at FIM tokens.
+def sampling_of(
+    options: dict[str, Any], stop: str | Sequence[str] | None, *, fim: bool = False, candidates: int = FIM_CANDIDATES
+) -> Sampling:
+    """`Sampling` from options (None is the default) and stop strings.
+
+    Fill-in-the-middle chooses among so many candidates by default, and stops at FIM tokens.
 
     The engine's detokenizer ends an answer before the first stop string, for every dialect alike.
     """
@@ -59,6 +72,7 @@ def sampling_of(options: dict[str, Any], stop: str | Sequence[str] | None, *, fi
     given = {name: value for name, value in options.items() if value is not None}
     fields = {
         **default_sampling(fim=fim).model_dump(),
+        **({"candidates": candidates} if fim else {}),
         **given,
         "stop": tuple(text.encode("utf-8", "replace") for text in stops if text),
     }

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from multiscale_transformer.model.sampling import MAX_CANDIDATES
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
 from multiscale_transformer.server.core.chat_template import Tool
 from multiscale_transformer.server.core.requests import MAX_NEW_TOKENS
@@ -38,6 +39,7 @@ class SamplingOptions(Body):
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: str | list[str] | None = None
+    candidates: int | None = Field(None, ge=1, le=MAX_CANDIDATES)  # of a gap; `engine.candidates`
     stop_rules: bool | None = None  # the rules of `engine.stop_rules`: by default for fill-in-the-middle
 
     def sampling_options(self, max_new_tokens: int | None, repetition_penalty: float | None, **more: Any) -> dict[str, Any]:
@@ -53,6 +55,7 @@ class SamplingOptions(Body):
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
             "seed": self.seed,
+            "candidates": self.candidates,
             **more,
         }
 

@@ -49,7 +49,7 @@ class CompletionBody(SamplingOptions):
             options["seed"] = None
         constraint = None if self.json_schema is None else GrammarConstraint.json_schema(self.json_schema)
         milliseconds = self.t_max_predict_ms if self.t_max_predict_ms and self.t_max_predict_ms > 0 else None
-        sampling = sampling_of(options, self.stop, fim=prompt.fim)
+        sampling = sampling_of(options, self.stop, fim=prompt.fim, candidates=state.settings.fim_candidates)
         prompt = prompt.with_stop_rules(self.stop_rules)
         return GenerationRequest(prompt, sampling, constraint, state.time_limit(milliseconds, prompt))
 

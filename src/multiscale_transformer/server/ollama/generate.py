@@ -92,7 +92,7 @@ def _text_request(state: ServerState, entry: ModelEntry, body: GenerateBody, mod
         if not template and text != body.prompt and not body.format:
             stops += prompt_format.stops
     prompt = prompt.with_stop_rules(options.stop_rules)
-    sampling = sampling_of(options.sampling(), stops, fim=prompt.fim)
+    sampling = sampling_of(options.sampling(), stops, fim=prompt.fim, candidates=state.settings.fim_candidates)
     return GenerationRequest(prompt, sampling, constraint_of(body.format), state.time_limit(None, prompt))
 
 

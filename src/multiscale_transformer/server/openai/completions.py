@@ -109,7 +109,12 @@ class _CompletionResponder:
             raise ApiError(400, f"{len(body.prompts) * count} answers are too many; the most are {MAX_ANSWERS}", param="n")
         requests = []
         for prompt in (self._prompt(given).with_stop_rules(body.stop_rules) for given in body.prompts):
-            sampling = sampling_of(body.options(body.max_tokens, logprobs), body.stop, fim=prompt.fim)
+            sampling = sampling_of(
+                body.options(body.max_tokens, logprobs),
+                body.stop,
+                fim=prompt.fim,
+                candidates=self.state.settings.fim_candidates,
+            )
             time_limit = self.state.time_limit(body.t_max_predict_ms, prompt)
             request = GenerationRequest(prompt, sampling, None, time_limit, body.sources)
             requests += [request.for_choice(index) for index in range(count)]

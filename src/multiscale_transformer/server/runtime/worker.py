@@ -60,7 +60,7 @@ class RequestHandle:
         whole = OutputChunk()
         try:
             async for chunk in self:
-                merge(whole, chunk)
+                whole.add(chunk)
         finally:
             if whole.ended is None:
                 self.cancel()
@@ -72,7 +72,7 @@ class RequestHandle:
 
     def deliver(self, chunk: OutputChunk) -> None:
         """Take more output; called on the event loop."""
-        merge(self._pending, chunk)
+        self._pending.add(chunk)
         self._changed.set()
 
 
@@ -137,7 +137,7 @@ class Worker:
                 scheduler.cancel(request)
                 failed = OutputChunk(ended=FAILED, error=StoppedError("the server stops"))
                 stopped = failed if isinstance(request, ScoreRequest) else OutputChunk(ended=LENGTH)
-                merge(self._ready.setdefault(handle, OutputChunk()), stopped)
+                self._ready.setdefault(handle, OutputChunk()).add(stopped)
             self._flush()
 
         self._call(end)
@@ -193,7 +193,7 @@ class Worker:
             if chunk.drawn and handle.first_byte_at is None:
                 handle.first_byte_at = time.monotonic()
                 self._first_byte_seconds.observe(handle.first_byte_at - handle.started)
-            merge(self._ready.setdefault(handle, OutputChunk()), chunk)
+            self._ready.setdefault(handle, OutputChunk()).add(chunk)
         now = time.monotonic()
         if self._ready and (at_once or now - self._flushed > max(BUNDLE_SECONDS, BUNDLE_SECONDS_EACH * len(self._ready))):
             self._flushed = now
@@ -231,11 +231,3 @@ class Worker:
         for handle in list(self._handles.values()):
             self._ready[handle] = OutputChunk(ended=FAILED, error=reason)
         self._flush()
-
-
-def merge(chunk: OutputChunk, more: OutputChunk) -> None:
-    """Append the output that came after `chunk` to it."""
-    chunk.text += more.text
-    chunk.drawn += more.drawn
-    chunk.ended = more.ended or chunk.ended
-    chunk.error = more.error or chunk.error
