@@ -64,7 +64,7 @@ def table(result: CompletionsResult) -> str:
     """By kind: means over projects, of the time the worst; then exact and ends by project."""
     projects = list(dict.fromkeys(row.project for row in result.rows))
     lines = [
-        "| greedy, index of the project's other files | exact | similar | bytes until an error | ends right | runs on "
+        "| index of the project's other files | exact | similar | bytes until an error | ends right | runs on "
         "| first byte, median | 95 % |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]

@@ -68,7 +68,10 @@ def test_the_card_of_what_read_a_mixture_names_kinds_and_licences(tree: Path) ->
 
 def test_the_packages_of_a_download_are_named(tree: Path) -> None:
     kept = Downloaded(name="web", source="pypi", version="1.2", licence="MIT", sha256="0", files=1, bytes=9)
-    (tree / "code" / MANIFEST).write_text(kept.model_dump_json() + "\n")
+    (tree / "code" / "web").mkdir()
+    (tree / "code" / "web" / "a.py").write_text(BODY * 20)
+    absent = kept.model_copy(update={"name": "left_out"})
+    (tree / "code" / MANIFEST).write_text(f"{kept.model_dump_json()}\n{absent.model_dump_json()}\n")
     record = data_record(load_corpus([mixture(tree, "parts:\n - {data: code}\n - {data: headers}\n")]))
     assert record.packages == {"web": "1.2, MIT"}
 

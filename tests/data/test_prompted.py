@@ -29,11 +29,12 @@ def skill(tmp_path: Path) -> Path:
 def test_documents_say_where_answers_begin() -> None:
     pairs = [
         Prompted(task="t", prompt="é:\n", answer="one", package="p"),
-        Prompted(task="t", prompt="", answer="2", package="p"),
+        Prompted(task="t", prompt="", answer="2", package="p", origin="a.py:area"),
     ]
     documents = prompted_documents(pairs)
     assert documents.answers is not None
     assert [documents[k][at:] for k, at in enumerate(documents.answers.tolist())] == [b"one", b"2"]
+    assert documents.suffixes() == [("", 7), (".py", 1)]
 
 
 def test_only_answers_are_marked_beside_plain_text_and_they_are_never_rearranged(skill: Path, tmp_path: Path) -> None:

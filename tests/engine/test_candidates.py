@@ -67,6 +67,18 @@ def test_the_likeliest_whole_is_written(folder: Path, engine: Engine, memory: Co
     assert text(engine, request) == texts[scores.index(max(scores))]
 
 
+def test_drawn_candidates_read_the_prompt_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampling, rows = SAMPLING.model_copy(update={"max_new_tokens": 1}), []
+    request = asked(engine, None, sampling, before=bytes(range(97, 123)) * 8)
+    read = engine.read
+    monkeypatch.setattr(engine, "read", lambda reads: (rows.extend(len(one.ids) for one in reads), read(reads))[1])
+    text(engine, request)
+    assert request.gap is not None
+    once = len(request.prompt) + len(request.gap.before)
+    scored = 5 * (1 + len(request.gap.after))
+    assert once <= sum(rows) <= once + scored + 5 * engine.cache.page
+
+
 def test_neighbours_and_repetition_change_nothing(engine: Engine, memory: CorpusMemory) -> None:
     requests = [asked(engine, memory, before=before) for before in (BEFORE, b"import os\n", b"x = [1, 2")]
     wanted = [text(engine, request) for request in requests]

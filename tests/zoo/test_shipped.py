@@ -14,6 +14,7 @@ from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.folder import TRAINING_FILE, WEIGHTS_FILE
 from multiscale_transformer.zoo import library
 from multiscale_transformer.zoo.shipped import shipped_model
+from multiscale_transformer.zoo.training_record import trained_skills
 
 
 @pytest.fixture
@@ -33,7 +34,8 @@ def test_it_fits_the_package_and_says_what_it_was_trained_on() -> None:
     assert "version and licence" in card
     assert "GPL" not in card
     sources = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))["data"]["sources"]
-    assert sources == ["mixture:examples/base_mixture.yaml"]
+    assert sources[0] == "mixture:examples/base_mixture.yaml"
+    assert trained_skills(folder) == {"refactor", "document", "comment"}
 
 
 def test_complete_without_a_model_indexes_the_library_once_and_says_so(small_library: Path) -> None:

@@ -86,10 +86,14 @@ def part_licences(sources: Iterable[str]) -> dict[str, str]:
     return licences
 
 
-def downloaded_packages(sources: Iterable[str]) -> dict[str, str]:
-    """Version and licence, by name, of the packages that `axl data download` wrote into a part of the mixtures."""
+def downloaded_packages(sources: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """Version and licence of the packages that `axl data download` wrote into a part of the mixtures and that were read.
+
+    `names` are those of the documents that were.
+    """
+    read = {name.partition("/")[0] for name in names}
     kept = (kept for part in _parts(sources) for kept in read_manifest(Path(part.data)).values())
-    return {one.name: f"{one.version}, {one.licence}" for one in kept}
+    return {one.name: f"{one.version}, {one.licence}" for one in kept if one.name in read}
 
 
 def _parts(sources: Iterable[str]) -> Iterator[Part]:

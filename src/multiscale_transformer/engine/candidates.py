@@ -71,6 +71,7 @@ class Choice:
 
     def __init__(self, request: Request) -> None:
         self.request, self.parts = request, candidate_requests(request)
+        self.later = self.parts[2:]  # they have the prompt of the first, and use its pages when it is read
         self._written = {part: OutputChunk() for part in self.parts}
 
     @property

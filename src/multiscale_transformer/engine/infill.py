@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_at, rules_if
 from multiscale_transformer.model.vocabulary import BOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 
-AFTER = 100  # bytes of what follows by which candidates are ordered
+AFTER = 40  # bytes of what follows by which candidates are ordered
 TRUNCATION_STEPS = 16  # a prefix that is too long begins at one of so many places of a window, so that it seldom changes
 
 

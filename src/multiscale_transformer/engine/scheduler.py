@@ -62,7 +62,7 @@ class Scheduler:
             raise AxlError("the prompt is empty; begin with BOS")
         choice = Choice(request)
         self._choices |= dict.fromkeys([request, *choice.parts] if choice.parts else [], choice)
-        self._waiting.extend(choice.parts or [request])
+        self._waiting.extend(choice.parts[:2] or [request])
 
     def cancel(self, request: Request | ScoreRequest) -> None:
         """End a request: it leaves with the next step, or at once and unreported where it has not begun."""
@@ -188,6 +188,10 @@ class Scheduler:
         """
         if self._ended_choices():
             return
+        for choice in dict.fromkeys(self._choices.values()):
+            if choice.later and self._has_read(choice.parts[0]):
+                self._waiting.extendleft(choice.later[::-1])
+                choice.later = []
         while self._waiting and len(self._running) < MAX_BATCH_TOKENS:
             reserved = self._reserved + (self._scoring.reserved if self._scoring is not None else 0)
             if reserved and self.engine.cache.available < reserved + max_pages(self.engine, self._waiting[0]):
@@ -195,6 +199,11 @@ class Scheduler:
             state = SequenceState(self.engine, self._waiting.popleft())
             self._running.append(state)
             self._state_of[state.request] = state
+
+    def _has_read(self, request: Request) -> bool:
+        """Whether all of a prompt is read."""
+        state = self._state_of.get(request)
+        return request not in self._waiting if state is None else state.pending <= 1
 
     @property
     def _reserved(self) -> int:

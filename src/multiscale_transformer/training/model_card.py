@@ -47,7 +47,9 @@ def data_record(corpus: Corpus) -> DataRecord:
 def _packages(corpus: Corpus) -> dict[str, str]:
     """Version and licence of packages that were read, because they are installed or because they were downloaded."""
     reads_installed = INSTALLED in {*corpus.sources, *corpus.train.sources}  # by itself, or as a part of a mixture
-    return (licences(permissive_packages()) if reads_installed else {}) | downloaded_packages(corpus.sources)
+    return (licences(permissive_packages()) if reads_installed else {}) | downloaded_packages(
+        corpus.sources, corpus.train.names
+    )
 
 
 def software_versions() -> dict[str, str]:
