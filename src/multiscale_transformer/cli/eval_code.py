@@ -304,10 +304,11 @@ def _progress(total: int, doing: str) -> Iterator[Callable[[], None]]:
 
 def _show(figures: CodeFigures) -> None:
     """A table: an author a column."""
-    drawn = "greedy" if figures.temperature == 0.0 else f"temperature {figures.temperature:g}"
-    how = f"{ui.counted(figures.each, 'completion')} each" + ("" if figures.temperature is None else f", {drawn}")
-    title = f"{figures.benchmark}: {figures.problems:,} of {ui.counted(figures.published, 'problem')}, {how}"
-    table = ui.new_table(title, ["", *(f"{name} >" for name in figures.scores)])
+    how = [f"{figures.problems:,} of {ui.counted(figures.published, 'problem')}", f"{ui.counted(figures.each, 'completion')} each"]
+    if figures.temperature is not None:
+        how.append(f"temperature {figures.temperature:g}" if figures.temperature else "greedy")
+    ui.print_text(f"{figures.benchmark}: {', '.join(how)}")
+    table = ui.new_table(None, ["", *(f"{name} >" for name in figures.scores)])
     scores = list(figures.scores.values())
     for k in sorted({k for score in scores for k in score.passes}):
         table.add_row(f"pass@{k}", *(_shown(score.passes[k]) if k in score.passes else "" for score in scores))

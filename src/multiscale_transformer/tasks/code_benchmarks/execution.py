@@ -18,6 +18,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.sandbox.limits import Limits, Outcome, Program
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.code_benchmarks.problem import Language, Problem
+from multiscale_transformer.tasks.code_benchmarks.reading import writable
 from multiscale_transformer.tasks.javascript import node_path
 from multiscale_transformer.tasks.source_text import parses
 
@@ -55,6 +56,8 @@ def need_tools(language: Language) -> None:
 
 def judge(sandbox: Sandbox, problem: Problem, solution: str) -> Verdict:
     """Run a solution with the test of its problem. Raises AxlError where what runs it is not installed."""
+    if not writable(solution):
+        return Verdict("does not parse", False)
     runs = {Language.PYTHON: _python, Language.JAVASCRIPT: _javascript, Language.RUST: _rust}
     return runs[problem.language](sandbox, solution, problem.test)
 

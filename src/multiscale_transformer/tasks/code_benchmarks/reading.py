@@ -9,12 +9,11 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from multiscale_transformer.data.hub_texts import hub_rows
 from multiscale_transformer.errors import AxlError
@@ -28,6 +27,13 @@ class Row(BaseModel):
     """A row of a benchmark's file; fields that are not read here are left alone."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    @model_validator(mode="after")
+    def _is_unicode(self) -> Self:
+        """JSON can escape halves of characters, which no file and no model's prompt can hold."""
+        if not writable(json.dumps(self.model_dump(), ensure_ascii=False)):
+            raise ValueError("a text in it is no Unicode")
+        return self
 
 
 Kind = TypeVar("Kind", bound=Row)
@@ -84,6 +90,15 @@ def unpacked(path: Path) -> str:
         raise AxlError(f"{path} cannot be read ({error}); fetch it again") from None
 
 
+def writable(text: str) -> bool:
+    """Whether a text can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def json_lines(text: str) -> list[Any]:
     """The values of JSON lines. Raises ValueError that names the line."""
     rows = []
@@ -96,7 +111,7 @@ def json_lines(text: str) -> list[Any]:
     return rows
 
 
-def _from_file(path: Path, origin: Origin) -> Sequence[Any]:
+def _from_file(path: Path, origin: Origin) -> list[Any]:
     text = unpacked(path)
     try:
         rows = json.loads(text) if text.lstrip().startswith("[") else json_lines(text)
