@@ -1,4 +1,4 @@
-"""`axl eval`: how good a checkpoint is, in bits per byte and in what a person keeps of its completions."""
+"""`axl eval`: how good a checkpoint is, in bits per byte, in what a person keeps of its completions, and by running them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.compile import ensure_kernels
+from multiscale_transformer.cli.eval_code import humaneval, humaneval_x, infilling, mbpp
 from multiscale_transformer.cli.eval_task import task
 from multiscale_transformer.cli.main import COMMANDS
 from multiscale_transformer.cli.memory_args import index_folders
@@ -158,5 +159,5 @@ def _show_editing(title: str, scores: dict[str, EditingScore]) -> None:
     ui.show_table(table)
 
 
-for _command in (bpb, lines, task):
-    app.command(_command.__name__, help=help_text(_command))(_command)
+for _command in (bpb, lines, task, humaneval, mbpp, infilling, humaneval_x):
+    app.command(_command.__name__.replace("_", "-"), help=help_text(_command))(_command)

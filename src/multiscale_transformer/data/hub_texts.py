@@ -24,7 +24,7 @@ def hub_texts(dataset: str, split: str = "train") -> Iterator[tuple[str, bytes]]
 
     Raises AxlError where `datasets` is not installed, the set cannot be opened, or has no column of text.
     """
-    for row in _rows(dataset, split):
+    for row in hub_rows(dataset, split):
         text = next((row[column] for column in TEXT_COLUMNS if isinstance(row.get(column), str)), None)
         if text is None:
             raise AxlError(f"{dataset} has none of the columns {', '.join(TEXT_COLUMNS)} (there are: {', '.join(row)})")
@@ -32,7 +32,11 @@ def hub_texts(dataset: str, split: str = "train") -> Iterator[tuple[str, bytes]]
             yield f"{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:16]}.py", text.encode(errors="replace")
 
 
-def _rows(dataset: str, split: str) -> Iterator[dict[str, Any]]:
+def hub_rows(dataset: str, split: str, config: str | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a split of a data set (and of one of its configs), by its id on the hub or the path of a local file.
+
+    Raises AxlError where `datasets` is not installed or the set cannot be opened.
+    """
     try:
         from datasets import load_dataset
     except ImportError:
@@ -40,7 +44,7 @@ def _rows(dataset: str, split: str) -> Iterator[dict[str, Any]]:
     path = Path(dataset)
     where = {"path": _LOCAL[path.suffix], "data_files": dataset} if path.suffix in _LOCAL else {"path": dataset}
     try:
-        yield from load_dataset(**where, split=split, streaming=True)
+        yield from load_dataset(**where, name=config, split=split, streaming=True)
     except AxlError:
         raise
     except Exception as error:  # of many libraries below it, each with exceptions of its own

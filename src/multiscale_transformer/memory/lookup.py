@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from multiscale_transformer.kernels.memory_features import (
 )
 from multiscale_transformer.kernels.memory_search import Rows
 from multiscale_transformer.memory.corpus_rows import rows_of
-from multiscale_transformer.memory.document import path_of, shown_sources
+from multiscale_transformer.memory.document import Document, path_of, shown_sources
 from multiscale_transformer.memory.index import MEMORY_FOLDER, load_index
 from multiscale_transformer.memory.shard import Shard, build_shard
 
@@ -65,6 +66,7 @@ class CorpusMemory:
     ) -> None:
         self.shards, self.threads = list(shards), threads
         self.rows: Rows = rows_of(self.shards, removed, with_documents=leave_out)
+        self._removed = [set(gone) for gone in removed] or [set() for _ in self.shards]
         self._documents = sum(map(len, self.shards)) if leave_out else 0
         self._idle: list[tuple[Chains, Reader, Scratch]] = []  # what a look-up needs of its own, when nobody looks up with it
 
@@ -78,6 +80,22 @@ class CorpusMemory:
         """What a person calls a document of a shard: its path, with as much of its source as tells the sources apart."""
         source, name = self.shards[shard].sources[document], self.shards[shard].names[document]
         return path_of(self._shown_sources[source], name)
+
+    def documents(self) -> Iterator[Document]:
+        """The documents that are not removed, of shards that keep their texts. Raises AxlError when the texts are damaged."""
+        for shard, number in self._places():
+            if shard.texts is not None:
+                yield Document(shard.names[number], shard.text(number), shard.sources[number])
+
+    def digest(self) -> str:
+        """SHA-256 over what is looked up in: the documents that are not removed, whatever index they stand in."""
+        digests = sorted(shard.digests[number] for shard, number in self._places())
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def _places(self) -> Iterator[tuple[Shard, int]]:
+        """Each document that is not removed, by its shard and its number in that."""
+        for shard, gone in zip(self.shards, self._removed, strict=True):
+            yield from ((shard, number) for number in range(len(shard)) if number not in gone)
 
     @functools.cached_property
     def _shown_sources(self) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Benchmarks that run what a model writes: HumanEval, MBPP, HumanEval infilling and HumanEval-X."""
