@@ -53,7 +53,9 @@ def learn_order(
     return order
 
 
-def _choices(subject: Remembered, right: str, order: Order, gains: Gains | None) -> list[tuple[list[dict[str, float]], list[bool]]]:
+def _choices(
+    subject: Remembered, right: str, order: Order, gains: Gains | None
+) -> list[tuple[list[dict[str, float]], list[bool]]]:
     """Before each run: the features of the repairs that are left, and whether they give the program that was broken."""
     debugging, groups = Debugging(subject, gains, most=RUNS), []
     while not debugging.result.solved and len(debugging.attempts) <= RUNS:

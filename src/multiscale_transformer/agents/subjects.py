@@ -54,7 +54,9 @@ class TestedProgram:
 
     __test__ = False  # pytest takes it for a class of tests
 
-    def __init__(self, sandbox: Sandbox, text: str, tests: tuple[str, ...], *, setup: str = "", limits: Limits | None = None) -> None:
+    def __init__(
+        self, sandbox: Sandbox, text: str, tests: tuple[str, ...], *, setup: str = "", limits: Limits | None = None
+    ) -> None:
         self.texts: Mapping[str, str] = {PROGRAM: text}
         self._sandbox, self._tests, self._setup, self._limits = sandbox, tests, setup, limits
 

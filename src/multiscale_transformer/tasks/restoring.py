@@ -30,9 +30,7 @@ def restoring_edits(source: SourceText, lines: Iterable[int] | None = None) -> l
     With `lines` (numbers from 1) only those on one of them.
     """
     wanted = None if lines is None else set(lines)
-    found = {
-        (edit.start, edit.end, edit.text): edit for edit in _all_edits(source) if wanted is None or edit.line in wanted
-    }
+    found = {(edit.start, edit.end, edit.text): edit for edit in _all_edits(source) if wanted is None or edit.line in wanted}
     return sorted(edit for edit in found.values() if parses(edit.apply(source.text)))
 
 
