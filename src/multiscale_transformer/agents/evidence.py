@@ -17,7 +17,7 @@ from numbers import Real
 
 from multiscale_transformer.agents.subjects import Seen
 from multiscale_transformer.tasks.observe import Observed
-from multiscale_transformer.tasks.restoring import CALL
+from multiscale_transformer.tasks.restoring import CALL, WRAPPERS
 from multiscale_transformer.tasks.source_text import Edit
 from multiscale_transformer.tasks.symptoms import symptom
 
@@ -25,6 +25,8 @@ EFFECTS = ("nothing", "more pass", "fewer pass", "nearer", "farther", "new error
 RELATIONS = ("same place", "same line", "same kind", "elsewhere")
 MOST_COUNTED = 3  # runs of a kind beyond which further ones say nothing new
 MOST_COMPARED = 200  # characters of two values that are compared
+MOST_BEFORE = 40  # characters before an edit that are looked at
+OWN = "a function of the file"
 RESTORED = "restored"  # how the kinds of edits in `tasks.restoring` end
 _BEFORE = re.compile(r"(\w+\s*\(|\breturn|\bin|[-+*/%<>=]+|,|\[)\s*$")
 _OBJECT = re.compile(r"<(?:generator|(\w+)) object")
@@ -82,9 +84,8 @@ def _restoring(edit: Edit, text: str, failing: Sequence[Observed]) -> dict[str, 
     kinds = {symptom(observed) for observed in failing}
     found = {edit.operator: 1.0, **{f"{edit.operator}, {kind}": 1.0 for kind in kinds}}
     if edit.operator == CALL:
-        name = edit.text.partition("(")[0]
-        place = _BEFORE.search(text[max(0, edit.start - 40) : edit.start])
-        where = "".join(place[1].split()) if place else "elsewhere"
+        called = edit.text.partition("(")[0]
+        name, where = called if called in WRAPPERS else OWN, _place(text[max(0, edit.start - MOST_BEFORE) : edit.start])
         types = {(type_of(observed.actual), type_of(observed.expected)) for observed in failing}
         found |= {f"{name} around": 1.0, f"{name} around, {where}": 1.0}
         found |= {f"{name} around, {kind}": 1.0 for kind in kinds}
@@ -93,6 +94,15 @@ def _restoring(edit: Edit, text: str, failing: Sequence[Observed]) -> dict[str, 
             found["makes the type that is expected"] = 1.0
             found[f"makes the type that is expected, {where}"] = 1.0
     return found
+
+
+def _place(before: str) -> str:
+    """What stands before an edit: a word or sign of Python, or the call of a function that is often wrapped around something."""
+    place = _BEFORE.search(before)
+    if place is None:
+        return "elsewhere"
+    token = "".join(place[1].split())
+    return "call(" if token.endswith("(") and token[:-1] not in WRAPPERS else token
 
 
 def type_of(shown: str | None) -> str:
@@ -105,7 +115,7 @@ def type_of(shown: str | None) -> str:
     try:
         return type(ast.literal_eval(shown)).__name__
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return shown.partition("(")[0] if shown.partition("(")[0].isidentifier() else ""
+        return ""
 
 
 def _told(observed: Observed) -> tuple[object, ...]:

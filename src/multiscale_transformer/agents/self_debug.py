@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -55,6 +55,12 @@ class Choice:
     base: int
     candidate: Candidate
     features: dict[str, float]
+    before: dict[str, float]  # of them, those that were known before any repair was run
+
+    @property
+    def blind(self) -> Choice:
+        """The same as if no repair had been run."""
+        return replace(self, features=self.before)
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ class Debugging:
             self._add_candidates(self._to_repair.pop())
         runs = self._runs()
         return [
-            Choice(base, candidate, {**features, **learnt(candidate.edit, runs.get((base, candidate.file), ()))})
+            Choice(base, candidate, {**features, **learnt(candidate.edit, runs.get((base, candidate.file), ()))}, features)
             for base, candidate, features in self._left
         ]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from multiscale_transformer.tasks.operators import annotations
 from multiscale_transformer.tasks.source_text import Edit, SourceText, parses
 
-CALL, SIGN, BOUND, COMPARISON, ASSIGNMENT = (
+KINDS = CALL, SIGN, BOUND, COMPARISON, ASSIGNMENT = (
     "call restored", "sign restored", "bound restored", "comparison restored", "assignment restored",
 )  # fmt: skip
 WRAPPERS = ("len", "list", "tuple", "set", "sum", "int", "str", "max", "min", "abs", "round", "all", "any", "sorted", "range")
@@ -52,24 +52,23 @@ def _own_functions(tree: ast.AST) -> list[str]:
 
 def _values(node: ast.AST) -> list[ast.expr]:
     """Expressions that are returned, assigned, passed on, computed with, compared or iterated over."""
+    found: list[ast.expr | None] = []
     match node:
-        case ast.Return(value=ast.expr() as value) | ast.Assign(value=value) | ast.AugAssign(value=value):
-            return [value]
-        case ast.Call(args=arguments):
-            return [one for one in arguments if not isinstance(one, ast.Starred)]
-        case ast.BinOp(left=left, right=right):
-            return [left, right]
-        case ast.Compare(left=left, comparators=others):
-            return [left, *others]
-        case ast.For(iter=value) | ast.comprehension(iter=value):
-            return [value]
+        case ast.Return(value=value) | ast.For(iter=value) | ast.comprehension(iter=value):
+            found = [value]
+        case ast.Assign(value=value) | ast.AugAssign(value=value):
+            found = [value]
         case ast.ListComp(elt=value) | ast.GeneratorExp(elt=value) | ast.SetComp(elt=value):
-            return [value]
-        case ast.UnaryOp(op=ast.USub()):
-            return []
+            found = [value]
+        case ast.Call(args=arguments):
+            found = [one for one in arguments if not isinstance(one, ast.Starred)]
+        case ast.BinOp(left=left, right=right):
+            found = [left, right]
+        case ast.Compare(left=left, comparators=others):
+            found = [left, *others]
         case ast.Slice(lower=lower, upper=upper, step=step):
-            return [bound for bound in (lower, upper, step) if bound is not None]
-    return []
+            found = [lower, upper, step]
+    return [value for value in found if value is not None]
 
 
 def _around(source: SourceText, value: ast.expr, own: list[str]) -> Iterator[Edit]:
