@@ -101,7 +101,10 @@ def _solved(sandbox: Sandbox, bug: Bug, gains: Gains | None) -> Solved:
 
 def table(result: SelfDebugResult) -> str:
     """The share of the bugs that each order solves within so many runs, with its standard error."""
-    lines = [f"| repairs in the order of | {' | '.join(f'within {most}' for most in WITHIN)} |", "|---|" + "---:|" * len(WITHIN)]
+    lines = [
+        f"| repairs in the order of | {' | '.join(f'within {most}' for most in WITHIN)} |",
+        "|---|" + "---:|" * len(WITHIN),
+    ]
     count = len(result.rows)
     for name in result.rows[0].runs if result.rows else ():
         shares = [sum((row.runs[name] or RUNS + 1) <= most for row in result.rows) / count for most in WITHIN]

@@ -102,7 +102,7 @@ def lexical_route(request: str, tools: Sequence[ToolInfo]) -> Call | None:
         paths = _PATH.findall(request)
         arguments: dict[str, Any] = {"path": paths[0]} if paths and "path" in tools[number].parameters["properties"] else {}
         if wanted == ["query"]:
-            arguments = {"query": request.split(maxsplit=1)[-1]}
+            arguments = {"query": request}
         if scores[number] > 0 and set(wanted) <= set(arguments):
             return tools[number].name, arguments
     return None

@@ -17,6 +17,7 @@ from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.bugs import LIMITS, Bug
 from multiscale_transformer.tasks.fix_order import Gains, Order, learn
 from multiscale_transformer.tasks.restoring import CALL, KINDS
+from multiscale_transformer.tasks.source_text import parsed
 
 # where learning begins: the order of fix, behind which stands what puts back something
 FIRST_ORDER = Order(weights={FIX_SCORE: 1.0, **dict.fromkeys(KINDS, -3.0), CALL: -4.0})
@@ -85,4 +86,4 @@ def _sampled(group: Group, rng: random.Random) -> Group:
 
 def _mean_the_same(text: str, other: str) -> bool:
     """Whether two texts have the same syntax tree; that costs time only where they are alike but for spaces and brackets."""
-    return text.translate(_BLANKS) == other.translate(_BLANKS) and ast.dump(ast.parse(text)) == ast.dump(ast.parse(other))
+    return text.translate(_BLANKS) == other.translate(_BLANKS) and ast.dump(parsed(text)) == ast.dump(parsed(other))

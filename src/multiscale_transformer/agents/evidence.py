@@ -75,8 +75,30 @@ def described(edits: Sequence[Edit], text: str, seen: Seen) -> list[dict[str, fl
             "ran wherever it failed": float(bool(ran) and all(edit.line in lines for lines in ran)),
             "ran where it passed": float(edit.line in passing),
         }
-        features.append({**of_lines, **(_restoring(edit, text, failing) if edit.operator.endswith(RESTORED) else {})})
+        of_values = _watched(seen.watched.get(edit), seen)
+        features.append(
+            {**of_lines, **of_values, **(_restoring(edit, text, failing) if edit.operator.endswith(RESTORED) else {})}
+        )
     return features
+
+
+def _watched(number: int | None, seen: Seen) -> dict[str, float]:
+    """What an edit would have changed in the states of the run, where it was watched."""
+    if number is None:
+        return {"not watched": 1.0} if seen.watched else {}
+    failing = [seen.tests[name].watched.get(number) for name in seen.failing]
+    passing = [observed.watched.get(number) for observed in seen.tests.values() if observed.error is None]
+    reached = [one for one in failing if one is not None]
+    return {
+        "not reached": float(not reached),
+        "changes no value": float(bool(reached) and not any(one.changes for one in reached)),
+        "changes a value wherever it failed": float(len(reached) == len(failing) and all(one.changes for one in reached)),
+        "changes a value where it passed": float(any(one is not None and one.changes for one in passing)),
+        "returns what is expected": float(any(one.expected for one in reached)),
+        "returns what is expected wherever it failed": float(
+            len(reached) == len(failing) and all(one.expected for one in reached)
+        ),
+    }
 
 
 def _restoring(edit: Edit, text: str, failing: Sequence[Observed]) -> dict[str, float]:

@@ -7,6 +7,7 @@ Files are opened part by part from the folder's own handle, so a link that is pu
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -19,9 +20,9 @@ from multiscale_transformer.tasks.test_runs import SKIPPED
 MAX_FILE_BYTES = 1 << 20  # of a file that is read or written
 MAX_NAME_CHARS = 512
 MAX_FILES = 20_000  # of a project that is listed
-MAX_ENTRIES = 500  # of a folder that is shown
 _HIDDEN = {".git", ".hg", ".svn", ".bzr", ".jj"}  # folders of version control systems, which no tool reads or writes
 _SHORT_GIT = re.compile(r"git~\d+", re.IGNORECASE)  # .git under its short name on file systems of Windows
+_LINK_IN_THE_WAY = (errno.ELOOP, errno.ENOTDIR)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -79,10 +80,10 @@ class ProjectFolder:
         handle = self._open(plain)
         if handle is None:
             return None
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise _refused(name, "it is no regular file")
         with open(handle, "rb") as file:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise _refused(name, "it is no regular file")
             content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
             raise _refused(name, f"it has more than {MAX_FILE_BYTES >> 20} MB")
@@ -139,17 +140,10 @@ class ProjectFolder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _refused(
-                plain, "it is or lies behind a link or a file" if _is_link(error) else error.strerror or ""
-            ) from None
+            in_the_way = error.errno in _LINK_IN_THE_WAY
+            raise _refused(plain, "it is or lies behind a link or a file" if in_the_way else str(error.strerror)) from None
         finally:
             os.close(handle)
-
-
-def _is_link(error: OSError) -> bool:
-    import errno
-
-    return error.errno in (errno.ELOOP, errno.ENOTDIR)
 
 
 def _refused(name: str, why: str) -> AxlError:

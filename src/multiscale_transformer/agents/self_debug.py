@@ -19,9 +19,8 @@ from multiscale_transformer.agents.subjects import Seen, Subject
 from multiscale_transformer.tasks.fix import FIRST_LOOK, ORDER_FILE, Candidate, Focus, ordered
 from multiscale_transformer.tasks.fix_order import Gains, Order, load_order
 from multiscale_transformer.tasks.observe import Observed
-from multiscale_transformer.tasks.operators import edits_of
-from multiscale_transformer.tasks.restoring import restoring_edits
-from multiscale_transformer.tasks.source_text import Edit, SourceText, unified_diff
+from multiscale_transformer.tasks.restoring import all_edits
+from multiscale_transformer.tasks.source_text import Edit, parsed, parses, unified_diff
 
 DEBUG_ORDER_FILE = Path(__file__).with_name("debug_order.json")  # learnt from bugs in MBPP's training tasks
 FIX_SCORE, SECOND = "the order of fix", "second edit"
@@ -126,7 +125,7 @@ class Debugging:
         """Run a repair; None where an equal text was run before, which costs nothing."""
         self._left = [one for one in self._left if (one[0], one[1]) != (choice.base, choice.candidate)]
         after = self.text_after(choice)
-        meaning = ast.dump(ast.parse(after)) + choice.candidate.file
+        meaning = _meaning(choice.candidate.file, after)
         if meaning in self._known:
             return None
         self._known.add(meaning)
@@ -155,8 +154,8 @@ class Debugging:
         """The repairs of the text of an attempt, by the skill fix, with what its run says of them."""
         names = [name for name in self._subject.texts if self._focus is None or name == self._focus.file]
         texts = {name: self._text(attempt.number, name) for name in names if name in attempt.seen.failures}
-        known = [ast.dump(ast.parse(text)) + name for name, text in texts.items()]
-        self._known.update(known)
+        texts = {name: text for name, text in texts.items() if parses(text)}
+        self._known |= {_meaning(name, text) for name, text in texts.items()}
         limit = FIRST_LOOK * self._most
         found = ordered(texts, dict(attempt.seen.failures), self._fix_order, self._gains, limit, self._focus, all_edits)
         for name, text in texts.items():
@@ -205,6 +204,11 @@ def best_of(choices: Sequence[Choice], order: Order) -> Choice:
     return choices[int(scores.argmax())]
 
 
+def _meaning(name: str, text: str) -> str:
+    """The syntax tree of a file, without its layout."""
+    return f"{name}\n{ast.dump(parsed(text))}"
+
+
 def debug_drafts(
     drafts: Iterable[str], tested: Callable[[str], Subject], gains: Gains | None = None, *, most: int = 10
 ) -> Debugged | None:
@@ -222,10 +226,3 @@ def debug_drafts(
         if left <= 0 or looked.result.solved:
             break
     return None if best is None else _continued(best, load_order(DEBUG_ORDER_FILE), left, lambda attempt: None)
-
-
-def all_edits(source: SourceText, lines: Iterable[int] | None) -> list[Edit]:
-    """Edits that exchange or drop what stands in a text, and those that put back what does not."""
-    lines = None if lines is None else set(lines)
-    unique = {(edit.start, edit.end, edit.text): edit for edit in [*restoring_edits(source, lines), *edits_of(source, lines)]}
-    return sorted(unique.values())

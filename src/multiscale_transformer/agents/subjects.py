@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from multiscale_transformer.sandbox.limits import Limits
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.fix import editable
 from multiscale_transformer.tasks.observe import Observation, Observed, observe
+from multiscale_transformer.tasks.restoring import all_edits
+from multiscale_transformer.tasks.source_text import Edit, SourceText
 from multiscale_transformer.tasks.test_runs import Project, TestRun
+from multiscale_transformer.tasks.watching import Watch, watches_for
 
 PROGRAM = "program.py"  # the file of a program that is no project
 PYTEST = ("-q", "-rfEp", "--tb=short", "-p", "no:cacheprovider")  # options with which pytest names every test and how it ended
@@ -31,6 +34,7 @@ class Seen:
     tests: Mapping[str, Observed]
     failures: Mapping[str, Observed] = field(default_factory=dict)
     output: str = ""
+    watched: Mapping[Edit, int] = field(default_factory=dict)  # edits that were watched, by their numbers in each test
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -61,9 +65,22 @@ class TestedProgram:
         self._sandbox, self._tests, self._setup, self._limits = sandbox, tests, setup, limits
 
     def run(self, changed: Mapping[str, str]) -> Seen:
-        """Run the tests on the text, or on the one in `changed`."""
+        """Run the tests on the text, or on the one in `changed`; of the text as it is, edits are watched meanwhile."""
         text = changed.get(PROGRAM, self.texts[PROGRAM])
-        return self._seen(observe(self._sandbox, text, self._tests, setup=self._setup, limits=self._limits))
+        watches = {} if changed else self._watches(text)
+        observation = observe(
+            self._sandbox, text, self._tests, setup=self._setup, limits=self._limits, watches=list(watches.values())
+        )
+        seen = self._seen(observation)
+        return replace(seen, watched={edit: number for number, edit in enumerate(watches)}) if watches else seen
+
+    @staticmethod
+    def _watches(text: str) -> dict[Edit, Watch]:
+        try:
+            source = SourceText(text)
+        except (SyntaxError, ValueError, RecursionError):
+            return {}
+        return watches_for(source, all_edits(source))
 
     def _seen(self, observation: Observation) -> Seen:
         """Tests that were not reached ended as the first failure did."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from multiscale_transformer.tasks.operators import annotations
+from multiscale_transformer.tasks.operators import annotations, edits_of
 from multiscale_transformer.tasks.source_text import Edit, SourceText, parses
 
 KINDS = CALL, SIGN, BOUND, COMPARISON, ASSIGNMENT = (
@@ -22,6 +22,13 @@ _WRAPPED = ast.Name | ast.Call | ast.BinOp | ast.Subscript | ast.Attribute | _LA
 _COMPARISONS: dict[type[ast.cmpop], tuple[str, tuple[str, ...]]] = {
     ast.LtE: ("<=", ("==",)), ast.GtE: (">=", ("==",)), ast.Lt: ("<", ("!=",)), ast.Gt: (">", ("!=",)),
 }  # fmt: skip
+
+
+def all_edits(source: SourceText, lines: Iterable[int] | None = None) -> list[Edit]:
+    """Edits that exchange or drop what stands in a text, and those that put back what does not."""
+    lines = None if lines is None else set(lines)
+    unique = {(edit.start, edit.end, edit.text): edit for edit in [*restoring_edits(source, lines), *edits_of(source, lines)]}
+    return sorted(unique.values())
 
 
 def restoring_edits(source: SourceText, lines: Iterable[int] | None = None) -> list[Edit]:
