@@ -52,6 +52,14 @@ COMMANDS = {  # name: panel of the help, and the first paragraph of the command'
     "comment": (USE, "Write comments for the functions of a file."),
     "secure": (USE, "Find unsafe code in the functions of a file, and propose safe code for it."),
     "translate": (USE, "Translate the functions of a Python file into JavaScript."),
+    "agent": (
+        USE,
+        "Do a task in a project: find the tool for each step, run it, show what came of it, and ask before a file is written.",
+    ),
+    "mcp": (
+        USE,
+        "Serve the tools of axl agent to other agents, over the Model Context Protocol on standard input and output.",
+    ),
     "serve": (USE, "Serve models to editors and libraries: OpenAI, Ollama and llama.cpp routes, and a playground at /."),
     "index": (USE, "Index code, so that a model completes from it at once: no training."),
     "tune": (

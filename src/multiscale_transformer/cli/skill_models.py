@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,8 @@ from multiscale_transformer.cli.compile import ensure_kernels
 from multiscale_transformer.cli.memory_args import memory_for
 
 if TYPE_CHECKING:
+    from multiscale_transformer.agents.code_tools import Models
+    from multiscale_transformer.agents.self_debug import Attempt
     from multiscale_transformer.engine.scheduler import Scheduler
     from multiscale_transformer.memory.lookup import CorpusMemory
     from multiscale_transformer.tasks.chat import Likelihood
@@ -48,3 +52,21 @@ def _opened(model: Path, memory: list[str] | None, threads: int | None) -> tuple
     ensure_kernels()
     with ui.busy("loading the model"):
         return open_scheduler(model, threads=threads, on_note=ui.note), corpus_memory
+
+
+def models_for(
+    model: Path, memory: list[str] | None, threads: int | None, *, on_run: Callable[[Attempt], None] = lambda attempt: None
+) -> Models:
+    """The same for the tools of an agent: loaded once, when the first of them needs it."""
+    from multiscale_transformer.agents.code_tools import Models
+    from multiscale_transformer.tasks.fix_order import Gains
+    from multiscale_transformer.tasks.writer import Writer
+    from multiscale_transformer.zoo.training_record import trained_skills
+
+    opened = cache(lambda: _opened(model, memory, threads))
+    return Models(
+        writer=lambda: Writer(*opened()),
+        gains=lambda: Gains(opened()[0].engine, opened()[1]),
+        skills=trained_skills(model),
+        on_run=on_run,
+    )

@@ -49,7 +49,7 @@ def translate(
     from multiscale_transformer.tasks.calls import LIMITS
     from multiscale_transformer.tasks.javascript import node_path
     from multiscale_transformer.tasks.module_driver import module_at
-    from multiscale_transformer.tasks.translate import TASK
+    from multiscale_transformer.tasks.translate import TASK, merged
     from multiscale_transformer.tasks.translate import translate as translated
     from multiscale_transformer.zoo.training_record import trained_skills
 
@@ -71,14 +71,8 @@ def translate(
     path = out or target.path.with_suffix(".js")
     if apply:
         before = path.read_bytes().decode() if path.exists() else ""
-        write_change(Shown(path, before, _merged(found), "", ""))
+        write_change(Shown(path, before, merged(found.values()), "", ""))
     _show(found, left, path if apply else None, as_json=as_json)
-
-
-def _merged(found: dict[str, Translation]) -> str:
-    """All functions as one file, in which each helper stands once."""
-    parts = dict.fromkeys(part for one in found.values() for part in one.javascript.rstrip().split("\n\n"))
-    return "\n\n".join(parts) + "\n"
 
 
 def _show(found: dict[str, Translation], left: list[str], written: Path | None, *, as_json: bool) -> None:

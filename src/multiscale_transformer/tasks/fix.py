@@ -7,7 +7,7 @@ the failure says (`tasks.fix_order`). The test decides, on a copy in the sandbox
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from multiscale_transformer.tasks.source_text import Edit, SourceText, unified_d
 from multiscale_transformer.tasks.test_runs import Project, TestRun
 
 ORDER_FILE = Path(__file__).with_name("fix_order.json")  # weights learnt from bugs in MBPP's training tasks
+EditsFor = Callable[[SourceText, Iterable[int] | None], list[Edit]]
 FIRST_LOOK = 3  # how many times as many candidates as may be tested are scored by the model; the others by the failure alone
 
 
@@ -80,14 +81,16 @@ def ordered(
     gains: Gains | None,
     most: int,
     focus: Focus | None = None,
+    edits_for: EditsFor = edits_of,
 ) -> list[Candidate]:
     """Candidates of several files, best first; at most `most` are scored by the model, chosen by the other features.
 
-    Without `gains` the failure alone decides.
+    Without `gains` the failure alone decides. `edits_for` gives the edits of a text on certain lines, or on all.
     """
     rough = []
     for name, text in texts.items():
-        edits = _edits(text, failures[name], focus.lines if focus else None)
+        lines = _suspects(failures[name], focus.lines if focus else None)
+        edits = edits_for(SourceText(text), lines or None)
         features = features_of(text, edits, failures[name], [{}] * len(edits))
         rough += [Candidate(name, edit, score) for edit, score in zip(edits, order.scores(features), strict=True)]
     rough.sort(key=lambda candidate: (-candidate.score, candidate.file, candidate.edit))
@@ -120,7 +123,7 @@ def search(
     first = project.run(trace=True)
     if first.passed:
         return Search(first, 0, 0, None)
-    texts = {name: text for name, text in _texts(project, first) if focus is None or name == focus.file}
+    texts = {name: text for name, text in editable(project, first) if focus is None or name == focus.file}
     candidates = ordered(texts, first.failures, order, gains, FIRST_LOOK * budget.runs, focus)
     for number, candidate in enumerate(candidates[: budget.runs], 1):
         if time.monotonic() > end:
@@ -135,7 +138,7 @@ def search(
     return Search(first, len(candidates), min(budget.runs, len(candidates)), None)
 
 
-def _texts(project: Project, first: TestRun) -> Iterator[tuple[str, str]]:
+def editable(project: Project, first: TestRun) -> Iterator[tuple[str, str]]:
     """Files that may hold the bug: of those that ran, the ones that are no tests and that Python parses."""
     for name in sorted(first.failures):
         if name in project.files and name.endswith(".py") and not is_test(name):
@@ -153,8 +156,9 @@ def is_test(name: str) -> bool:
     return path.stem.startswith("test_") or path.stem.endswith("_test") or path.stem == "conftest" or "tests" in path.parts[:-1]
 
 
-def _edits(text: str, failure: Observed, within: range | None) -> list[Edit]:
+def _suspects(failure: Observed, within: range | None) -> set[int]:
+    """The lines that may hold the bug; none where nothing is known."""
     lines = set(failure.lines) | set(failure.at)
     if within is not None:
         lines = lines & set(within) or set(within)
-    return edits_of(SourceText(text), lines or None)
+    return lines

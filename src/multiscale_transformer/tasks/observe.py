@@ -15,14 +15,44 @@ from pydantic import BaseModel, ConfigDict
 from multiscale_transformer.sandbox.limits import Limits, Outcome, Program
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.module_driver import DRIVER, MODULE, REPORT, REQUEST
+from multiscale_transformer.tasks.watching import Watch, Watched
 
 MAX_SHOWN = 300  # characters of a value
+MOST_VISITS = 40  # of a statement in a test at which edits of it are watched
+MOST_SECONDS = 0.3  # for watching in all tests
 
 _DRIVER = """
-import ast, json, sys, traceback
+import ast, json, sys, time, traceback
 
 request = json.load(open("request.json"))
 module, seen, report = request["module"], set(), []
+PLAIN = (int, float, complex, str, bytes, bool, type(None), list, tuple, dict, set, frozenset, range)
+watches, visits, changes, returned, spent = {}, {}, {}, {}, 0.0
+for number, (line, now, edited, names, returns) in enumerate(request["watches"]):
+    both = [compile(text, "watch", "eval") for text in (now, edited)]
+    watches.setdefault(line, []).append((number, *both, names, returns))
+
+def value_of(code, frame):
+    try:
+        value = eval(code, frame.f_globals, dict(frame.f_locals))
+        return (list if isinstance(value, (map, filter, zip, enumerate, reversed)) else lambda x: x)(value)
+    except Exception as error:
+        return type(error)
+
+def watch(frame):
+    global spent
+    begin = time.perf_counter()
+    for number, now, edited, names, returns in watches.get(frame.f_lineno, ()):
+        visits[number] = visits.get(number, 0) + 1
+        if visits[number] > MOST_VISITS or spent > MOST_SECONDS:
+            continue
+        local = frame.f_locals
+        if all(isinstance(local[name], PLAIN) for name in names if name in local):
+            before, after = value_of(now, frame), value_of(edited, frame)
+            changes[number] = changes.get(number, False) or type(before) is not type(after) or shown(before) != shown(after)
+            if returns and frame.f_back.f_code.co_filename != module:
+                returned[number] = after
+    spent += time.perf_counter() - begin
 
 def shown(value):
     try:
@@ -33,6 +63,8 @@ def shown(value):
 def local(frame, event, argument):
     if event == "line":
         seen.add(frame.f_lineno)
+        if watches:
+            watch(frame)
     return local
 
 def tracer(frame, event, argument):
@@ -49,6 +81,8 @@ def run(text, space):
     if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
         actual = eval(compile(ast.Expression(test.left), "test", "eval"), space)
         expected = eval(compile(ast.Expression(test.comparators[0]), "test", "eval"), space)
+        for number, value in returned.items():
+            returned[number] = type(value) is type(expected) and shown(value) == shown(expected)
         if not actual == expected:
             return {"error": "AssertionError", "message": "", "at": [], "actual": shown(actual), "expected": shown(expected)}
         return None
@@ -56,7 +90,8 @@ def run(text, space):
     return None
 
 def observe(text, space):
-    seen.clear()
+    for kept in (seen, visits, changes, returned):
+        kept.clear()
     if request["trace"]:
         sys.settrace(tracer)
     try:
@@ -65,7 +100,8 @@ def observe(text, space):
         failed = failure(error)
     finally:
         sys.settrace(None)
-    report.append({"test": text, "lines": sorted(seen), **(failed or {})})
+    watched = {number: {"changes": changes[number], "expected": returned.get(number) is True} for number in changes}
+    report.append({"test": text, "lines": sorted(seen), "watched": watched, **(failed or {})})
     json.dump(report, open("report.json", "w"))
     return failed is None
 
@@ -83,7 +119,9 @@ for text in request["tests"]:
     if not passed and request["first"]:
         break
 sys.exit(0 if passed else 1)
-""".replace("MAX_SHOWN", str(MAX_SHOWN))
+"""
+for _name, _value in (("MAX_SHOWN", MAX_SHOWN), ("MOST_VISITS", MOST_VISITS), ("MOST_SECONDS", MOST_SECONDS)):
+    _DRIVER = _DRIVER.replace(_name, str(_value))
 
 
 class Observed(BaseModel):
@@ -98,6 +136,7 @@ class Observed(BaseModel):
     at: tuple[int, ...] = ()  # lines of the module in the traceback, innermost last
     actual: str | None = None
     expected: str | None = None
+    watched: dict[int, Watched] = {}  # by the number of the watch, those that were reached
 
 
 class Observation(BaseModel):
@@ -129,9 +168,13 @@ def observe(
     limits: Limits | None = None,
     trace: bool = True,
     first: bool = False,
+    watches: Sequence[Watch] = (),
 ) -> Observation:
-    """Run `tests` on the text of a module; with `first` end at the first that fails."""
-    request = {"module": MODULE, "tests": list(tests), "setup": setup, "trace": trace, "first": first}
+    """Run `tests` on the text of a module; with `first` end at the first that fails. Edits are watched where it traces."""
+    watched = [(watch.line, watch.now, watch.edited, watch.names, watch.returns) for watch in watches]
+    request = {
+        "module": MODULE, "tests": list(tests), "setup": setup, "trace": trace, "first": first, "watches": watched,
+    }  # fmt: skip
     program = Program(files={MODULE: module, DRIVER: _DRIVER, REQUEST: json.dumps(request)}, python=DRIVER, results=(REPORT,))
     return _observation(sandbox.run(program, limits=limits))
 

@@ -57,9 +57,9 @@ def edits_of(source: SourceText, lines: Iterable[int] | None = None) -> list[Edi
 
 
 def _all_edits(source: SourceText) -> Iterator[Edit]:
-    names, annotations = _names_in_reach(source), _annotations(source.tree)
+    names, hidden = _names_in_reach(source), annotations(source.tree)
     for node in ast.walk(source.tree):
-        if node in annotations:
+        if node in hidden:
             continue
         yield from _of_comparisons(source, node)
         yield from _of_arithmetic(source, node)
@@ -73,7 +73,7 @@ def _all_edits(source: SourceText) -> Iterator[Edit]:
                 yield _replaced(source, node, name, "name")
 
 
-def _annotations(tree: ast.AST) -> set[ast.AST]:
+def annotations(tree: ast.AST) -> set[ast.AST]:
     """All nodes of annotations, which no test sees."""
     roots = []
     for node in ast.walk(tree):

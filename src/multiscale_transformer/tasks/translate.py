@@ -111,6 +111,12 @@ def translate(
     return None
 
 
+def merged(translations: Iterable[Translation]) -> str:
+    """All functions as one file, in which each helper stands once."""
+    parts = dict.fromkeys(part for one in translations for part in one.javascript.rstrip().split("\n\n"))
+    return "\n\n".join(parts) + "\n"
+
+
 # examples
 
 

@@ -1,0 +1,174 @@
+"""What an edit would change, seen without running it: its expression beside the one that stands there, in the states of a run.
+
+While a test runs, both expressions are computed at every visit of the statement. Where they give the same value each time, the
+program would go the same way with the edit, so running it is a waste; where the edited one returns what the test expects, it is
+nearly found. Only expressions that have no side effects are computed: plain values, operators, and calls known to be harmless.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from multiscale_transformer.tasks.source_text import Edit, SourceText, parsed
+
+MAX_WATCHES = 400
+_HARMLESS = {
+    "abs", "all", "any", "bool", "chr", "dict", "divmod", "enumerate", "float", "frozenset", "int", "isinstance", "len", "list",
+    "max", "min", "ord", "range", "reversed", "round", "set", "sorted", "str", "sum", "tuple", "type", "zip", "map", "filter",
+}  # fmt: skip
+_METHODS = {
+    "bit_length", "count", "difference", "endswith", "find", "get", "index", "intersection", "isalnum", "isalpha", "isdigit",
+    "islower", "issubset", "issuperset", "isupper", "items", "join", "keys", "lower", "lstrip", "replace", "rfind", "rindex",
+    "rstrip", "split", "startswith", "strip", "title", "union", "upper", "values",
+    "ceil", "cos", "floor", "gcd", "log", "log2", "log10", "sin", "sqrt", "tan",
+}  # fmt: skip
+_IMPURE = ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr | ast.Lambda | ast.Starred
+
+
+class Watch(BaseModel):
+    """An expression and what an edit makes of it, at a line (from 1); `returns` where the statement returns it as it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line: int
+    now: str
+    edited: str
+    names: tuple[str, ...]
+    returns: bool = False
+
+
+class Watched(BaseModel):
+    """What a watch saw in one test: whether a value differed anywhere, and whether what it returns is what is expected."""
+
+    model_config = ConfigDict(frozen=True)
+
+    changes: bool
+    expected: bool = False
+
+
+def watch_for(source: SourceText, edit: Edit) -> Watch | None:
+    """What is to be watched for an edit; None where it changes more than an expression, or one that is not harmless."""
+    try:
+        edited = parsed(edit.apply(source.text))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    pair = _changed_statement(source.tree, edited)
+    if pair is None:
+        return None
+    before, after = (_effect(statement) for statement in pair)
+    if before is None or after is None:
+        return None
+    for number, (now, then) in enumerate(_differing(before, after)):
+        if _is_harmless(now) and _is_harmless(then) and not _grows(now, then):
+            names = {node.id for one in (now, then) for node in ast.walk(one) if isinstance(node, ast.Name)}
+            returns = number == 0 and isinstance(pair[0], ast.Return)
+            texts = ast.unparse(now), ast.unparse(then)
+            return Watch(line=pair[0].lineno, now=texts[0], edited=texts[1], names=tuple(sorted(names)), returns=returns)
+    return None
+
+
+def watches_for(source: SourceText, edits: Sequence[Edit]) -> dict[Edit, Watch]:
+    """The edits that can be watched, at most MAX_WATCHES of them."""
+    found: dict[Edit, Watch] = {}
+    for edit in edits:
+        watch = watch_for(source, edit) if len(found) < MAX_WATCHES else None
+        if watch is not None:
+            found[edit] = watch
+    return found
+
+
+def _changed_statement(tree: ast.Module, edited: ast.Module) -> tuple[ast.stmt, ast.stmt] | None:
+    """The one statement whose own part differs, in both trees; None where the trees differ otherwise."""
+    ours, theirs = ([node for node in ast.walk(one) if isinstance(node, ast.stmt)] for one in (tree, edited))
+    if len(ours) != len(theirs):
+        return None
+    found = None
+    for before, after in zip(ours, theirs, strict=True):
+        if type(before) is not type(after):
+            return None
+        if isinstance(before, ast.FunctionDef | ast.ClassDef):
+            continue
+        if _own(before) != _own(after):
+            if found is not None:
+                return None
+            found = before, after
+    return found
+
+
+def _own(statement: ast.stmt) -> list[str]:
+    """What a statement consists of besides other statements."""
+    parts = []
+    for value in ast.iter_child_nodes(statement):
+        if not isinstance(value, ast.stmt | ast.excepthandler):
+            parts.append(ast.dump(value))
+    return parts
+
+
+def _effect(statement: ast.stmt) -> ast.expr | None:
+    """What a statement computes, as one expression: a condition, what is returned or assigned, and at which index."""
+    match statement:
+        case ast.Return(value=value) if value is not None:
+            return value
+        case ast.If(test=value) | ast.While(test=value) | ast.For(iter=value) | ast.Expr(value=value):
+            return value
+        case ast.Assign(targets=[target], value=value):
+            return _assigned(target, value)
+        case ast.AugAssign(target=target, op=op, value=value) if isinstance(target, ast.Name | ast.Subscript):
+            return _assigned(target, ast.BinOp(left=_loaded(target), op=op, right=value))
+    return None
+
+
+def _assigned(target: ast.expr, value: ast.expr) -> ast.expr | None:
+    if isinstance(target, ast.Subscript):
+        return ast.Tuple(elts=[value, target.value, _loaded(target.slice)], ctx=ast.Load())
+    return value
+
+
+def _loaded(target: ast.expr) -> ast.expr:
+    return ast.parse(ast.unparse(target), mode="eval").body if not isinstance(target, ast.Slice) else ast.Constant(None)
+
+
+def _differing(before: ast.expr, after: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """The pairs of expressions that differ, the outermost first, as long as only one part of each differs."""
+    while True:
+        yield before, after
+        if type(before) is not type(after) or isinstance(before, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp):
+            return
+        if isinstance(before, ast.GeneratorExp):
+            return
+        ours, theirs = ([node for node in ast.iter_child_nodes(one)] for one in (before, after))
+        if len(ours) != len(theirs):
+            return
+        apart = [(one, two) for one, two in zip(ours, theirs, strict=True) if ast.dump(one) != ast.dump(two)]
+        if len(apart) != 1 or not (isinstance(apart[0][0], ast.expr) and isinstance(apart[0][1], ast.expr)):
+            return
+        before, after = apart[0]
+        if isinstance(before, ast.Slice) or isinstance(after, ast.Slice):
+            return
+
+
+def _is_harmless(node: ast.expr) -> bool:
+    """Whether computing it changes nothing, given plain values."""
+    own = {name for inner in ast.walk(node) if isinstance(inner, ast.comprehension) for name in _stored(inner.target)}
+    for inner in ast.walk(node):
+        if isinstance(inner, _IMPURE):
+            return False
+        if isinstance(inner, ast.Call):
+            func = inner.func
+            known = isinstance(func, ast.Name) and func.id in _HARMLESS and func.id not in own
+            if not known and not (isinstance(func, ast.Attribute) and func.attr in _METHODS):
+                return False
+    return True
+
+
+def _stored(target: ast.expr) -> list[str]:
+    return [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
+
+
+def _grows(now: ast.expr, then: ast.expr) -> bool:
+    """Whether the edit brings a power, which can take for ever to compute."""
+    powers = [sum(isinstance(node, ast.Pow | ast.LShift) for node in ast.walk(one)) for one in (now, then)]
+    return powers[1] > powers[0]
