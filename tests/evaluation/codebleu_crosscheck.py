@@ -20,7 +20,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from multiscale_transformer.evaluation.codebleu.languages import GRAMMARS
@@ -87,18 +87,20 @@ def _without_tabs(text: str, language: str) -> str:
 
 
 def _without_comments(text: str, language: str) -> str:
+    """Until none is left: taking one out of broken code may make others."""
     parsed = parse(clean(text), GRAMMARS[language], GRAMMARS[language].load())
-    return parsed[0].decode() if parsed else text
+    bare = parsed[0].decode() if parsed else text
+    return bare if bare == text else _without_comments(bare, language)
 
 
 def _in_ascii(text: str, language: str) -> str:
     return re.sub(r"[^\x00-\x7f]", "u", text)
 
 
-REPAIRS: dict[str, Callable[[str, str], str]] = {
-    "tabs: it makes a space of each": _without_tabs,
-    "comments and docstrings: it takes out others": _without_comments,
-    "not ASCII: it takes bytes for characters": _in_ascii,
+REPAIRS: dict[str, tuple[Callable[[str, str], str], Sequence[str]]] = {  # and what the package is told
+    "tabs": (_without_tabs, ()),
+    "comments and docstrings": (_without_comments, ("--bare",)),
+    "not ASCII": (_in_ascii, ("--bare",)),
 }
 
 
@@ -109,10 +111,10 @@ def compare(python: str, pairs: list[Pair]) -> dict[str, Counter[str]]:
     for part in PARTS:
         causes[part]["equal"] = len(pairs) - len(differing[part])
     repaired = pairs
-    for cause, repair in REPAIRS.items():
+    for cause, (repair, flags) in REPAIRS.items():
         repaired = [(language, repair(wanted, language), repair(written, language)) for language, wanted, written in repaired]
         wrong = sorted(set[int]().union(*differing.values()))
-        still = _apart(python, [repaired[number] for number in wrong])
+        still = _apart(python, [repaired[number] for number in wrong], *flags)
         for part in PARTS:
             left = {wrong[number] for number in still[part]} & differing[part]
             causes[part][cause] = len(differing[part] - left)
@@ -128,10 +130,10 @@ def compare(python: str, pairs: list[Pair]) -> dict[str, Counter[str]]:
     return causes
 
 
-def _apart(python: str, pairs: list[Pair]) -> dict[str, set[int]]:
+def _apart(python: str, pairs: list[Pair], *flags: str) -> dict[str, set[int]]:
     """The numbers of the pairs on which a part differs."""
     apart: dict[str, set[int]] = {part: set() for part in PARTS}
-    theirs = reference_scores(python, pairs, "--in-order")
+    theirs = reference_scores(python, pairs, "--in-order", *flags)
     for number, (pair, scores) in enumerate(zip(pairs, theirs, strict=True)):
         for part, ours, reference in zip(PARTS, own_scores(pair), scores, strict=True):
             if abs(ours - reference) > TOLERANCE:
