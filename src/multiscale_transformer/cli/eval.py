@@ -11,6 +11,7 @@ import typer
 from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.compile import ensure_kernels
 from multiscale_transformer.cli.eval_code import humaneval, humaneval_x, infilling, mbpp
+from multiscale_transformer.cli.eval_codebleu import codebleu
 from multiscale_transformer.cli.eval_task import task
 from multiscale_transformer.cli.main import COMMANDS
 from multiscale_transformer.cli.memory_args import index_folders
@@ -159,5 +160,5 @@ def _show_editing(title: str, scores: dict[str, EditingScore]) -> None:
     ui.show_table(table)
 
 
-for _command in (bpb, lines, task, humaneval, mbpp, infilling, humaneval_x):
+for _command in (bpb, lines, task, humaneval, mbpp, infilling, humaneval_x, codebleu):
     app.command(_command.__name__.replace("_", "-"), help=help_text(_command))(_command)

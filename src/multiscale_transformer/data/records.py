@@ -43,7 +43,7 @@ def read_records(path: Path, name: str) -> Iterator[tuple[str, bytes, str]]:
     Raises AxlError for a line that is not JSON, that `record_text` does not know, or that is too long, and for a file that
     unpacks to far more than text does.
     """
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -58,8 +58,11 @@ def read_records(path: Path, name: str) -> Iterator[tuple[str, bytes, str]]:
         yield f"{name}:{number}", line, text
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    """The lines, never more than MAX_LINE bytes in memory. Raises AxlError."""
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, compressed or not, never more than MAX_LINE bytes in memory.
+
+    Raises AxlError for a longer line, a file that cannot be read, and one that unpacks to far more than text does.
+    """
     try:
         most = FREE_BYTES + MAX_EXPANSION * path.stat().st_size
         with _opened(path) as stream:

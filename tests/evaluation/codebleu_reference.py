@@ -1,0 +1,45 @@
+"""The package codebleu 0.7.0 as a filter, run by an interpreter that has it: see `codebleu_crosscheck.py`.
+
+Each line of standard input is a JSON list [language, reference, hypothesis]; each line of output the four parts of that pair. With
+`--in-order` the sets in which the package collects names keep the order of the text: otherwise the data flow match depends on how
+Python happens to hash them, from run to run. With `--bare` it takes texts as they are, without looking for comments.
+"""
+
+import json
+import logging
+import sys
+import warnings
+
+import codebleu.dataflow_match as dataflow
+import codebleu.parser.DFG as graphs
+import codebleu.syntax_match as syntax
+from codebleu import calc_codebleu
+
+PARTS = ("ngram_match_score", "weighted_ngram_match_score", "syntax_match_score", "dataflow_match_score")
+
+
+class InOrder(dict):
+    """As much of a set as the package uses, in order of insertion."""
+
+    def __init__(self, items=()):
+        super().__init__(dict.fromkeys(items))
+
+    def add(self, item):
+        self[item] = None
+
+
+def main():
+    logging.disable()
+    warnings.simplefilter("ignore")
+    if "--in-order" in sys.argv:
+        dataflow.set = graphs.set = InOrder
+    if "--bare" in sys.argv:
+        dataflow.remove_comments_and_docstrings = syntax.remove_comments_and_docstrings = lambda text, language: text
+    for line in sys.stdin:
+        language, reference, hypothesis = json.loads(line)
+        scores = calc_codebleu([reference], [hypothesis], language)
+        print(json.dumps([scores[part] for part in PARTS]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
