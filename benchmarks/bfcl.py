@@ -1,8 +1,9 @@
-"""The Berkeley Function Calling Leaderboard, version 4, from its wheel (`bfcl-eval`, Apache-2.0), and its rules for right calls.
+"""The Berkeley Function Calling Leaderboard, version 4, from its wheel (`bfcl-eval`, Apache-2.0), and its rules.
 
-The wheel's JSON files are read from a folder that the user names; nothing of them is in this repository. A question is asked of the
-tools beside it; each accepted value of each argument is listed, and "" among them means that it may be left out. The rules are
-those of the leaderboard's check of syntax trees, for single calls: types as declared, strings alike without spaces, signs and case.
+The wheel's JSON files are read from a folder that the user names; nothing of them is in this repository. A question is asked
+of the tools beside it; each accepted value of each argument is listed, and "" among them means that it may be left out. The
+rules are those of the leaderboard's check of syntax trees, for single calls: types as declared, strings alike without spaces,
+signs and case.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Answers = dict[str, list[Any]]
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of which tools; `right` is the tool's name and the accepted values of its arguments, None where no tool is."""
+    """What is asked of which tools; `right` is the tool's name and the accepted values of its arguments, or None."""
 
     category: str
     id: str
@@ -39,7 +40,7 @@ class Question:
 
     @property
     def validates(self) -> bool:
-        """Whether it is of the half that weights are learnt from: by the hash of the part of its id that names its set of tools."""
+        """Whether weights are learnt from it: by the hash of the part of its id that names its set of tools."""
         parts = self.id.split("-")
         group = f"{parts[0].rpartition('_')[0]}-{parts[1]}" if len(parts) > 1 else self.id
         return hashlib.sha256(group.encode()).digest()[0] < 128
@@ -54,7 +55,9 @@ def questions(folder: Path, category: str) -> list[Question]:
         answers = {row["id"]: row["ground_truth"] for row in _lines(path)}
     found = []
     for row in rows:
-        tools = tuple(Tool(one["name"], one.get("description") or "", _schema(one.get("parameters") or {})) for one in row["function"])
+        tools = tuple(
+            Tool(one["name"], one.get("description") or "", _schema(one.get("parameters") or {})) for one in row["function"]
+        )
         text = "\n".join(message["content"] for message in row["question"][0] if message["role"] == "user")
         right = next(iter(answers[row["id"]][0].items())) if row["id"] in answers else None
         if tools:
@@ -98,14 +101,19 @@ def right_call(question: Question, name: str, arguments: dict[str, Any]) -> bool
         return False
     if any(one not in accepted or one not in properties for one in arguments):
         return False
-    return all(accepts(values, arguments.get(one), properties.get(one) or {}, given=one in arguments) for one, values in accepted.items())
+    return all(
+        accepts(values, arguments.get(one), properties.get(one) or {}, given=one in arguments)
+        for one, values in accepted.items()
+    )
 
 
 def accepts(values: list[Any], value: Any, schema: dict[str, Any], *, given: bool = True) -> bool:
     """Whether a value is among the accepted ones, and of the type that is declared or that an accepted one has."""
     if not given:
         return "" in values
-    declared = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict}.get(str(schema.get("type")))
+    declared = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict}.get(
+        str(schema.get("type"))
+    )
     if declared is float and type(value) is int:
         value = float(value)
     types = {declared} | {type(one) for one in values if one != ""}
@@ -123,7 +131,10 @@ def _same_object(accepted: Answers, value: dict[str, Any]) -> bool:
     """Whether each value within an object is accepted for its key, and what is missing may be."""
     if any(key not in accepted for key in value):
         return False
-    return all(any(_plain(value[key]) == _plain(one) for one in _list(values)) if key in value else "" in _list(values) for key, values in accepted.items())
+    return all(
+        any(_plain(value[key]) == _plain(one) for one in _list(values)) if key in value else "" in _list(values)
+        for key, values in accepted.items()
+    )
 
 
 def _list(values: Any) -> list[Any]:

@@ -39,6 +39,7 @@ BENCHMARKS = (
     "kinds",
     "skills",
     "proposals",
+    "router",
     "bpe",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run

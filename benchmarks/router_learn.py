@@ -1,7 +1,7 @@
 """How the weights of the tool router are learnt: from half of the leaderboard's questions and from requests to the lab's tools.
 
-`python -m benchmarks.router --bfcl FOLDER --learn` writes them into the package. The other half of the questions, and the phrases
-and packages of the test, are read by nothing here.
+`python -m benchmarks.router --bfcl FOLDER --learn` writes them into the package. The other half of the questions, and the
+phrases and packages of the test, are read by nothing here.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from multiscale_transformer.agents.arguments import ArgumentWeights
 from multiscale_transformer.agents.candidates import Asked, Wanted, candidates, features
 from multiscale_transformer.agents.lab_tools import LAB_TOOLS, NONE
 from multiscale_transformer.agents.lexical import Features
-from multiscale_transformer.agents.router import Likelihood, RouterWeights, decided_by, features_of
+from multiscale_transformer.agents.router import RouterWeights, decided_by, features_of
 from multiscale_transformer.agents.tool_schema import Schema, Tool, parameters_of, type_of
 from multiscale_transformer.tasks.fix_order import Order, learn, save_order
 
 EACH = 3  # requests of a phrase
-MIN_TIMES = 5  # a feature is learnt where it came up so often
+MIN_TIMES = 3  # a feature is learnt where it came up so often
 WRONG = 40  # candidates of an argument beside the right ones
 L2_CHOICE, L2_DECISION, L2_ARGUMENTS = 1.0, 3.0, 1.0
 THRESHOLDS = [round(step / 10, 1) for step in range(-20, 21)]
@@ -39,19 +39,21 @@ LEARNT = (
 )
 
 
-def learnt_router(folder: Path, likelihood: Likelihood | None = None) -> RouterWeights:
+def learnt_router(folder: Path) -> RouterWeights:
     """Weights of choice and decision, and the threshold that decides best on the questions that they were learnt from."""
     asked = [question for category in CHOICES for question in _validation(folder, category)]
-    own = requests("train", each=EACH)
-    groups = [_choice(one.text, one.tools, str(one.right and one.right[0]), likelihood) for one in asked]
-    groups += [_choice(one.request, LAB_TOOLS, one.tool, likelihood) for one in own]
+    own = _own()
+    groups = [_choice(one.text, one.tools, str(one.right and one.right[0])) for one in asked]
+    groups += [_choice(one.request, LAB_TOOLS, one.tool) for one in own]
     choice = learn(frequent(groups), l2=L2_CHOICE)
-    decided = [(one.category, *_decision(one, choice, likelihood)) for one in _decided(folder)]
-    lab = [_lab_decision(one, choice, likelihood) for one in own]
+    decided = [(one.category, *_decision(one, choice)) for one in _decided(folder)]
+    lab = [_lab_decision(one, choice) for one in own]
     pairs: list[Group] = [([found, {}], [meant, not meant]) for _, found, meant, _ in decided] + lab
     decision = learn(frequent(pairs), l2=L2_DECISION)
     scores = decision.scores([found for _, found, _, _ in decided])
-    verdicts = [(category, float(score), meant, right) for (category, _, meant, right), score in zip(decided, scores, strict=True)]
+    verdicts = [
+        (category, float(score), meant, right) for (category, _, meant, right), score in zip(decided, scores, strict=True)
+    ]
     threshold = max(THRESHOLDS, key=lambda one: _mean_share(verdicts, one))
     learnt = LEARNT.format(bfcl=len(decided), own=len(own))
     return RouterWeights(learnt=learnt, choice=choice, decision=decision, threshold=threshold)
@@ -61,7 +63,7 @@ def learnt_arguments(folder: Path) -> ArgumentWeights:
     """Weights of the candidates of arguments."""
     rng = random.Random(0)
     asked = [question for category in (*CHOICES, *SINGLES) for question in _validation(folder, category)]
-    own = [one for one in requests("train", each=EACH) if one.tool != NONE.name]
+    own = [one for one in _own() if one.tool != NONE.name]
     groups = [group for question in asked for group in _argument_groups(question, rng)]
     for one in own:
         tool = next(tool for tool in LAB_TOOLS if tool.name == one.tool)
@@ -79,10 +81,18 @@ def write_learnt(folder: Path) -> None:
     arguments.load_weights.cache_clear()
 
 
+def _own() -> list[LabRequest]:
+    """Requests whose phrases and packages are not the test's. On those of validation features and L2 were chosen."""
+    return [*requests("train", each=EACH), *requests("validation", each=EACH)]
+
+
 def frequent(groups: Sequence[Group]) -> list[Group]:
     """Groups without features that came up in fewer than `MIN_TIMES` of them."""
     times = Counter(name for found, _ in groups for name in set().union(*found))
-    return [([{name: value for name, value in one.items() if times[name] >= MIN_TIMES} for one in found], right) for found, right in groups]
+    return [
+        ([{name: value for name, value in one.items() if times[name] >= MIN_TIMES} for one in found], right)
+        for found, right in groups
+    ]
 
 
 def _validation(folder: Path, category: str) -> list[Question]:
@@ -94,21 +104,21 @@ def _decided(folder: Path) -> Iterator[Question]:
         yield from _validation(folder, category)
 
 
-def _choice(request: str, tools: Sequence[Tool], right: str, likelihood: Likelihood | None) -> Group:
-    return features_of(request, tools, likelihood), [tool.name == right for tool in tools]
+def _choice(request: str, tools: Sequence[Tool], right: str) -> Group:
+    return features_of(request, tools), [tool.name == right for tool in tools]
 
 
-def _decision(question: Question, choice: Order, likelihood: Likelihood | None) -> tuple[Features, bool, bool]:
+def _decision(question: Question, choice: Order) -> tuple[Features, bool, bool]:
     """What decides on the best tool, whether any tool is right, and whether the best is."""
-    found = features_of(question.text, question.tools, likelihood)
+    found = features_of(question.text, question.tools)
     scores = choice.scores(found).tolist()
     best = question.tools[int(np.argmax(scores))].name
     right = question.right is not None and question.right[0] == best
     return decided_by(question.text, question.tools, found, scores), question.right is not None, right
 
 
-def _lab_decision(one: LabRequest, choice: Order, likelihood: Likelihood | None) -> Group:
-    found = features_of(one.request, LAB_TOOLS, likelihood)
+def _lab_decision(one: LabRequest, choice: Order) -> Group:
+    found = features_of(one.request, LAB_TOOLS)
     meant = one.tool != NONE.name
     return [decided_by(one.request, LAB_TOOLS, found, choice.scores(found).tolist()), {}], [meant, not meant]
 

@@ -1,7 +1,7 @@
 """Requests to the tools of the lab with real names in them: of files, functions, tests, lines and errors of installed packages.
 
-Phrases and packages are split alike (`router_phrases`, `tasks.examples`): a request of the test has a phrase that no other split
-has, about a package that no other split names.
+Phrases and packages are split alike (`router_phrases`, `tasks.examples`): a request of the test has a phrase that no other
+split has, about a package that no other split names.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from multiscale_transformer.tasks.examples import split_of
 
 FILES_OF_PACKAGE = 6
 MAX_FILE = 60_000  # characters of a file that names are taken from
-NUMBERS = {"line", "last"}
 ERRORS = (
-    "KeyError: '{name}'", "AttributeError: 'NoneType' object has no attribute '{name}'", "NameError: name '{name}' is not defined",
+    "KeyError: '{name}'", "AttributeError: 'NoneType' object has no attribute '{name}'",
+    "NameError: name '{name}' is not defined",
     "ModuleNotFoundError: No module named '{module}'", "ImportError: cannot import name '{name}' from '{module}'",
-    "TypeError: {name}() missing 1 required positional argument: 'self'", "IndexError: list index out of range", "RecursionError",
+    "TypeError: {name}() missing 1 required positional argument: 'self'", "IndexError: list index out of range",
+    "RecursionError",
     "FileNotFoundError: [Errno 2] No such file or directory: '{file}'", "ZeroDivisionError: division by zero", "AssertionError",
     "TypeError: {name}() got an unexpected keyword argument 'timeout'", "ValueError: too many values to unpack (expected 2)",
     "UnicodeDecodeError", "TypeError: unhashable type: 'list'", "SyntaxError: invalid syntax", "StopIteration",
     "UnboundLocalError: cannot access local variable '{name}'", "ValueError: invalid literal for int() with base 10: '{name}'",
 )  # fmt: skip
 CODE = (
-    "print({n} * {m})", "import {module}; print({module}.__name__)", "len('{name}')", "sum(range({n}))", "[x ** 2 for x in range({n})]",
+    "print({n} * {m})", "import {module}; print({module}.__name__)", "len('{name}')", "sum(range({n}))",
+    "[x ** 2 for x in range({n})]",
     "'{name}'.upper()", "sorted('{name}')", "from {module} import {name}", "{n} ** {m} % 7", "print('{name}'[::-1])",
     "for i in range({n}): print(i)", "max({n}, {m})", "import sys; print(sys.version)", "dict(zip('ab', [{n}, {m}]))",
 )  # fmt: skip
@@ -97,7 +99,9 @@ def _functions(text: str) -> Iterator[str]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name
             if isinstance(node, ast.ClassDef):
-                yield from (f"{node.name}.{one.name}" for one in node.body if isinstance(one, ast.FunctionDef) and one.name[:1] != "_")
+                yield from (
+                    f"{node.name}.{one.name}" for one in node.body if isinstance(one, ast.FunctionDef) and one.name[:1] != "_"
+                )
 
 
 def _filled(tool: str, phrase: str, names: Names, rng: random.Random) -> Asked:

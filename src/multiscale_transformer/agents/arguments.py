@@ -1,8 +1,8 @@
 """The arguments of a call, copied from the request: each value is a piece of it, one of those listed, or a default.
 
-For every parameter the candidates (`agents.candidates`) are scored by a learned sum of features, required parameters first and the
-surest first among them; a piece that one argument took is no other's. What comes out is held to the tool's schema by the grammar
-that constrains decoding (`engine.structured_output`), so a call is valid or it is none.
+For every parameter the candidates (`agents.candidates`) are scored by a learned sum of features, required parameters first
+and the surest first among them; a piece that one argument took is no other's. What comes out is held to the tool's schema by
+the grammar that constrains decoding (`engine.structured_output`), so a call is valid or it is none.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ class _Filling:
         self.left -= len(parameters)
         if self.left < 0 or depth < 0:
             return None
-        waiting = {one.name: ranked(self.asked, Wanted(self.tool, one), self.order) for one in parameters if not _is_object(one)}
+        waiting = {
+            one.name: ranked(self.asked, Wanted(self.tool, one), self.order) for one in parameters if not _is_object(one)
+        }
         by_name = {one.name: one for one in parameters}
         values: dict[str, Any] = {}
         for needed in (True, False):

@@ -1,8 +1,8 @@
 """Values that an argument may have, by its schema, each with what speaks for it (`agents.arguments` decides).
 
 A value is a piece of the request (`agents.spans`), one of those that the schema lists, or nothing, where it is optional. What
-speaks for a piece: its kind, the words around it, how near the parameter's own words stand, and whether it looks like the examples in
-the parameter's description.
+speaks for a piece: its kind, the words around it, how near the parameter's own words stand, and whether it looks like the
+examples in the parameter's description.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from multiscale_transformer.agents.tool_schema import NUMERIC, Parameter, Tool, 
 from multiscale_transformer.agents.words import words
 
 MAX_LIST = 12  # items of a list that is copied
-_EXAMPLE = re.compile(r"['\"“`]([^'\"”`]{1,60})['\"”`]|(?:e\.g\.,?|such as|like|example:?|format:?|in the form(?: of)?)\s+([\w/:., -]{2,40}?)(?=[;.)]|$)", re.I)
+_EXAMPLE = re.compile(
+    r"['\"“`]([^'\"”`]{1,60})['\"”`]"
+    r"|(?:e\.g\.,?|such as|like|example:?|format:?|in the form(?: of)?)\s+([\w/:., -]{2,40}?)(?=[;.)]|$)",
+    re.I,
+)
 _BETWEEN = re.compile(r"[\s,;'\"\[\](){}$€£°]*(?:and|or|&|to|,|by|x)?[\s,;'\"\[\](){}$€£°]*", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:not?|don't|without|exclude|excluding|disable|off|false|never|non|isn't|doesn't|unless)\b", re.I)
 
@@ -103,8 +107,12 @@ class Wanted:
     @cached_property
     def described(self) -> frozenset[str]:
         """The stems of its description that few others of the tool share."""
-        others = [set(words(one.description)) for one in all_parameters(self.tool.parameters) if one.name != self.parameter.name]
-        return frozenset(word for word in words(self.parameter.description) if sum(word in one for one in others) <= len(others) / 3)
+        others = [
+            set(words(one.description)) for one in all_parameters(self.tool.parameters) if one.name != self.parameter.name
+        ]
+        return frozenset(
+            word for word in words(self.parameter.description) if sum(word in one for one in others) <= len(others) / 3
+        )
 
     @cached_property
     def about_tool(self) -> frozenset[str]:
@@ -171,7 +179,13 @@ def _strings(asked: Asked, wanted: Wanted) -> Iterator[Candidate]:
 
 def _date_patterns(description: str) -> list[str]:
     """Patterns of dates that a description asks for: that of ISO 8601 where it asks for none."""
-    known = {"YYYY-MM-DD": "%Y-%m-%d", "MM/DD/YYYY": "%m/%d/%Y", "DD/MM/YYYY": "%d/%m/%Y", "MM-DD-YYYY": "%m-%d-%Y", "DD-MM-YYYY": "%d-%m-%Y"}
+    known = {
+        "YYYY-MM-DD": "%Y-%m-%d",
+        "MM/DD/YYYY": "%m/%d/%Y",
+        "DD/MM/YYYY": "%d/%m/%Y",
+        "MM-DD-YYYY": "%m-%d-%Y",
+        "DD-MM-YYYY": "%d-%m-%Y",
+    }
     found = [pattern for written, pattern in known.items() if written in description.upper()]
     return found or ["%Y-%m-%d"]
 
@@ -187,7 +201,11 @@ def _lists(asked: Asked, items: dict[str, Any]) -> Iterator[Candidate]:
     pieces: list[Span]
     if kind in NUMERIC:
         pieces = [span for span in asked.numbers if span.kind in ("number", "number word")]
-        pieces = [Span(s.begin, s.end, float(s.value) if kind == "number" else int(s.value), s.kind) for s in pieces if kind == "number" or float(s.value).is_integer()]
+        pieces = [
+            Span(s.begin, s.end, float(s.value) if kind == "number" else int(s.value), s.kind)
+            for s in pieces
+            if kind == "number" or float(s.value).is_integer()
+        ]
     elif kind == "string":
         pieces = [span for span in asked.texts if span.kind != "rest"]
     else:
@@ -229,7 +247,9 @@ def features(asked: Asked, wanted: Wanted, candidate: Candidate) -> Features:
     if candidate.left_out or candidate.span is None:
         share = len(wanted.name & stems) / max(1, len(wanted.name))
         found[f"named, {candidate.kind}, {kind}"] = share
-        found[f"described, {candidate.kind}, {kind}"] = len(wanted.described & stems) / max(1.0, math.sqrt(len(wanted.described)))
+        found[f"described, {candidate.kind}, {kind}"] = len(wanted.described & stems) / max(
+            1.0, math.sqrt(len(wanted.described))
+        )
         if candidate.kind in ("listed", "default"):
             found |= _listed_features(asked, wanted, str(candidate.value))
         if kind == "boolean":
@@ -311,4 +331,3 @@ def _shape(text: str) -> str:
     plain = re.sub(r"[^\W\d_a-z]+", "A", text)
     plain = re.sub(r"[a-z]+", "a", plain)
     return re.sub(r"\d+", "0", re.sub(r"(?:Aa|A)", "A", plain))[:12]
-

@@ -1,8 +1,8 @@
 """What speaks for a tool in the words of a request: features that a learned sum decides by (`agents.router`).
 
-A tool is five fields of words: its name, its description, the names of its parameters, what is said of them, and the values they
-may have. Words count by how few of the given tools have them. Beside words: whether the request's verbs are those of the tool's
-name, and whether it holds the numbers, dates and values that a call would need.
+A tool is five fields of words: its name, its description, the names of its parameters, what is said of them, and the values
+they may have. Words count by how few of the given tools have them. Beside words: whether the request's verbs are those of the
+tool's name, and whether it holds the numbers, dates and values that a call would need.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
+from multiscale_transformer.agents.marks import prose
 from multiscale_transformer.agents.tool_schema import NUMERIC, Parameter, Tool, all_parameters, type_of
 from multiscale_transformer.agents.words import is_latin, verb_classes, words
 
@@ -50,7 +51,9 @@ class ToolWords:
             "description": self.tool.description[:MAX_TOOL_TEXT],
             "parameter names": " ".join(one.name for one in self.parameters),
             "parameters": " ".join(one.description for one in self.parameters)[:MAX_TOOL_TEXT],
-            "values": " ".join(_texts([*(one.choices for one in self.parameters), *(one.schema.get("default") for one in self.parameters)])),
+            "values": " ".join(
+                _texts([*(one.choices for one in self.parameters), *(one.schema.get("default") for one in self.parameters)])
+            ),
         }
         return {field: words(text) for field, text in texts.items()}
 
@@ -78,8 +81,8 @@ class RequestWords:
 
     @cached_property
     def stems(self) -> list[str]:
-        """The stems in their order, each once."""
-        return list(dict.fromkeys(words(self.text)))
+        """The stems of its prose in their order, each once."""
+        return list(dict.fromkeys(words(prose(self.text))))
 
     @cached_property
     def verbs(self) -> frozenset[str]:
@@ -120,7 +123,9 @@ def choice_features(request: RequestWords, tools: Sequence[ToolWords]) -> list[F
             features[name] = _sum(rarity, request.stems, stems)
             features[f"{name}, share"] = features[name] / (sum(rarity[word] for word in stems) or 1.0)
         for name in ("name", "description"):
-            features[f"{name}, rarest"] = max((by_field[name][word] for word in request.stems if word in tool.sets[name]), default=0.0)
+            features[f"{name}, rarest"] = max(
+                (by_field[name][word] for word in request.stems if word in tool.sets[name]), default=0.0
+            )
         features["name, hits"] = _share(tool.sets["name"], request.stems)
         features["pairs"] = float(len(_pairs(request.stems) & _tool_pairs(tool)))
         features["grams"] = sum(gram_rarity[gram] for gram in asked & grams) / 10
@@ -129,7 +134,10 @@ def choice_features(request: RequestWords, tools: Sequence[ToolWords]) -> list[F
 
 
 def decision_features(request: RequestWords, tool: ToolWords, scores: Sequence[float], own: Mapping[str, float]) -> Features:
-    """Features of the best tool as one that is meant at all; `own` are those it was chosen by, and `scores` those of all tools."""
+    """Features of the best tool as one that is meant at all.
+
+    `own` are those it was chosen by, and `scores` the scores of all tools.
+    """
     stems, named = request.stems, tool.sets["name"]
     best, *others = sorted(scores, reverse=True)
     nouns = [word for word in named if not verb_classes([word])]
@@ -155,7 +163,7 @@ def decision_features(request: RequestWords, tool: ToolWords, scores: Sequence[f
     for name in FIELDS:
         features[f"hits, {name}"] = math.log1p(sum(word in tool.sets[name] for word in stems))
         features[f"nouns, {name}"] = math.log1p(sum(word in tool.sets[name] for word in request.nouns))
-    copied = {"size", "pairs", "grams", "likely", "name, rarest", "description, rarest", "no verb of the name", "required"}
+    copied = {"size", "pairs", "grams", "name, rarest", "description, rarest", "no verb of the name", "required"}
     kept = {name: value for name, value in own.items() if name in copied or name.partition(":")[0] in ("verb", "value", "tool")}
     return features | kept
 

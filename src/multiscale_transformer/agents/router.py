@@ -1,9 +1,11 @@
 """The tool router: which of the given tools a request in words asks for, or none.
 
-Two learned sums decide. The first ranks the tools: what their words share with the request's (`agents.lexical`), and, with a
-model, how likely it finds their names. The second says whether the best of them is meant at all. Both are conditional logits
-(`tasks.fix_order.learn`), the second between the tool and nothing; `router_weights.json` says on what they were learnt. For tools of
-which training requests exist (`agents.lab_tools`) the words of those requests are features too.
+Two learned sums decide. The first ranks the tools by what their words share with the request's (`agents.lexical`); the second
+says whether the best of them is meant at all. Both are conditional logits (`tasks.fix_order.learn`), the second between the
+tool and nothing; `router_weights.json` says on what they were learnt. For the tools of the lab (`agents.lab_tools`), to which
+there are requests to learn from, what those requests say is a feature too. No net takes part: how likely a model finds a tool
+behind the request helps the mere overlap of words, and adds nothing to these features (`python -m benchmarks.router
+--model`).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,16 +21,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from multiscale_transformer.agents.arguments import arguments_of
 from multiscale_transformer.agents.lab_tools import LAB_TOOLS, NONE
 from multiscale_transformer.agents.lexical import Features, RequestWords, ToolWords, choice_features, decision_features
+from multiscale_transformer.agents.marks import MARKS, marks_in
 from multiscale_transformer.agents.tool_schema import Tool, ToolCall
-from multiscale_transformer.engine.continuations import log_probabilities
-from multiscale_transformer.engine.engine import Engine
+from multiscale_transformer.agents.words import stem, verb_classes
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.vocabulary import BOS
 from multiscale_transformer.tasks.fix_order import Order
 
 WEIGHTS_FILE = Path(__file__).with_name("router_weights.json")
 MAX_REQUEST = 6000  # characters of a request that are read
-LIKELY_REQUEST, LIKELY_TOOL = 400, 200  # bytes of the request and of a tool's text that the model reads
+MAX_LAB_REQUEST = 500  # characters of which words and pairs are features
 _LAB = {tool.name: tool for tool in LAB_TOOLS}
 
 
@@ -72,34 +74,24 @@ class Choice:
         return self.ranked[0].tool if self.ranked and self.decision > 0 else None
 
 
-class Likelihood:
-    """How likely a model finds a tool behind a request, in nats a byte more than without the request."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def of(self, request: str, tools: Sequence[Tool]) -> list[float]:
-        """For each tool, ln P(its name and description | the request) - ln P(them), by the byte."""
-        texts = [f"{tool.name}: {tool.description}".encode()[:LIKELY_TOOL] for tool in tools]
-        behind = self._totals(f"# {request}".encode()[:LIKELY_REQUEST], texts)
-        alone = self._totals(b"#", texts)
-        return [(with_it - without) / len(text) for with_it, without, text in zip(behind, alone, texts, strict=True)]
-
-    def _totals(self, before: bytes, texts: Sequence[bytes]) -> list[float]:
-        return log_probabilities(self._engine, [BOS, *before, *b"\n# "], [list(text) for text in texts])
-
-
-def features_of(request: str, tools: Sequence[Tool], likelihood: Likelihood | None = None) -> list[Features]:
+def features_of(request: str, tools: Sequence[Tool]) -> list[Features]:
     """What the tools are ranked by: features of each, in the order of `tools`."""
     asked = RequestWords(request[:MAX_REQUEST])
     found = choice_features(asked, [ToolWords(tool) for tool in tools])
+    said = _said(asked.text) if any(tool == _LAB.get(tool.name) for tool in tools) else set()
     for tool, features in zip(tools, found, strict=True):
         if tool == _LAB.get(tool.name):
-            features |= {f"tool: {tool.name} and {word}": 1.0 for word in asked.stems} | {f"tool: {tool.name}": 1.0}
-    if likelihood is not None:
-        for features, value in zip(found, likelihood.of(request, tools), strict=True):
-            features["likely"] = value
+            features.update({f"tool: {tool.name}": 1.0} | {f"tool: {tool.name} and {word}": 1.0 for word in said})
     return found
+
+
+def _said(text: str) -> set[str]:
+    """What the tools of the lab are known by: stems and marks of a request, alone and in pairs."""
+    parts = ["<", *(part if part[0] == "<" else stem(part) for part in marks_in(text[:MAX_LAB_REQUEST]))]
+    classes = [sorted(verb_classes([part])) for part in parts]
+    means = {f"to {name}" for names in classes for name in names}
+    lacks = {f"no {mark}" for mark in MARKS if mark not in parts}
+    return {*parts[1:], *means, *lacks, *(f"{one} {other}" for one, other in pairwise(parts))}
 
 
 def decided_by(request: str, tools: Sequence[Tool], features: Sequence[Features], scores: Sequence[float]) -> Features:
@@ -108,26 +100,24 @@ def decided_by(request: str, tools: Sequence[Tool], features: Sequence[Features]
     return decision_features(RequestWords(request[:MAX_REQUEST]), ToolWords(tools[best]), scores, features[best])
 
 
-def choose(
-    request: str, tools: Sequence[Tool], likelihood: Likelihood | None = None, weights: RouterWeights | None = None
-) -> Choice:
+def choose(request: str, tools: Sequence[Tool], weights: RouterWeights | None = None) -> Choice:
     """The tools in the order in which a request asks for them, and whether it asks for one at all."""
     if not tools:
         return Choice((), float("-inf"))
     weights = weights or load_weights()
-    features = features_of(request, tools, likelihood)
+    features = features_of(request, tools)
     scores = weights.choice.scores(features).tolist()
     ranked = sorted((Ranked(tool, score) for tool, score in zip(tools, scores, strict=True)), key=lambda one: -one.score)
     decision = float(weights.decision.scores([decided_by(request, tools, features, scores)])[0])
     return Choice(tuple(ranked), decision - weights.threshold)
 
 
-def route(request: str, tools: Sequence[Tool], likelihood: Likelihood | None = None) -> ToolCall | None:
+def route(request: str, tools: Sequence[Tool]) -> ToolCall | None:
     """The call that a request asks for, its arguments valid by the tool's schema; None where it asks for none of the tools.
 
     None too where a required argument is not in the request and cannot be made up: then a person is to be asked.
     """
-    tool = choose(request, tools, likelihood).tool
+    tool = choose(request, tools).tool
     if tool is None or tool == NONE:
         return None
     arguments = arguments_of(request, tool)

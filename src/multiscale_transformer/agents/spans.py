@@ -1,7 +1,7 @@
 """What in a request may be the value of an argument: pieces of its text, with what they are.
 
-Numbers in digits and in words, dates, paths and addresses, what is quoted, names in capitals, and runs of words. Nothing else is
-ever an argument's text, so a call says nothing that the request does not say.
+Numbers in digits and in words, dates, paths and addresses, what is quoted, names in capitals, and runs of words. Nothing else
+is ever an argument's text, so a call says nothing that the request does not say.
 """
 
 from __future__ import annotations
@@ -15,31 +15,45 @@ from multiscale_transformer.agents.words import STOP
 
 MAX_TOKENS = 300  # of a request
 MAX_RUN = 7  # words of a run
-UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
+         "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")  # fmt: skip
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 WORDS = (
     {word: value for value, word in enumerate(UNITS)}
     | {word: 20 + 10 * value for value, word in enumerate(TENS)}
     | {"hundred": 100, "dozen": 12, "couple": 2, "first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "tenth": 10}
 )
 SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "b": 1e9, "billion": 1e9, "hundred": 1e2, "dozen": 12}
-MONTHS = "january february march april may june july august september october november december".split()
+MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+          "december")  # fmt: skip
 _TOKEN = re.compile(r"\S+")
 _QUOTED = re.compile(r"`{1,3}([^`]+)`{1,3}|\"([^\"\n]+)\"|“([^”]+)”|(?<!\w)'((?:[^'\n]|'(?=\w))+)'(?!\w)|(?<!\w)‘([^’]+)’")
 _NUMBER = re.compile(
-    r"(?<![\w.])([-+]?)[$€£]?(\d{1,3}(?:,\d{3})+(?!,?\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(%|[kmb]\b|\s?(?:percent|thousand|million|billion|hundred|dozen)\b)?",
+    r"(?<![\w.])([-+]?)[$€£]?(\d{1,3}(?:,\d{3})+(?!,?\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+    r"(%|[kmb]\b|\s?(?:percent|thousand|million|billion|hundred|dozen)\b)?",
     re.IGNORECASE,
 )
+_LIST = re.compile(r"\[[^\]]*\]")
 _NUMBER_IN_WORD = re.compile(r"(?<=[A-Za-z:#(\[=])-?\d+(?:\.\d+)?")
-_CODE = re.compile(r"[\w~.+-]*[/\\@][\w./\\@:?=&%+~-]*\w/?|\w[\w-]*\.(?:\w+\.)*\w+|\w*_\w+|\w+\(\)|[a-z]+[A-Z]\w*|\w*\d\w*[A-Za-z]\w*|[A-Za-z]+\d[\w-]*")
+_CODE = re.compile(
+    r"[\w~.+-]*[/\\@][\w./\\@:?=&%+~-]*\w/?|\w[\w-]*\.(?:\w+\.)*\w+|\w*_\w+|\w+\(\)"
+    r"|[a-z]+[A-Z]\w*|\w*\d\w*[A-Za-z]\w*|[A-Za-z]+\d[\w-]*"
+)
+_PATH = re.compile(r"[/\\\\]|\.[a-z]{1,4}$")
+_PLACE = re.compile(r"([\w./~-]+\.\w+):\d+")  # a line of a file
 _MONTH = "|".join(f"{month}|{month[:3]}|{month[:4]}" for month in MONTHS)
 _DATES = (
     re.compile(r"\b(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})\b"),
     re.compile(r"\b(?P<m>\d{1,2})[-/.](?P<d>\d{1,2})[-/.](?P<y>\d{4})\b"),
     re.compile(rf"\b(?P<n>{_MONTH})\.?\s+(?P<d>\d{{1,2}})(?:st|nd|rd|th)?,?(?:\s+(?:of\s+)?(?P<y>\d{{4}}))?\b", re.I),
-    re.compile(rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:day\s+)?(?:of\s+)?(?P<n>{_MONTH})\b\.?,?(?:\s+(?:of\s+)?(?P<y>\d{{4}}))?", re.I),
+    re.compile(
+        rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:day\s+)?(?:of\s+)?(?P<n>{_MONTH})\b\.?,?(?:\s+(?:of\s+)?(?P<y>\d{{4}}))?",
+        re.I,
+    ),
 )
-_TIMES = re.compile(r"\b(?P<h>\d{1,2})(?::(?P<min>\d\d))?\s*(?P<ap>[ap])\.?m\b\.?|\b(?P<h24>\d{1,2}):(?P<m24>\d\d)(?::\d\d)?\b", re.I)
+_TIMES = re.compile(
+    r"\b(?P<h>\d{1,2})(?::(?P<min>\d\d))?\s*(?P<ap>[ap])\.?m\b\.?|\b(?P<h24>\d{1,2}):(?P<m24>\d\d)(?::\d\d)?\b", re.I
+)
 _EDGES = " \t\r\n.,;:!?()[]{}<>\"'`“”‘’"
 _JOINERS = {"of", "the", "and", "de", "la", "du", "for", "von", "in", "on", "to", "&"}
 
@@ -90,6 +104,7 @@ def tokens_of(text: str) -> list[Token]:
 def numbers_in(text: str) -> list[Span]:
     """Numbers in the order in which they stand, in digits or in words; shares of a hundred also as fractions."""
     found: list[Span] = []
+    text = _LIST.sub(lambda match: match.group().replace(",", ";"), text)  # no thousands within brackets
     for match in _NUMBER.finditer(text):
         sign, digits, scale = match.groups()
         value = _number(digits.replace(",", "")) * (-1 if sign == "-" else 1)
@@ -142,7 +157,11 @@ def dates_in(text: str) -> list[tuple[Span, date | tuple[int, int]]]:
     for pattern in _DATES:
         for match in pattern.finditer(text):
             groups = match.groupdict()
-            month = int(groups["m"]) if groups.get("m") else 1 + next(k for k, name in enumerate(MONTHS) if name.startswith(groups["n"].lower()[:3]))
+            month = (
+                int(groups["m"])
+                if groups.get("m")
+                else 1 + next(k for k, name in enumerate(MONTHS) if name.startswith(groups["n"].lower()[:3]))
+            )
             try:
                 day = date(int(groups["y"] or 2000), month, int(groups["d"]))
             except ValueError:
@@ -183,13 +202,24 @@ def texts_in(text: str) -> list[Span]:
     tokens = tokens_of(text)
     for token in tokens:
         if _CODE.fullmatch(token.text):
-            add(token.begin, token.end, "code")
+            add(
+                token.begin,
+                token.end,
+                "path" if _PATH.search(token.text) else "test" if token.low.startswith("test_") else "code",
+            )
+        elif place := _PLACE.fullmatch(token.text):
+            add(token.begin, token.begin + place.end(1), "path")
     for first, last in _capitals(tokens):
         add(tokens[first].begin, tokens[last].end, "name")
     for first, last in _runs(tokens):
         add(tokens[first].begin, tokens[last].end, "words")
     for first in range(len(tokens)):  # all that follows: a message, a question, code
-        if first == 0 or tokens[first - 1].low in STOP or tokens[first - 1].ends_phrase or text[tokens[first - 1].end : tokens[first].begin].strip():
+        if (
+            first == 0
+            or tokens[first - 1].low in STOP
+            or tokens[first - 1].ends_phrase
+            or text[tokens[first - 1].end : tokens[first].begin].strip()
+        ):
             add(tokens[first].begin, len(text.rstrip(" .?!\n")), "rest")
     return list(found.values())
 
@@ -203,7 +233,12 @@ def _capitals(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
         yield first, first
         while last + 1 < len(tokens) and last - first < MAX_RUN:
             following = tokens[last + 1]
-            joined = following.low in _JOINERS and not tokens[last].ends_phrase and last + 2 < len(tokens) and tokens[last + 2].text[:1].isupper()
+            joined = (
+                following.low in _JOINERS
+                and not tokens[last].ends_phrase
+                and last + 2 < len(tokens)
+                and tokens[last + 2].text[:1].isupper()
+            )
             if following.text[:1].isupper() or (following.text.isdigit() and not tokens[last].ends_phrase):
                 last += 1
             elif joined:

@@ -1,7 +1,7 @@
 """Words of requests and of tools in one form: names taken apart, endings cut off, verbs of one meaning counted as one.
 
-So `getWeather` shares a word with "the weather", "bookings" is "book", and "purchase" does what `buy_ticket` is named after. The
-classes of verbs are the few that tools are distinguished by: who looks for a film does not want to buy the ticket.
+So `getWeather` shares a word with "the weather", "bookings" is "book", and "purchase" does what `buy_ticket` is named after.
+The classes of verbs are the few that tools are distinguished by: who looks for a film does not want to buy the ticket.
 """
 
 from __future__ import annotations
@@ -11,34 +11,90 @@ from functools import lru_cache
 
 from multiscale_transformer.tasks.nearest import parts_of_names
 
-STOP = frozenset(
-    """a about an and any are as at be been being both but by can could did do does doing done each for from had has have having
-    he her here hers him his how i if in into is it its itself just kindly let like may me might more most must my need no nor not of
-    on or other our ours please shall she should so some such than that the their theirs them then there these they this those to
-    too upon us very want wants was we were what when where which while who whom whose why will wish with within without would you
-    your yours am im ve re ll d s t don doesn isn also only e g etc eg ie via using use used given specified specific provided
-    provide function based one""".split()
+
+def split(text: str) -> frozenset[str]:
+    """The words of a list, each once."""
+    return frozenset(text.split())
+
+
+STOP = split(
+    "a about an and any are as at be been being both but by can could did do does doing done each for from had has have "
+    "having he her here hers him his how i if in into is it its itself just kindly let like may me might more most must "
+    "my need no nor not of on or other our ours please shall she should so some such than that the their theirs them "
+    "then there these they this those to too upon us very want wants was we were what when where which while who whom "
+    "whose why will wish with within without would you your yours am im ve re ll d s t don doesn isn also only e g etc "
+    "eg ie via using use used given specified specific provided provide function based one"
 )
 VERBS = {
-    "find": "find search look lookup retrieve fetch get query list browse show check view see discover locate display obtain explore "
-    "inquire tell know seek available recommend suggest option",
-    "buy": "buy purchase book reserve order schedule arrange booking reservation secure hire rent rental",
-    "make": "create make generate add build write compose produce new draft insert register post open initiate design",
-    "change": "update change modify edit set adjust alter configure replace rename correct move switch convert put patch",
-    "remove": "delete remove cancel erase drop clear discard revoke uninstall rid",
-    "play": "play listen watch stream hear song music video",
-    "send": "send email mail message notify transfer pay payment share forward text deliver wire",
-    "compute": "calculate compute determine estimate solve evaluate sum count total predict measure analyze analyse assess",
-    "run": "run execute start launch perform call invoke restart command install trigger",
-    "stop": "stop close end kill terminate shut pause disable turn off",
-    "explain": "explain describe meaning mean clarify summary summarize summarise interpret understand why",
-    "read": "read print content open cat dump load",
-    "compare": "compare difference versus vs diff better than",
-    "verify": "verify validate test confirm authenticate authorize approve check",
-    "translate": "translate translation translator convert port",
+    "find": split(
+        "find search look lookup retrieve fetch get query list browse show check view see discover locate display "
+        "obtain explore inquire tell know seek available recommend suggest option grep hunt track mention reference "
+        "usage occurrence caller"
+    ),
+    "buy": split("buy purchase book reserve order schedule arrange booking reservation secure hire rent rental"),
+    "make": split("create make generate add build write compose produce new draft insert register post open initiate design"),
+    "change": split(
+        "update change modify edit set adjust alter configure replace rename correct move switch convert put patch "
+        "overwrite substitute swap exchange fix amend revise turn"
+    ),
+    "remove": split("delete remove cancel erase drop clear discard revoke uninstall rid"),
+    "play": split("play listen watch stream hear song music video"),
+    "send": split("send email mail message notify transfer pay payment share forward text deliver wire"),
+    "compute": split(
+        "calculate compute evaluate determine result value output estimate solve sum count total predict measure "
+        "analyze analyse assess"
+    ),
+    "run": split("run execute start launch perform call invoke restart command install trigger"),
+    "stop": split("stop close end kill terminate shut pause disable turn off"),
+    "explain": split(
+        "explain describe meaning mean clarify summary summarize summarise interpret understand why cause reason diagnose sense"
+    ),
+    "read": split(
+        "read print content open cat dump load display output type view show see inspect present reveal pull bring look"
+    ),
+    "list": split("list ls dir browse enumerate tree listing folder directory subfolder layout structure explore overview"),
+    "clean": split(
+        "clean tidy simplify refactor polish streamline shorten restructure rework rewrite improve modernise modernize "
+        "beautify untangle readable cleaner simpler nicer cleanup declutter optimize optimise reorganise reorganize "
+        "straighten shorter easier nice clear readability complexity clutter redundant"
+    ),
+    "continue": split(
+        "complete continue finish autocomplete extend resume proceed completion fill rest unfinished missing carry "
+        "follow keep next"
+    ),
+    "document": split("document docstring annotate comment documentation docs documented undocumented doc"),
+    "compare": split("compare difference versus vs diff better than"),
+    "verify": split("verify validate test confirm authenticate authorize approve check pass fail green succeed pytest"),
+    "translate": split("translate translation translator convert port transpile migrate version equivalent"),
 }
-_ENDINGS = ("ization", "isation", "ations", "ation", "ingly", "ments", "ment", "ings", "ness", "ions", "able", "ible", "ing", "ion",
-            "ies", "ers", "ors", "ed", "er", "or", "es", "ly", "al", "s", "e", "y")
+_ENDINGS = (
+    "ization",
+    "isation",
+    "ations",
+    "ation",
+    "ingly",
+    "ments",
+    "ment",
+    "ings",
+    "ness",
+    "ions",
+    "able",
+    "ible",
+    "ing",
+    "ion",
+    "ies",
+    "ers",
+    "ors",
+    "ed",
+    "er",
+    "or",
+    "es",
+    "ly",
+    "al",
+    "s",
+    "e",
+    "y",
+)
 _NOT_LATIN = re.compile(r"[^\x00-\u024f\s]")
 
 
@@ -67,7 +123,7 @@ def words(text: str) -> list[str]:
 def _classes() -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for name, members in VERBS.items():
-        for member in members.split():
+        for member in members:
             found.setdefault(stem(member), set()).add(name)
     return {word: frozenset(names) for word, names in found.items()}
 
