@@ -67,8 +67,9 @@ def run(
             raise typer.BadParameter("--learn needs --bfcl: half of its questions teach the weights")
         write_learnt(bfcl)
     rows = [_lab()]
-    for category in CATEGORIES if bfcl is not None else ():
-        rows.append(_leaderboard(category, [question for question in questions(bfcl, category) if not question.validates]))
+    if bfcl is not None:
+        halves = {category: [one for one in questions(bfcl, category) if not one.validates] for category in CATEGORIES}
+        rows += [_leaderboard(category, asked) for category, asked in halves.items()]
     if model is not None and bfcl is not None:
         shares = measured(model, [question for category in CHOICES for question in questions(bfcl, category)])
         for row in rows:

@@ -110,7 +110,7 @@ def _filled(tool: str, phrase: str, names: Names, rng: random.Random) -> Asked:
     name = rng.choice(names.functions)
     values: dict[str, Any] = {
         "file": names.file,
-        "folder": folder,
+        "folder": folder if "/" in folder else f"{folder}/",  # as people write one that is no path
         "name": name,
         "phrase": " ".join(re.findall(r"\w+", rng.choice(names.lines))[:4]),
         "line": line,
@@ -127,9 +127,9 @@ def _filled(tool: str, phrase: str, names: Names, rng: random.Random) -> Asked:
 
 
 def is_right(asked: Asked, arguments: dict[str, Any]) -> bool:
-    """Whether arguments are those that a request gives, texts without the spaces and the full stop at their ends."""
+    """Whether arguments are those that a request gives, texts without spaces, stops and slashes at their ends."""
     return _plain(arguments) == _plain(asked.arguments)
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.strip(" .?!") if isinstance(value, str) else value for name, value in arguments.items()}
+    return {name: value.strip(" .?!/") if isinstance(value, str) else value for name, value in arguments.items()}

@@ -27,7 +27,10 @@ HOTEL = Tool(
     "Book a room in a hotel.",
     {
         "type": "object",
-        "properties": {"city": {"type": "string", "description": "The city."}, "nights": {"type": "integer", "description": "How many nights."}},
+        "properties": {
+            "city": {"type": "string", "description": "The city."},
+            "nights": {"type": "integer", "description": "How many nights."},
+        },
         "required": ["city", "nights"],
     },
 )
@@ -53,7 +56,14 @@ def test_words_that_every_text_has_tell_nothing() -> None:
 
 
 def test_paths_and_code_are_marks_and_no_words() -> None:
-    assert marks_in("Show src/test_writer.py, please: `f(1)` raises KeyError: 'x'") == ["show", "<file>", "please", "<code>", "raises", "<error>"]
+    assert marks_in("Show src/test_writer.py, please: `f(1)` raises KeyError: 'x'") == [
+        "show",
+        "<file>",
+        "please",
+        "<code>",
+        "raises",
+        "<error>",
+    ]
     assert "test" not in words(prose("Show src/test_writer.py"))
     assert prose("src/a.py") == "src/a.py"  # nothing else is said
 
@@ -111,21 +121,39 @@ def test_tools_are_read_as_openai_sends_them() -> None:
 
 @pytest.mark.parametrize("schema", [None, 3, {}, {"name": 4}, {"name": "f", "parameters": "x"}, {"function": {"name": ""}}])
 def test_what_is_no_tool_is_refused(schema: object) -> None:
-    with pytest.raises(AxlError, match="^tools: "):
+    with pytest.raises(AxlError, match=r"^tools: "):
         tools_of([schema])
 
 
 def test_parameters_within_parameters_are_seen_and_endless_ones_are_not() -> None:
     inner = {"type": "object", "properties": {"deep": {"type": "integer"}}, "required": ["deep"]}
     schema = {"type": "object", "properties": {"list": {"type": "array", "items": inner}, "one": inner}, "required": ["one"]}
-    assert [(one.name, one.required) for one in all_parameters(schema)] == [("list", False), ("deep", False), ("one", True), ("deep", True)]
+    assert [(one.name, one.required) for one in all_parameters(schema)] == [
+        ("list", False),
+        ("deep", False),
+        ("one", True),
+        ("deep", True),
+    ]
     inner["properties"] = {"again": inner}
     assert len(list(all_parameters(schema))) < 40
 
 
 def test_types_are_those_of_json_schema() -> None:
-    assert [json_type(value) for value in (True, 1, 1.5, "", [], {}, None)] == ["boolean", "integer", "number", "string", "array", "object", "null"]
-    assert [type_of(schema) for schema in ({}, {"type": ["null", "integer"]}, {"enum": [2]}, {"properties": {}})] == ["string", "integer", "integer", "object"]
+    assert [json_type(value) for value in (True, 1, 1.5, "", [], {}, None)] == [
+        "boolean",
+        "integer",
+        "number",
+        "string",
+        "array",
+        "object",
+        "null",
+    ]
+    assert [type_of(schema) for schema in ({}, {"type": ["null", "integer"]}, {"enum": [2]}, {"properties": {}})] == [
+        "string",
+        "integer",
+        "integer",
+        "object",
+    ]
 
 
 def test_weights_say_how_they_were_learnt_and_others_are_refused(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from functools import cached_property
 from typing import Any
 
 from multiscale_transformer.agents.lexical import Features
-from multiscale_transformer.agents.spans import STOP, Span, Token, dates_in, numbers_in, texts_in, times_in, tokens_of
+from multiscale_transformer.agents.spans import Span, Token, dates_in, numbers_in, texts_in, times_in, tokens_of
 from multiscale_transformer.agents.tool_schema import NUMERIC, Parameter, Tool, all_parameters, type_of
-from multiscale_transformer.agents.words import words
+from multiscale_transformer.agents.words import STOP, words
 
 MAX_LIST = 12  # items of a list that is copied
 _EXAMPLE = re.compile(
@@ -171,7 +171,7 @@ def _strings(asked: Asked, wanted: Wanted) -> Iterator[Candidate]:
         if span.kind == "number":
             yield Candidate(asked.text[span.begin : span.end].strip(" $€£"), "number as text", span)
     for span, day in asked.dates:
-        for pattern in _date_patterns(wanted.parameter.description) if isinstance(day, date) else ():
+        for pattern in () if isinstance(day, tuple) else _date_patterns(wanted.parameter.description):
             yield Candidate(day.strftime(pattern), "date in the format", span)
     for span, time in asked.times:
         yield Candidate(time, "time in 24 hours", span)

@@ -16,11 +16,12 @@ _MARKS = (
     ("text", re.compile(r"\"[^\"\n]+\"|(?<!\w)'[^'\n]{3,}'(?!\w)|“[^”\n]+”")),
     ("error", _ERROR),
     ("file", re.compile(rf"(?<!\w)(?:[\w.~-]*/)*[\w-]+\.(?:{_SUFFIXES})\b(?!\.\w)")),
-    ("folder", re.compile(r"(?<![\w<:/])[\w.~-]*/[\w./-]*\w/?(?!\w)")),
+    ("folder", re.compile(r"(?<![\w<:/])(?:[\w.~-]*/[\w./-]*\w/?|[\w.~-]+/)(?![\w/])")),
     ("test", re.compile(r"\btest_\w+\b")),
     ("name", re.compile(r"\b[A-Za-z]\w*(?:\.[A-Za-z_]\w*)+|\b\w*_\w+|\b[a-z]+[A-Z]\w*|\b(?:[A-Z][a-z\d]+){2,}\b")),
     ("line", re.compile(r"(?<![\w.])\d+(?![\w.]*\w)")),
 )  # fmt: skip
+_TESTS = re.compile(r"(?<![a-z])(?:tests?|testing|pytest|unittest)(?![a-z])", re.IGNORECASE)
 MARKS = tuple(f"<{name}>" for name, _ in _MARKS)
 
 
@@ -43,3 +44,8 @@ def prose(text: str) -> str:
 def marks_in(text: str) -> list[str]:
     """Words in small letters and marks of a text, in their order."""
     return re.findall(r"<\w+>|[^\W\d_]+", marked(text).lower())
+
+
+def is_tests(text: str) -> str:
+    """Whether a text speaks of tests, by a word or by a path: as the name of a feature."""
+    return "of tests" if _TESTS.search(text) else "not of tests"

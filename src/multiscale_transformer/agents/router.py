@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from multiscale_transformer.agents.arguments import arguments_of
 from multiscale_transformer.agents.lab_tools import LAB_TOOLS, NONE
 from multiscale_transformer.agents.lexical import Features, RequestWords, ToolWords, choice_features, decision_features
-from multiscale_transformer.agents.marks import MARKS, marks_in
+from multiscale_transformer.agents.marks import MARKS, is_tests, marks_in
 from multiscale_transformer.agents.tool_schema import Tool, ToolCall
 from multiscale_transformer.agents.words import stem, verb_classes
 from multiscale_transformer.errors import AxlError
@@ -29,6 +29,7 @@ from multiscale_transformer.tasks.fix_order import Order
 
 WEIGHTS_FILE = Path(__file__).with_name("router_weights.json")
 MAX_REQUEST = 6000  # characters of a request that are read
+BEGINNING = 4  # letters by which words of one family are one
 MAX_LAB_REQUEST = 500  # characters of which words and pairs are features
 _LAB = {tool.name: tool for tool in LAB_TOOLS}
 
@@ -86,12 +87,14 @@ def features_of(request: str, tools: Sequence[Tool]) -> list[Features]:
 
 
 def _said(text: str) -> set[str]:
-    """What the tools of the lab are known by: stems and marks of a request, alone and in pairs."""
-    parts = ["<", *(part if part[0] == "<" else stem(part) for part in marks_in(text[:MAX_LAB_REQUEST]))]
-    classes = [sorted(verb_classes([part])) for part in parts]
-    means = {f"to {name}" for names in classes for name in names}
-    lacks = {f"no {mark}" for mark in MARKS if mark not in parts}
-    return {*parts[1:], *means, *lacks, *(f"{one} {other}" for one, other in pairwise(parts))}
+    """What the tools of the lab are known by: stems and marks of a request, alone and in pairs, what they mean and lack."""
+    text = text[:MAX_LAB_REQUEST]
+    found = marks_in(text)
+    parts = ["<", *(part if part in MARKS else stem(part) for part in found)]
+    means = {f"to {name}" for part in parts for name in verb_classes([part])}
+    begins = {f"{part[:BEGINNING]}-" for part in found if len(part) > BEGINNING and part not in MARKS}
+    lacks = {f"no {mark}" for mark in MARKS if mark not in parts} | (set() if set(MARKS) & set(parts) else {"no mark"})
+    return {*parts[1:], *(f"{one} {other}" for one, other in pairwise(parts)), *means, *begins, *lacks, is_tests(text)}
 
 
 def decided_by(request: str, tools: Sequence[Tool], features: Sequence[Features], scores: Sequence[float]) -> Features:

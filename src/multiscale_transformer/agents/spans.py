@@ -36,7 +36,7 @@ _NUMBER = re.compile(
 _LIST = re.compile(r"\[[^\]]*\]")
 _NUMBER_IN_WORD = re.compile(r"(?<=[A-Za-z:#(\[=])-?\d+(?:\.\d+)?")
 _CODE = re.compile(
-    r"[\w~.+-]*[/\\@][\w./\\@:?=&%+~-]*\w/?|\w[\w-]*\.(?:\w+\.)*\w+|\w*_\w+|\w+\(\)"
+    r"[\w~.+-]+/|[\w~.+-]*[/\\@][\w./\\@:?=&%+~-]*\w/?|\w[\w-]*\.(?:\w+\.)*\w+|\w*_\w+|\w+\(\)"
     r"|[a-z]+[A-Z]\w*|\w*\d\w*[A-Za-z]\w*|[A-Za-z]+\d[\w-]*"
 )
 _PATH = re.compile(r"[/\\\\]|\.[a-z]{1,4}$")
