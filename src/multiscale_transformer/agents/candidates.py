@@ -171,8 +171,9 @@ def _strings(asked: Asked, wanted: Wanted) -> Iterator[Candidate]:
         if span.kind == "number":
             yield Candidate(asked.text[span.begin : span.end].strip(" $€£"), "number as text", span)
     for span, day in asked.dates:
-        for pattern in () if isinstance(day, tuple) else _date_patterns(wanted.parameter.description):
-            yield Candidate(day.strftime(pattern), "date in the format", span)
+        if not isinstance(day, tuple):
+            patterns = _date_patterns(wanted.parameter.description)
+            yield from (Candidate(day.strftime(pattern), "date in the format", span) for pattern in patterns)
     for span, time in asked.times:
         yield Candidate(time, "time in 24 hours", span)
 
