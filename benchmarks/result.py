@@ -39,6 +39,7 @@ BENCHMARKS = (
     "kinds",
     "skills",
     "proposals",
+    "router",
     "bpe",
     "self_debug",
 )

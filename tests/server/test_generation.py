@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multiscale_transformer.agents.tool_schema import Tool
 from multiscale_transformer.engine.scheduler import OutputChunk
 from multiscale_transformer.model.sampling import DEFAULT_SAMPLING, Sampling
 from multiscale_transformer.model.vocabulary import EOS
 from multiscale_transformer.server.core import requests, streams
-from multiscale_transformer.server.core.chat_template import Tool
 from multiscale_transformer.server.core.generation import GenerationResult, merged
 from multiscale_transformer.server.core.prompts import fim_prompt, plain_prompt
 from multiscale_transformer.server.core.requests import GenerationRequest, sampling_of

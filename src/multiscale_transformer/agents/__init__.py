@@ -1,1 +1,1 @@
-"""Agents: what acts in a project step by step, with the skills as its tools, and what a run teaches it for the next one."""
+"""Agents: which tool a request in words is for, tools that act in a project step by step, and what a run teaches for the next one."""

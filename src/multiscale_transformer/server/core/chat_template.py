@@ -10,14 +10,14 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Template as JinjaTemplate
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from multiscale_transformer.agents.tool_schema import Tool, ToolCall
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.server.core.prompts import Prompt, plain_prompt
 from multiscale_transformer.server.errors import ApiError
@@ -32,34 +32,6 @@ class Message:
 
     role: str
     content: str
-
-
-@dataclass(frozen=True)
-class Tool:
-    """A function that the model may ask for."""
-
-    name: str
-    description: str = ""
-    parameters: dict[str, Any] = field(default_factory=lambda: {"type": "object"})
-
-    @property
-    def call_schema(self) -> dict[str, Any]:
-        """JSON schema of a call; arguments that the tool does not name are not made up."""
-        arguments = {"additionalProperties": False, **self.parameters} if "properties" in self.parameters else self.parameters
-        return {
-            "type": "object",
-            "properties": {"name": {"const": self.name}, "arguments": arguments},
-            "required": ["name", "arguments"],
-            "additionalProperties": False,
-        }
-
-
-@dataclass(frozen=True)
-class ToolCall:
-    """A tool call that the model has written; `arguments` are JSON."""
-
-    name: str
-    arguments: str
 
 
 @dataclass(frozen=True)

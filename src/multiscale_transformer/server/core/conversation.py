@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from multiscale_transformer.agents.tool_schema import Tool
 from multiscale_transformer.engine.structured_output import GrammarConstraint
-from multiscale_transformer.server.core.chat_template import Message, Tool, call_constraint, chat_prompt
+from multiscale_transformer.server.core.chat_template import Message, call_constraint, chat_prompt
 from multiscale_transformer.server.core.requests import GenerationRequest, sampling_of, stop_strings
 from multiscale_transformer.server.runtime.model_manager import LoadedModel
 from multiscale_transformer.server.runtime.registry import ModelEntry

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
+from multiscale_transformer.agents.tool_schema import Tool, ToolCall
 from multiscale_transformer.engine.scheduler import OutputChunk
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.server.core.chat_template import Tool, ToolCall, may_be_call, parse_answer
+from multiscale_transformer.server.core.chat_template import may_be_call, parse_answer
 from multiscale_transformer.server.core.requests import GenerationRequest
 from multiscale_transformer.server.core.sources import find_sources
 from multiscale_transformer.server.runtime.worker import EngineRequest, RequestHandle, Worker

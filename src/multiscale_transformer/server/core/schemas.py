@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from multiscale_transformer.agents.tool_schema import Tool
 from multiscale_transformer.model.sampling import MAX_CANDIDATES
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
-from multiscale_transformer.server.core.chat_template import Tool
 from multiscale_transformer.server.core.requests import MAX_NEW_TOKENS
 from multiscale_transformer.server.errors import ApiError
 

@@ -12,8 +12,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from multiscale_transformer.agents.tool_schema import Tool, ToolCall
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.server.core.chat_template import ChatTemplate, Message, Tool, ToolCall
+from multiscale_transformer.server.core.chat_template import ChatTemplate, Message
 from multiscale_transformer.server.core.conversation import Conversation
 from multiscale_transformer.server.core.disconnects import unless_disconnected
 from multiscale_transformer.server.core.embeddings import embed, shortened

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import Field, model_validator
 
+from multiscale_transformer.agents.tool_schema import ToolCall
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.server.core.chat_template import ToolCall
 from multiscale_transformer.server.core.conversation import Conversation
 from multiscale_transformer.server.core.generation import GenerationResult, GenerationStream, generate
 from multiscale_transformer.server.core.requests import GenerationRequest
