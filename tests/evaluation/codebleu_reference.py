@@ -1,8 +1,9 @@
 """The package codebleu 0.7.0 as a filter, run by an interpreter that has it: see `codebleu_crosscheck.py`.
 
-Each line of standard input is a JSON list [language, reference, hypothesis]; each line of output the four parts of that pair. With
-`--in-order` the sets in which the package collects names keep the order of the text: otherwise the data flow match depends on how
-Python happens to hash them, from run to run. With `--bare` it takes texts as they are, without looking for comments.
+Each line of standard input is a JSON list [language, reference, hypothesis]; each line of output the four parts of that
+pair. With `--in-order` the sets in which the package collects names keep the order of the text: otherwise the data flow match
+depends on how Python happens to hash them, from run to run. With `--bare` it takes texts as they are, without looking for
+comments.
 """
 
 import json
@@ -10,10 +11,8 @@ import logging
 import sys
 import warnings
 
-import codebleu.dataflow_match as dataflow
-import codebleu.parser.DFG as graphs
-import codebleu.syntax_match as syntax
-from codebleu import calc_codebleu
+from codebleu import calc_codebleu, dataflow_match, syntax_match
+from codebleu.parser import DFG
 
 PARTS = ("ngram_match_score", "weighted_ngram_match_score", "syntax_match_score", "dataflow_match_score")
 
@@ -32,9 +31,10 @@ def main():
     logging.disable()
     warnings.simplefilter("ignore")
     if "--in-order" in sys.argv:
-        dataflow.set = graphs.set = InOrder
+        dataflow_match.set = DFG.set = InOrder
     if "--bare" in sys.argv:
-        dataflow.remove_comments_and_docstrings = syntax.remove_comments_and_docstrings = lambda text, language: text
+        for module in (dataflow_match, syntax_match):
+            module.remove_comments_and_docstrings = lambda text, language: text
     for line in sys.stdin:
         language, reference, hypothesis = json.loads(line)
         scores = calc_codebleu([reference], [hypothesis], language)

@@ -5,29 +5,25 @@ not, so renaming changes nothing. Each gets a number, equal for equal subtrees, 
 cost no more than flat ones, where written out they would take the square of the text.
 
 Comments, and in Python strings that stand alone as a statement (docstrings), are cut out where the tree has them, and what is
-left is parsed again. What is too deep or too ambiguous for the parser to read in `MAX_PARSE_SECONDS` has no tree.
+left is parsed again. What the parser cannot read within limits (`probe.py`) has no tree.
 """
 
 from __future__ import annotations
 
 import textwrap
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.codebleu.languages import Grammar
+from multiscale_transformer.evaluation.codebleu.probe import can_parse
 
 if TYPE_CHECKING:
     from tree_sitter import Language, Node, Tree
 
 MAX_TEXT_BYTES = 2 << 20
-MAX_PARSE_SECONDS = (
-    20.0  # of this thread; code that people write takes milliseconds, `a<a<a<…` in Java the square of its length
-)
 _COMMENTS = frozenset({"comment", "line_comment", "block_comment", "html_comment", "line_continuation"})
 _STRINGS = frozenset({"string", "concatenated_string"})
-_PIECE = 1 << 16  # bytes that the parser is given at once
 
 Key = tuple[object, ...]
 
@@ -38,32 +34,26 @@ def clean(text: str) -> str:
 
 
 def parse(text: str, grammar: Grammar, language: Language) -> tuple[bytes, Tree] | None:
-    """A text without comments and docstrings, in UTF-8, and its tree; None where parsing takes too long.
+    """A text without comments and docstrings, in UTF-8, and its tree; None where parsing takes too much.
 
     `language` is the loaded grammar. Raises AxlError for a text of more than `MAX_TEXT_BYTES`.
     """
     content = text.encode("utf-8", "replace")
     if len(content) > MAX_TEXT_BYTES:
         raise AxlError(f"a text has {len(content):,} bytes; CodeBLEU compares texts of up to {MAX_TEXT_BYTES:,}: leave it out")
-    tree = _tree(content, language)
+    tree = _tree(content, grammar, language)
     if tree is None:
         return None
     bare = _without(content, list(_remarks(tree, grammar.docstrings)))
     if bare != content:
-        content, tree = bare, _tree(bare, language)
+        content, tree = bare, _tree(bare, grammar, language)
     return None if tree is None else (content, tree)
 
 
-def _tree(content: bytes, language: Language) -> Tree | None:
+def _tree(content: bytes, grammar: Grammar, language: Language) -> Tree | None:
     from tree_sitter import Parser
 
-    end = time.thread_time() + MAX_PARSE_SECONDS
-    try:
-        return Parser(language).parse(
-            lambda offset, _: content[offset : offset + _PIECE], progress_callback=lambda *_: time.thread_time() > end
-        )
-    except ValueError:  # what the parser says when the callback stops it
-        return None
+    return Parser(language).parse(content) if can_parse(content, grammar.module) else None
 
 
 def _remarks(tree: Tree, docstrings: bool) -> Iterator[tuple[int, int]]:
