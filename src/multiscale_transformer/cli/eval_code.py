@@ -304,7 +304,10 @@ def _progress(total: int, doing: str) -> Iterator[Callable[[], None]]:
 
 def _show(figures: CodeFigures) -> None:
     """A table: an author a column."""
-    how = [f"{figures.problems:,} of {ui.counted(figures.published, 'problem')}", f"{ui.counted(figures.each, 'completion')} each"]
+    how = [
+        f"{figures.problems:,} of {ui.counted(figures.published, 'problem')}",
+        f"{ui.counted(figures.each, 'completion')} each",
+    ]
     if figures.temperature is not None:
         how.append(f"temperature {figures.temperature:g}" if figures.temperature else "greedy")
     ui.print_text(f"{figures.benchmark}: {', '.join(how)}")
