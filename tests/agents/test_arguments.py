@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from multiscale_transformer.agents.arguments import arguments_of, fits
 from multiscale_transformer.agents.candidates import Asked, Wanted, candidates
 from multiscale_transformer.agents.lab_tools import LAB_TOOLS
-from multiscale_transformer.agents.spans import MAX_TOKENS, dates_in, numbers_in, texts_in, times_in
+from multiscale_transformer.agents.spans import MAX_NUMBERS, MAX_TOKENS, dates_in, numbers_in, texts_in, times_in
 from multiscale_transformer.agents.tool_schema import Parameter, Tool
 
 simple = st.one_of(
@@ -137,6 +137,15 @@ def test_endless_requests_and_schemas_come_to_an_end() -> None:
     endless: dict[str, Any] = {"type": "object"}
     endless["properties"], endless["required"] = {"again": endless}, ["again"]
     assert arguments_of("again", Tool("f", "", endless)) is None
+
+
+@pytest.mark.parametrize(
+    "piece", ["9", "hundred ", "9 billion ", "1,", "a1", "a/", "/", "Error: ", "Aa ", "`a", "'", "twenty-", "1.", "."]
+)
+def test_requests_that_repeat_one_piece_are_read(piece: str) -> None:
+    number = {"type": "number", "default": 0}
+    assert filled(piece * 2000, number=number, text={"type": "string", "default": ""}) is not None
+    assert len(numbers_in(piece * 2000)) <= MAX_NUMBERS
 
 
 def test_candidates_of_an_optional_parameter_begin_with_nothing() -> None:

@@ -10,11 +10,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 
 from multiscale_transformer.agents.words import STOP
 
 MAX_TOKENS = 300  # of a request
 MAX_RUN = 7  # words of a run
+MAX_OF_KIND, MAX_RESTS, MAX_NUMBERS = 800, 80, 100  # pieces that are looked at
+MAX_CODE = 200  # characters of a name or path
+MAX_DIGITS = 30
 UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
          "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")  # fmt: skip
 TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
@@ -121,13 +125,12 @@ def numbers_in(text: str) -> list[Span]:
             found.append(Span(match.start(), match.end(), value, "number"))
     found += [Span(m.start(), m.end(), _number(m.group()), "number in a word") for m in _NUMBER_IN_WORD.finditer(text)]
     found += _numbers_in_words(tokens_of(text))
-    return sorted(found, key=lambda span: span.begin)
+    return sorted(found, key=lambda span: span.begin)[:MAX_NUMBERS]
 
 
 def _number(digits: str) -> int | float:
-    digits = digits.rstrip(".")[:300]
-    value = float(digits) if "." in digits else int(digits)
-    return value if isinstance(value, int) or abs(value) < 1e300 else 0
+    digits = digits[:MAX_DIGITS].rstrip(".")
+    return float(digits) if "." in digits else int(digits)
 
 
 def _numbers_in_words(tokens: Sequence[Token]) -> Iterator[Span]:
@@ -135,7 +138,7 @@ def _numbers_in_words(tokens: Sequence[Token]) -> Iterator[Span]:
     while at < len(tokens):
         total = part = 0.0
         begin = at
-        while at < len(tokens):
+        while at < min(len(tokens), begin + MAX_RUN):
             pieces = tokens[at].low.split("-")
             if all(piece in WORDS for piece in pieces):
                 for piece in pieces:
@@ -201,27 +204,33 @@ def texts_in(text: str) -> list[Span]:
         add(span.begin, span.begin + len(str(span.value)), "time")
     tokens = tokens_of(text)
     for token in tokens:
-        if _CODE.fullmatch(token.text):
-            add(
-                token.begin,
-                token.end,
-                "path" if _PATH.search(token.text) else "test" if token.low.startswith("test_") else "code",
-            )
+        if len(token.text) <= MAX_CODE and _CODE.fullmatch(token.text):
+            add(token.begin, token.end, _code_kind(token))
         elif place := _PLACE.fullmatch(token.text):
             add(token.begin, token.begin + place.end(1), "path")
-    for first, last in _capitals(tokens):
+    for first, last in islice(_capitals(tokens), MAX_OF_KIND):
         add(tokens[first].begin, tokens[last].end, "name")
-    for first, last in _runs(tokens):
+    for first, last in islice(_runs(tokens), MAX_OF_KIND):
         add(tokens[first].begin, tokens[last].end, "words")
-    for first in range(len(tokens)):  # all that follows: a message, a question, code
-        if (
-            first == 0
-            or tokens[first - 1].low in STOP
-            or tokens[first - 1].ends_phrase
-            or text[tokens[first - 1].end : tokens[first].begin].strip()
-        ):
-            add(tokens[first].begin, len(text.rstrip(" .?!\n")), "rest")
+    end = len(text.rstrip(" .?!\n"))
+    parts = (number for number in range(len(tokens)) if _begins_a_part(text, tokens, number))
+    for number in islice(parts, MAX_RESTS):  # all that follows
+        add(tokens[number].begin, end, "rest")
     return list(found.values())
+
+
+def _code_kind(token: Token) -> str:
+    if _PATH.search(token.text):
+        return "path"
+    return "test" if token.low.startswith("test_") else "code"
+
+
+def _begins_a_part(text: str, tokens: Sequence[Token], number: int) -> bool:
+    """Whether a word may begin all that follows as one value: a message, a question, code."""
+    if number == 0:
+        return True
+    before = tokens[number - 1]
+    return before.low in STOP or before.ends_phrase or bool(text[before.end : tokens[number].begin].strip())
 
 
 def _capitals(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
