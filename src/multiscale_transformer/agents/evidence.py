@@ -1,8 +1,9 @@
 """What the runs so far say of the repairs that are left: the features that reorder them after every run.
 
-A repair that failed is no waste. Where an edit changed no result at all, others at the same place will hardly do; where one made
-another test pass, or brought a value nearer to the expected one, its neighbours deserve to be next. Each repair that is left is
-described by its relation to those that were run and by what these did; how much that is worth was learnt (`agents.debug_learn`).
+A repair that failed is no waste. Where an edit changed no result at all, others at the same place will hardly do; where
+one made another test pass, or brought a value nearer to the expected one, its neighbours deserve to be next. Each repair
+that is left is described by its relation to those that were run and by what these did; how much that is worth was learnt
+(`agents.debug_learn`).
 """
 
 from __future__ import annotations
@@ -94,6 +95,9 @@ def _watched(number: int | None, seen: Seen) -> dict[str, float]:
         "changes no value": float(bool(reached) and not any(one.changes for one in reached)),
         "changes a value wherever it failed": float(len(reached) == len(failing) and all(one.changes for one in reached)),
         "changes a value where it passed": float(any(one is not None and one.changes for one in passing)),
+        "gives another type": float(any(one.retypes for one in reached)),
+        "raises where nothing was raised": float(any(one.raises for one in reached)),
+        "raises nothing where it was raised": float(any(one.recovers for one in reached)),
         "returns what is expected": float(any(one.expected for one in reached)),
         "returns what is expected wherever it failed": float(
             len(reached) == len(failing) and all(one.expected for one in reached)

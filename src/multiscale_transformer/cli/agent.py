@@ -41,8 +41,8 @@ def agent(
 ) -> None:
     """Do a task in a project: find the tool for each step, run it, show what came of it, and ask before a file is written.
 
-    Tools read, search, list, edit, run tests or Python in a sandbox on a copy, explain errors, refactor, translate, document and
-    complete. "make tests/test_area.py pass" runs the tests, tries the likeliest edits, and learns from each failed run which to
+    Tools read, search, list, edit, run tests or Python in a sandbox on a copy, explain errors, refactor, translate, document
+    and complete. "make tests/test_area.py pass" runs the tests, tries the likeliest edits, and learns from each failed run which to
     try next. Changes are verified before they are shown; --undo brings every file back as it was, unless somebody has changed
     it since. The exit status is 1 where nothing was done.
 
