@@ -1,7 +1,7 @@
 """Self-debug: bugs in programs of MBPP that are solved within so many runs, by the order in which the same repairs are run.
 
-All orders share what each text gives, so a text is run once. The rivals are the same candidates in random order, and the order of
-the skill fix, which is made before the first run and stays.
+All orders share what each text gives, so a text is run once. The rivals are the same candidates in random order, and the
+order of the skill fix, which is made before the first run and stays.
 """
 
 from __future__ import annotations

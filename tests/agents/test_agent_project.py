@@ -14,8 +14,8 @@ from multiscale_transformer.errors import AxlError
 
 SECRET = b"a secret outside"
 PARTS = st.sampled_from(
-    ["..", ".", "", "src", "a.py", "link", "links", "out", ".git", ".GIT", ".git ", "git~1", "config", "~", "C:", "secret", "\0", "\n", "\u202e", "\u200c",
-     "x" * 300, "\\", "\\..\\", "...", " "]
+    ["..", ".", "", "src", "a.py", "link", "links", "out", ".git", ".GIT", ".git ", "git~1", "config", "~", "C:", "secret",
+     "\0", "\n", "\u202e", "\u200c", "x" * 300, "\\", "\\..\\", "...", " "]
 )  # fmt: skip
 NAMES = st.one_of(
     st.builds("/".join, st.lists(PARTS, max_size=6)), st.text(max_size=30), st.builds("/".join, st.lists(st.text(max_size=4)))
@@ -46,7 +46,11 @@ def test_no_name_leads_out(folder: ProjectFolder, name: str) -> None:
     try:
         path = folder.path_of(name)
     except AxlError as error:
-        assert "\n" not in str(error)
+        refused = str(error)
+    else:
+        refused = ""
+    if refused:
+        assert "\n" not in refused
         return
     assert path.is_relative_to(folder.root)
     assert path.resolve() == path
@@ -62,11 +66,11 @@ def test_nothing_outside_is_read(folder: ProjectFolder, name: str) -> None:
     assert content is None or content == folder.name_of(name).encode()
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["../secret", "src/../../secret", "/etc/passwd", "link", "links/a.py", "src/link", "src/up/a.py", ".git/config", "src/.git/config",
-     ".GIT/config", "~/x", "C:/x", "a\\b", "a.py/x", "a\0b", "a\nb", "git~1/config", "pipe", "src", "", "x" * 600],
-)  # fmt: skip
+REFUSED = """../secret src/../../secret /etc/passwd link links/a.py src/link src/up/a.py .git/config src/.git/config .GIT/config
+~/x C:/x a\\b a.py/x git~1/config pipe src"""
+
+
+@pytest.mark.parametrize("name", [*REFUSED.split(), "", "a\0b", "a\nb", "x" * 600])
 def test_these_are_refused(folder: ProjectFolder, name: str) -> None:
     with pytest.raises(AxlError) as refused:
         folder.read_bytes(name)

@@ -34,12 +34,22 @@ def circle(radius):
     return 3 * radius * radius
 """
 MENDED = AREA.replace("<", ">")
-TEST = "from geo.area import longest\n\ndef test_longest():\n    assert longest(['a', 'abc', 'ab']) == 'abc'\n    assert longest(['x', 'y']) == 'x'\n"
+TEST = """\
+from geo.area import longest
+
+def test_longest():
+    assert longest(['a', 'abc', 'ab']) == 'abc'
+    assert longest(['x', 'y']) == 'x'
+"""
+NAMES = """read_file search_index list_dir edit_lines run_tests run_python explain_error refactor translate document complete
+fix_tests"""
+PATHS = st.sampled_from(["../secret.txt", "/etc/passwd", "src/geo/area.py", "-k", ".git/config"])
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.sampled_from(["../x", "/etc/passwd", "src/geo/area.py", "-k"]),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9) | PATHS,
     lambda inner: st.lists(inner, max_size=2),
     max_leaves=3,
-)  # fmt: skip
+)
+ARGUMENTS = st.sampled_from(["path", "first_line", "last_line", "text", "query", "message", "function", "line", "x"])
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -70,9 +80,7 @@ def tools(root: Path) -> Iterator[LabTools]:
 
 
 def test_every_tool_has_a_description_and_a_schema(tools: LabTools) -> None:
-    names = [info.name for info in tools.infos]
-    assert names == ["read_file", "search_index", "list_dir", "edit_lines", "run_tests", "run_python", "explain_error", "refactor",
-                     "translate", "document", "complete", "fix_tests"]  # fmt: skip
+    assert [info.name for info in tools.infos] == NAMES.split()
     for info in tools.infos:
         assert len(info.description) > 20
         assert info.parameters["type"] == "object"
@@ -84,8 +92,8 @@ def test_every_tool_has_a_description_and_a_schema(tools: LabTools) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(["read_file", "search_index", "list_dir", "edit_lines", "explain_error", "document", "complete"]),
-    st.dictionaries(st.sampled_from(["path", "first_line", "last_line", "text", "query", "message", "function", "line", "x"]), JSON, max_size=4),
-)  # fmt: skip
+    st.dictionaries(ARGUMENTS, JSON, max_size=4),
+)
 def test_no_argument_is_a_crash_or_a_way_out(tools: LabTools, name: str, arguments: dict[str, Any]) -> None:
     result = tools.call(name, arguments)
     assert "a secret" not in result.text
@@ -101,9 +109,14 @@ def test_reading_listing_and_searching(tools: LabTools) -> None:
     )
     assert tools.call("list_dir", {}).text == "notes.txt\nsrc/\ntests/"
     assert tools.call("search_index", {"query": "circle radius"}).text.startswith("src/geo/area.py:9: def circle(radius):")
-    for name, arguments in (("read_file", {"path": "absent.py"}), ("read_file", {"path": "../secret.txt"}), ("search_index", {"query": "zebra"}),
-                            ("read_file", {"path": "notes.txt", "first_line": 9}), ("list_dir", {"path": "notes.txt"})):  # fmt: skip
-        assert not tools.call(name, arguments).ok
+    refused: list[tuple[str, dict[str, Any]]] = [
+        ("read_file", {"path": "absent.py"}),
+        ("read_file", {"path": "../secret.txt"}),
+        ("read_file", {"path": "notes.txt", "first_line": 9}),
+        ("search_index", {"query": "zebra"}),
+        ("list_dir", {"path": "notes.txt"}),
+    ]
+    assert not any(tools.call(name, arguments).ok for name, arguments in refused)
 
 
 def test_edits_keep_the_rest_and_still_parse(tools: LabTools, root: Path) -> None:
@@ -175,8 +188,13 @@ def test_a_completion_has_to_parse(root: Path, text: str, proposed: bool) -> Non
 
 @pytest.mark.parametrize(
     ("task", "steps"),
-    [("a then b", ["a", "b"]), ("a; b\nc", ["a", "b", "c"]), ("a, and then b.", ["a", "b"]), ("the authentic one", ["the authentic one"])],
-)  # fmt: skip
+    [
+        ("a then b", ["a", "b"]),
+        ("a; b\nc", ["a", "b", "c"]),
+        ("a, and then b.", ["a", "b"]),
+        ("the authentic one", ["the authentic one"]),
+    ],
+)
 def test_a_task_is_taken_apart(task: str, steps: list[str]) -> None:
     assert steps_of(task) == steps
 

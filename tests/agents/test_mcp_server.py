@@ -50,9 +50,13 @@ def served(
 
 
 def test_tools_are_listed_and_called(folder: ProjectFolder) -> None:
-    listed, (read, wrong, outside, unknown) = served(
-        folder, None, ("read_file", {"path": "area.py"}), ("read_file", {"paths": "area.py"}), ("read_file", {"path": "../secret"}), ("rm", {})
-    )  # fmt: skip
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("read_file", {"path": "area.py"}),
+        ("read_file", {"paths": "area.py"}),
+        ("read_file", {"path": "../secret"}),
+        ("rm", {}),
+    ]
+    listed, (read, wrong, outside, unknown) = served(folder, None, *calls)
     assert {tool.name for tool in listed} >= {"read_file", "run_tests", "fix_tests", "translate"}
     assert all(tool.input_schema["type"] == "object" and tool.annotations.read_only_hint for tool in listed)
     assert "return 3 * radius" in read.content[0].text

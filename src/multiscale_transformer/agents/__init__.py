@@ -1,1 +1,1 @@
-"""Agents: which tool a request in words is for, tools that act in a project step by step, and what a run teaches for the next one."""
+"""Agents: which tool a request in words is for, tools that act in a project step by step, and what a run teaches."""

@@ -1,7 +1,7 @@
-"""An agent: a task in words becomes steps, each a tool with its arguments; each is shown, and what would be written is asked for.
+"""An agent: a task in words becomes steps, each a tool with its arguments, shown and asked for before it writes.
 
-Which tool a step needs is for a router to say, which is passed in. The agent itself knows one thing more: that a request to make
-tests pass is for self-debug.
+Which tool a step needs is for a router to say, which is passed in. The agent itself knows one thing more: that a request
+to make tests pass is for self-debug.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Step:
 
 
 def steps_of(task: str) -> list[str]:
-    """The parts of a task, which `then`, semicolons and line ends divide. Raises AxlError for none, and for more than MAX_STEPS."""
+    """The parts of a task, which `then`, semicolons and line ends divide. Raises AxlError for none or more than MAX_STEPS."""
     steps = [part.strip(" .,") for part in _NEXT.split(task)]
     steps = [step for step in steps if step]
     if not steps:
@@ -66,7 +66,7 @@ def run_task(
     route: Route | None = None,
     on_call: Callable[[str, Call | None], None] = lambda request, call: None,
 ) -> Iterator[Step]:
-    """Do a task step by step. What a step would write is written where `consent` says so; `on_call` is told of each call before.
+    """Do a task step by step. What a step would write is written where `consent` says so; `on_call` is told of each call first.
 
     A later step sees what an earlier one has written. Raises AxlError where a file was changed by somebody else meanwhile.
     """

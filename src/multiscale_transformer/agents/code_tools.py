@@ -32,7 +32,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Models:
-    """What proposes: a model as a writer and as a judge of edits, each loaded when it is first needed, and what it was trained for.
+    """What proposes: a model as a writer and as a judge of edits, loaded when first needed, and what it was trained for.
 
     Without them the rules propose alone. `on_run` is told of every run of self-debug.
     """
@@ -50,7 +50,7 @@ class CodeTools:
         self._project, self._runner, self._models = project, runner, models
 
     def fix_tests(self, path: str = "", name: str = "", runs: int = 20) -> ToolResult:
-        """Make failing tests pass: run them, try the likeliest small edits of the code, and keep the best, never a test's own."""
+        """Make failing tests pass: run them, try the likeliest small edits of the code, never of a test, and keep the best."""
         tested = self._runner.tested(path, name)
         if isinstance(tested, str):
             return failed(tested)

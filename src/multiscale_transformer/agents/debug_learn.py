@@ -1,8 +1,8 @@
 """Learning how much the runs of self-debug say: its weights, from bugs made of programs with tests.
 
-The loop is run on each bug, and before every run the repairs that are left are written down with their features and with which of
-them brings the program back. A conditional logit over these choices (`tasks.fix_order.learn`) gives weights, with which the loop
-is run again: what it meets then is what it will meet (DAgger, Ross et al. 2011, arXiv 1011.0686).
+The loop is run on each bug, and before every run the repairs that are left are written down with their features and with
+which of them brings the program back. A conditional logit over these choices (`tasks.fix_order.learn`) gives weights,
+with which the loop is run again: what it meets then is what it will meet (DAgger, Ross et al. 2011, arXiv 1011.0686).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an error message says: the kind of error in Python's own words, the last line of the project that it came through, values."""
+"""What an error message says: the kind of error, the last line of the project that it came through, values."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """What the runs so far say of the repairs that are left: the features that reorder them after every run.
 
-A repair that failed is no waste. Where an edit changed no result at all, others at the same place will hardly do; where one made
-another test pass, or brought a value nearer to the expected one, its neighbours deserve to be next. Each repair that is left is
-described by its relation to those that were run and by what these did; how much that is worth was learnt (`agents.debug_learn`).
+A repair that failed is no waste. Where an edit changed no result at all, others at the same place will hardly do; where
+one made another test pass, or brought a value nearer to the expected one, its neighbours deserve to be next. Each repair
+that is left is described by its relation to those that were run and by what these did; how much that is worth was learnt
+(`agents.debug_learn`).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def learnt(edit: Edit, runs: Iterable[tuple[Edit, str]]) -> dict[str, float]:
 
 
 def described(edits: Sequence[Edit], text: str, seen: Seen) -> list[dict[str, float]]:
-    """Features of edits by the run of the text that they change: the lines of all tests, and what puts back what was dropped."""
+    """Features of edits by the run of their text: lines of all tests, values, and what puts back what was dropped."""
     failing = [seen.tests[name] for name in seen.failing]
     ran = [set(observed.lines) for observed in failing]
     passing = {line for observed in seen.tests.values() if observed.error is None for line in observed.lines}
@@ -94,6 +95,9 @@ def _watched(number: int | None, seen: Seen) -> dict[str, float]:
         "changes no value": float(bool(reached) and not any(one.changes for one in reached)),
         "changes a value wherever it failed": float(len(reached) == len(failing) and all(one.changes for one in reached)),
         "changes a value where it passed": float(any(one is not None and one.changes for one in passing)),
+        "gives another type": float(any(one.retypes for one in reached)),
+        "raises where nothing was raised": float(any(one.raises for one in reached)),
+        "raises nothing where it was raised": float(any(one.recovers for one in reached)),
         "returns what is expected": float(any(one.expected for one in reached)),
         "returns what is expected wherever it failed": float(
             len(reached) == len(failing) and all(one.expected for one in reached)
@@ -119,7 +123,7 @@ def _restoring(edit: Edit, text: str, failing: Sequence[Observed]) -> dict[str, 
 
 
 def _place(before: str) -> str:
-    """What stands before an edit: a word or sign of Python, or the call of a function that is often wrapped around something."""
+    """What stands before an edit: a word or sign of Python, or the call of a function that is often put around a value."""
     place = _BEFORE.search(before)
     if place is None:
         return "elsewhere"

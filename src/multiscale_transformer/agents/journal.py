@@ -1,8 +1,8 @@
 """Changes of a project that can be taken back exactly: every run of an agent leaves what the files held before and after.
 
-The journal lies in the user's data folder, not in the project. A run is written down before the first file is changed, so that a
-killed agent can be undone too: a file then holds its text before or after, and both are known. `undo` refuses where a file holds
-anything else, which would be somebody's work.
+The journal lies in the user's data folder, not in the project. A run is written down before the first file is changed, so
+that a killed agent can be undone too: a file then holds its text before or after, and both are known. `undo` refuses
+where a file holds anything else, which would be somebody's work.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Change:
     @property
     def diff(self) -> str:
         """As `diff -u` writes it."""
-        texts = [(content or b"").decode(errors="replace") for content in (self.before, self.after)]
-        return unified_diff(*texts, self.name)
+        before, after = ((content or b"").decode(errors="replace") for content in (self.before, self.after))
+        return unified_diff(before, after, self.name)
 
 
 class _Recorded(BaseModel):

@@ -1,7 +1,7 @@
 """The lab's tools as an MCP server, so that other people's agents can use the skills: listing, calling, nothing else.
 
-A call returns the tool's text and, where files would change, the verified diff. Whether that is written was decided by the person
-who started the server. The protocol is that of the package `mcp` (modelcontextprotocol.io), an optional extra.
+A call returns the tool's text and, where files would change, the verified diff. Whether that is written was decided by
+the person who started the server. The protocol is that of the package `mcp` (modelcontextprotocol.io), an optional extra.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 NAME = "axl"
 INSTRUCTIONS = (
-    "Tools on one project folder. Paths are relative to it. Code runs in a sandbox, on a copy. A change is verified before it is "
-    "returned as a diff; it is written only where the server was started with --yes."
+    "Tools on one project folder. Paths are relative to it. Code runs in a sandbox, on a copy. A change is verified before it "
+    "is returned as a diff; it is written only where the server was started with --yes."
 )
 
 

@@ -36,9 +36,9 @@ class ProjectFolder:
         self.root = root.resolve()
 
     def name_of(self, name: str) -> str:
-        """A name in its plain form (`./a//b.py` is `a/b.py`; the folder itself is empty). Raises AxlError for one that leads out.
+        """A name in its plain form (`./a//b.py` is `a/b.py`; the folder itself is empty).
 
-        Whether there is such a file is not looked at.
+        Whether there is such a file is not looked at. Raises AxlError for a name that leads out.
         """
         if len(name) > MAX_NAME_CHARS or not name.isprintable() or "\\" in name:
             raise _refused(name, "it is no plain path")

@@ -29,7 +29,7 @@ def search(project: ProjectFolder, query: str) -> list[Place]:
     nearest = Nearest([" ".join([name, *lines]) for name, _, lines in windows])
     scores = nearest.scores(query)
     best = [number for number in scores.argsort(kind="stable")[::-1][:MOST] if scores[number] > 0]
-    return [_place(*windows[number], query) for number in best]
+    return [_place(name, before, lines, query) for name, before, lines in (windows[number] for number in best)]
 
 
 def _windows(project: ProjectFolder) -> list[tuple[str, int, list[str]]]:

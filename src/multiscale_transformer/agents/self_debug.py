@@ -1,9 +1,9 @@
 """Self-debug: run a program, read what failed, try the likeliest repair, and let what that run shows reorder the rest.
 
-The candidates are those of the skill fix in its order (`tasks.fix`), and edits that put back what was dropped (`tasks.restoring`).
-The skill keeps its order to the end; here every failed run counts (`agents.evidence`), and a repair that makes one more test pass
-is kept as a text to repair further. At most so many runs are made, and the best attempt is what remains: the one with the fewest
-failing tests, of those the one that got furthest.
+The candidates are those of the skill fix in its order (`tasks.fix`), and edits that put back what was dropped
+(`tasks.restoring`). The skill keeps its order to the end; here every failed run counts (`agents.evidence`), and a repair
+that makes one more test pass is kept as a text to repair further. At most so many runs are made, and the best attempt is
+what remains: the one with the fewest failing tests, of those the one that got furthest.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is debugged: a program with tests, or a project with a test command; both run in the sandbox and say what became of each test.
+"""What is debugged: a program with tests or a project with a test command, run in the sandbox and seen test by test.
 
-A run of a test command that ends at the first failure tells little. Here every test runs, so that an edit that makes one more of
-them pass is seen.
+A run of a test command that ends at the first failure tells little. Here every test runs, so that an edit that makes one
+more of them pass is seen.
 """
 
 from __future__ import annotations

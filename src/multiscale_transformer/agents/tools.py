@@ -1,8 +1,8 @@
 """The lab's tools on a project: each returns a short text and, where it would change files, a change that was verified.
 
-No tool writes: who called it shows the change and decides (`agents.agent`). Arguments come from a model or another program, so
-they are checked against the signature of the tool and every name against the project (`agents.project`). Code of the project runs
-in the sandbox, on a copy.
+No tool writes: who called it shows the change and decides (`agents.agent`). Arguments come from a model or another
+program, so they are checked against the signature of the tool and every name against the project (`agents.project`). Code
+of the project runs in the sandbox, on a copy.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class LabTools:
         return _changing(f"lines {first_line} to {last} of {path} are replaced", path, before, after, checked)
 
     def _explain_error(self, message: str = "") -> ToolResult:
-        """Explain an error: where in the project it was raised, the line, the values. Without a message, that of the last run."""
+        """Explain an error: where in the project it was raised, the line, the values. Default: that of the last run."""
         text = message or self._runner.last_output
         if not text.strip():
             return failed("there is no error to explain; give its message, or run something first")
@@ -148,8 +148,9 @@ def _model_of(name: str, function: Callable[..., ToolResult]) -> type[BaseModel]
     """The arguments of a tool as a model, by its signature: no others, and none of endless length."""
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[parameter.name] = (parameter.annotation, Field(default, **_LIMITS.get(parameter.annotation, {})))
+        default: Any = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        limits: dict[str, Any] = dict(_LIMITS.get(parameter.annotation, {}))
+        fields[parameter.name] = (parameter.annotation, Field(default, **limits))
     return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 

@@ -41,10 +41,10 @@ def agent(
 ) -> None:
     """Do a task in a project: find the tool for each step, run it, show what came of it, and ask before a file is written.
 
-    Tools read, search, list, edit, run tests or Python in a sandbox on a copy, explain errors, refactor, translate, document and
-    complete. "make tests/test_area.py pass" runs the tests, tries the likeliest edits, and learns from each failed run which to
-    try next. Changes are verified before they are shown; --undo brings every file back as it was, unless somebody has changed
-    it since. The exit status is 1 where nothing was done.
+    Tools read, search, list, edit, run tests or Python in a sandbox on a copy, explain errors, refactor, translate, document
+    and complete. "make tests/test_area.py pass" runs the tests, tries the likeliest edits, and learns from each failed run
+    which to try next. Changes are verified before they are shown; --undo brings every file back as it was, unless somebody
+    has changed it since. The exit status is 1 where nothing was done.
 
         axl agent "make tests/test_area.py pass"
         axl agent "refactor src/area.py then run the tests" --yes
@@ -64,7 +64,7 @@ def agent(
     if as_json:
         ui.print_line(json.dumps({"task": task, "steps": [_as_json(step) for step in steps]}))
     elif any(step.written for step in steps):
-        ui.print_field("Undo", ui.command("agent", "--undo", *(["--project", project] if project != Path() else [])))
+        ui.print_field("Undo", ui.command("agent", "--undo", *([] if project == Path() else ["--project", str(project)])))
     if not any(step.done for step in steps):
         raise typer.Exit(NOTHING)
 

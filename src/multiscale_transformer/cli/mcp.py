@@ -25,7 +25,8 @@ def mcp(
     """Serve the tools of axl agent to other agents, over the Model Context Protocol on standard input and output.
 
     The client starts it and lists and calls the tools: reading, searching, editing, tests and Python in a sandbox, repairs,
-    refactoring, translation, docstrings, completion. What is written with --yes is taken back, call by call, with axl agent --undo.
+    refactoring, translation, docstrings, completion. What is written with --yes is taken back, call by call, with axl agent
+    --undo.
 
         axl mcp --project ~/src/geo
         axl mcp --yes

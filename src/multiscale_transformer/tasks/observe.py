@@ -27,7 +27,7 @@ import ast, json, sys, time, traceback
 request = json.load(open("request.json"))
 module, seen, report = request["module"], set(), []
 PLAIN = (int, float, complex, str, bytes, bool, type(None), list, tuple, dict, set, frozenset, range)
-watches, visits, changes, returned, spent = {}, {}, {}, {}, 0.0
+watches, visits, flags, returned, spent = {}, {}, {}, {}, 0.0
 for number, (line, now, edited, names, returns) in enumerate(request["watches"]):
     both = [compile(text, "watch", "eval") for text in (now, edited)]
     watches.setdefault(line, []).append((number, *both, names, returns))
@@ -49,7 +49,11 @@ def watch(frame):
         local = frame.f_locals
         if all(isinstance(local[name], PLAIN) for name in names if name in local):
             before, after = value_of(now, frame), value_of(edited, frame)
-            changes[number] = changes.get(number, False) or type(before) is not type(after) or shown(before) != shown(after)
+            failed, fails = (isinstance(value, type) and issubclass(value, Exception) for value in (before, after))
+            retyped = type(before) is not type(after)
+            now_seen = (retyped or shown(before) != shown(after), retyped and not failed and not fails, fails and not failed,
+                        failed and not fails)
+            flags[number] = tuple(map(max, flags.get(number, now_seen), now_seen))
             if returns and frame.f_back.f_code.co_filename != module:
                 returned[number] = after
     spent += time.perf_counter() - begin
@@ -90,7 +94,7 @@ def run(text, space):
     return None
 
 def observe(text, space):
-    for kept in (seen, visits, changes, returned):
+    for kept in (seen, visits, flags, returned):
         kept.clear()
     if request["trace"]:
         sys.settrace(tracer)
@@ -100,7 +104,8 @@ def observe(text, space):
         failed = failure(error)
     finally:
         sys.settrace(None)
-    watched = {number: {"changes": changes[number], "expected": returned.get(number) is True} for number in changes}
+    names = ("changes", "retypes", "raises", "recovers")
+    watched = {number: {"expected": returned.get(number) is True, **dict(zip(names, found))} for number, found in flags.items()}
     report.append({"test": text, "lines": sorted(seen), "watched": watched, **(failed or {})})
     json.dump(report, open("report.json", "w"))
     return failed is None

@@ -57,7 +57,7 @@ def edits_of(source: SourceText, lines: Iterable[int] | None = None) -> list[Edi
 
 
 def _all_edits(source: SourceText) -> Iterator[Edit]:
-    names, hidden = _names_in_reach(source), annotations(source.tree)
+    names, hidden = _names_in_reach(source), annotation_nodes(source.tree)
     for node in ast.walk(source.tree):
         if node in hidden:
             continue
@@ -73,7 +73,7 @@ def _all_edits(source: SourceText) -> Iterator[Edit]:
                 yield _replaced(source, node, name, "name")
 
 
-def annotations(tree: ast.AST) -> set[ast.AST]:
+def annotation_nodes(tree: ast.AST) -> set[ast.AST]:
     """All nodes of annotations, which no test sees."""
     roots = []
     for node in ast.walk(tree):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from multiscale_transformer.tasks.operators import annotations, edits_of
+from multiscale_transformer.tasks.operators import annotation_nodes, edits_of
 from multiscale_transformer.tasks.source_text import Edit, SourceText, parses
 
 KINDS = CALL, SIGN, BOUND, COMPARISON, ASSIGNMENT = (
@@ -42,7 +42,7 @@ def restoring_edits(source: SourceText, lines: Iterable[int] | None = None) -> l
 
 
 def _all_edits(source: SourceText) -> Iterator[Edit]:
-    hidden, own = annotations(source.tree), _own_functions(source.tree)
+    hidden, own = annotation_nodes(source.tree), _own_functions(source.tree)
     for node in ast.walk(source.tree):
         if node in hidden:
             continue

@@ -41,11 +41,15 @@ class Watch(BaseModel):
 
 
 class Watched(BaseModel):
-    """What a watch saw in one test: whether a value differed anywhere, and whether what it returns is what is expected."""
+    """What a watch saw in one test, at any visit: another value, one of another type, an error that was none or none that was
+    one; and whether what the edit returns is what is expected."""
 
     model_config = ConfigDict(frozen=True)
 
     changes: bool
+    retypes: bool = False
+    raises: bool = False
+    recovers: bool = False
     expected: bool = False
 
 
@@ -139,13 +143,16 @@ def _differing(before: ast.expr, after: ast.expr) -> Iterator[tuple[ast.expr, as
             return
         if isinstance(before, ast.GeneratorExp):
             return
-        ours, theirs = ([node for node in ast.iter_child_nodes(one)] for one in (before, after))
+        ours, theirs = (list(ast.iter_child_nodes(one)) for one in (before, after))
         if len(ours) != len(theirs):
             return
         apart = [(one, two) for one, two in zip(ours, theirs, strict=True) if ast.dump(one) != ast.dump(two)]
-        if len(apart) != 1 or not (isinstance(apart[0][0], ast.expr) and isinstance(apart[0][1], ast.expr)):
+        if len(apart) != 1:
             return
-        before, after = apart[0]
+        ((one, two),) = apart
+        if not (isinstance(one, ast.expr) and isinstance(two, ast.expr)):
+            return
+        before, after = one, two
         if isinstance(before, ast.Slice) or isinstance(after, ast.Slice):
             return
 
