@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,20 @@ GOLDEN = json.loads(Path(__file__).with_name("codebleu_golden.json").read_text("
 LANGUAGES = sorted(GRAMMARS)
 OWN = {language: [row["reference"] for row in GOLDEN if row["language"] == language] for language in LANGUAGES}
 PIECES = st.sampled_from(
-    [*"(){}[];:,.=+<>'\"`\\#/*@\n\0é", "  ", "\n    ", "if ", "else ", "for ", "while ", "x", "y = ", "/*", "\ud800"]
+    [
+        *"(){}[];:,.=+<>'\"`\\#/*@\n\0é",
+        "  ",
+        "\n    ",
+        "if ",
+        "else ",
+        "for ",
+        "while ",
+        "x",
+        "y = ",
+        "x.y = 'a'\n",
+        "/*",
+        "\ud800",
+    ]
 )
 NO_NAMES = {"async", "constructor", "false", "null", "of", "true"}
 languages = pytest.mark.parametrize("language", LANGUAGES)
@@ -78,7 +90,8 @@ def test_behind_an_if_a_name_comes_from_each_branch_that_may_have_been_taken() -
     grammar = GRAMMARS["python"]
     beginnings = {}  # edges without parents are kept where a later one comes from them
     for rest in ("", "else:\n    x = []\n"):
-        parsed = syntax.parse(f"x\nif a:\n    x = y\n{rest}print(x)\n", grammar, grammar.load())
+        with syntax.CodeReader(grammar) as reader:
+            parsed = reader.read(f"x\nif a:\n    x = y\n{rest}print(x)\n")
         assert parsed
         flow = dataflow.flow_of(*parsed, grammar)
         assert flow
@@ -212,17 +225,23 @@ def test_what_would_take_all_memory_is_not_parsed() -> None:
     assert (against.syntax_match_score, against.dataflow_match_score, against.too_complex) == (None, None, 1)
 
 
-@pytest.mark.parametrize("kind", ["defect", "signal"])
-def test_a_defect_of_the_process_that_tries_is_no_hostile_text(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = "import os; os.abort()" if kind == "signal" else "raise SystemExit(1)"
-    run = subprocess.run
-    monkeypatch.setattr(subprocess, "run", lambda command, **options: run([command[0], "-c", program], **options))
-    assert probe.can_parse(b"x" * probe.SAFE_BYTES, "tree_sitter_python")  # none is asked
-    if kind == "signal":
-        assert not probe.can_parse(b"x" * (probe.SAFE_BYTES + 1), "tree_sitter_python")
-    else:
-        with pytest.raises(subprocess.CalledProcessError):
-            probe.can_parse(b"x" * (probe.SAFE_BYTES + 1), "tree_sitter_python")
+def test_after_a_text_that_is_too_much_the_next_is_parsed() -> None:
+    fair = "\n".join(OWN["java"] * 3)
+    assert len(fair) > probe.SAFE_BYTES
+    pairs = [([fair], "a<" * 100_000), ([fair], fair)]
+    assert codebleu(pairs, "java").syntax_match_score == 0.5
+
+
+def test_a_defect_of_the_process_that_tries_is_no_hostile_text() -> None:
+    with probe.Probe("no_such_grammar") as trial:
+        assert trial.can_parse(b"x" * probe.SAFE_BYTES)  # none is asked
+        with pytest.raises(AxlError, match="has ended"):
+            trial.can_parse(b"x" * (probe.SAFE_BYTES + 1))
+
+
+def test_a_string_is_one_value() -> None:
+    text = "def f(self):\n    self.name = 'a'\n    a, b, c = 'xyz'\n    return b\n"
+    assert score(text, text).dataflow_match_score == 1.0
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""Honest measurement: bits per byte, lines, compression baselines, statistics."""
+"""Honest measurement: bits per byte, lines, CodeBLEU, compression baselines, statistics."""

@@ -276,7 +276,8 @@ def _parts(left: Node | None, right: Node | None) -> tuple[list[Node], list[Node
     """The parts of both sides of an assignment in Python, or the sides themselves where they have not as many."""
     if left is None or right is None:
         return [], []
-    lefts, rights = ([child for child in side.children if child.type != ","] for side in (left, right))
+    sides = ([] if _is_leaf(side) else side.children for side in (left, right))
+    lefts, rights = ([child for child in children if child.type != ","] for children in sides)
     if len(lefts) != len(rights):
         return [left], [right]
     return lefts or [left], rights or [right]

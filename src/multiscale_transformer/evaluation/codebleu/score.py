@@ -10,16 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.codebleu.dataflow import Flow, flow_of
-from multiscale_transformer.evaluation.codebleu.languages import Grammar, grammar_of
+from multiscale_transformer.evaluation.codebleu.languages import grammar_of
 from multiscale_transformer.evaluation.codebleu.ngrams import NgramMatch, WeightedNgramMatch
-from multiscale_transformer.evaluation.codebleu.syntax import Key, clean, parse, subtrees
-
-if TYPE_CHECKING:
-    from tree_sitter import Language
+from multiscale_transformer.evaluation.codebleu.syntax import CodeReader, Key, clean, subtrees
 
 EQUAL = (0.25, 0.25, 0.25, 0.25)
 Pair = tuple[Sequence[str], str]  # references, hypothesis
@@ -67,16 +63,17 @@ def codebleu(
     """
     checked_weights(weights)
     grammar = grammar_of(language)
-    totals = _Totals(grammar, grammar.load())
     ngrams, weighted = NgramMatch(), WeightedNgramMatch(grammar.keywords)
-    for references, hypothesis in pairs:
-        if not references:
-            raise AxlError("a hypothesis has no reference; give it one, or leave it out")
-        wanted, written = [clean(reference) for reference in references], clean(hypothesis)
-        words = [tokenizer(text) for text in wanted], tokenizer(written)
-        ngrams.add(*words)
-        weighted.add(*words)
-        totals.add(wanted, written)
+    with CodeReader(grammar) as reader:
+        totals = _Totals(reader)
+        for references, hypothesis in pairs:
+            if not references:
+                raise AxlError("a hypothesis has no reference; give it one, or leave it out")
+            wanted, written = [clean(reference) for reference in references], clean(hypothesis)
+            words = [tokenizer(text) for text in wanted], tokenizer(written)
+            ngrams.add(*words)
+            weighted.add(*words)
+            totals.add(wanted, written)
     if not totals.pairs:
         raise AxlError("there is no pair to compare; name files that hold some")
     syntax, flow = _share(totals.subtrees), _share(totals.edges)
@@ -103,8 +100,8 @@ class _Text:
 class _Totals:
     """Matched and wanted, of subtrees and of edges, summed over pairs."""
 
-    def __init__(self, grammar: Grammar, language: Language) -> None:
-        self._grammar, self._language = grammar, language
+    def __init__(self, reader: CodeReader) -> None:
+        self._reader = reader
         self.subtrees, self.edges = [0, 0], [0, 0]
         self.pairs = self.broken = self.too_complex = 0
 
@@ -122,8 +119,8 @@ class _Totals:
         self.broken += written.broken
 
     def _read(self, text: str, numbers: dict[Key, int]) -> _Text:
-        parsed = parse(text, self._grammar, self._language)
-        flow = parsed and flow_of(*parsed, self._grammar)
+        parsed = self._reader.read(text)
+        flow = parsed and flow_of(*parsed, self._reader.grammar)
         self.too_complex += flow is None
         if parsed is None:
             return _Text(None, None, broken=True)

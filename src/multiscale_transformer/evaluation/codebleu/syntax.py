@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.codebleu.languages import Grammar
-from multiscale_transformer.evaluation.codebleu.probe import can_parse
+from multiscale_transformer.evaluation.codebleu.probe import Probe
 
 if TYPE_CHECKING:
-    from tree_sitter import Language, Node, Tree
+    from tree_sitter import Node, Tree
 
 MAX_TEXT_BYTES = 2 << 20
 _COMMENTS = frozenset({"comment", "line_comment", "block_comment", "html_comment", "line_continuation"})
@@ -33,27 +33,38 @@ def clean(text: str) -> str:
     return textwrap.dedent(text).strip()
 
 
-def parse(text: str, grammar: Grammar, language: Language) -> tuple[bytes, Tree] | None:
-    """A text without comments and docstrings, in UTF-8, and its tree; None where parsing takes too much.
+class CodeReader:
+    """Reads texts of one language, within limits. Raises AxlError where a package is missing."""
 
-    `language` is the loaded grammar. Raises AxlError for a text of more than `MAX_TEXT_BYTES`.
-    """
-    content = text.encode("utf-8", "replace")
-    if len(content) > MAX_TEXT_BYTES:
-        raise AxlError(f"a text has {len(content):,} bytes; CodeBLEU compares texts of up to {MAX_TEXT_BYTES:,}: leave it out")
-    tree = _tree(content, grammar, language)
-    if tree is None:
-        return None
-    bare = _without(content, list(_remarks(tree, grammar.docstrings)))
-    if bare != content:
-        content, tree = bare, _tree(bare, grammar, language)
-    return None if tree is None else (content, tree)
+    def __init__(self, grammar: Grammar) -> None:
+        self.grammar, self._language, self._probe = grammar, grammar.load(), Probe(grammar.module)
 
+    def __enter__(self) -> CodeReader:
+        return self
 
-def _tree(content: bytes, grammar: Grammar, language: Language) -> Tree | None:
-    from tree_sitter import Parser
+    def __exit__(self, *error: object) -> None:
+        self._probe.__exit__(*error)
 
-    return Parser(language).parse(content) if can_parse(content, grammar.module) else None
+    def read(self, text: str) -> tuple[bytes, Tree] | None:
+        """A text without comments and docstrings, in UTF-8, and its tree; None where parsing takes too much.
+
+        Raises AxlError for a text of more than `MAX_TEXT_BYTES`.
+        """
+        content = text.encode("utf-8", "replace")
+        if len(content) > MAX_TEXT_BYTES:
+            raise AxlError(f"a text has {len(content):,} bytes; CodeBLEU compares up to {MAX_TEXT_BYTES:,}: leave it out")
+        tree = self._tree(content)
+        if tree is None:
+            return None
+        bare = _without(content, list(_remarks(tree, self.grammar.docstrings)))
+        if bare != content:
+            content, tree = bare, self._tree(bare)
+        return None if tree is None else (content, tree)
+
+    def _tree(self, content: bytes) -> Tree | None:
+        from tree_sitter import Parser
+
+        return Parser(self._language).parse(content) if self._probe.can_parse(content) else None
 
 
 def _remarks(tree: Tree, docstrings: bool) -> Iterator[tuple[int, int]]:
