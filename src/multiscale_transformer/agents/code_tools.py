@@ -55,7 +55,7 @@ class CodeTools:
         if isinstance(tested, str):
             return failed(tested)
         gains = self._models.gains() if self._models.gains is not None else None
-        done = self_debug(tested, gains=gains, most=runs, on_run=self._models.on_run)
+        done = self_debug(tested, gains=gains, most=runs - 1, on_run=self._models.on_run)  # the other one is to watch
         return _of_debugging(done)
 
     def refactor(self, path: str, function: str = "") -> ToolResult:

@@ -65,21 +65,21 @@ def learnt(edit: Edit, runs: Iterable[tuple[Edit, str]]) -> dict[str, float]:
     return {name: float(min(MOST_COUNTED, count)) for name, count in counts.items()}
 
 
-def described(edits: Sequence[Edit], text: str, seen: Seen) -> list[dict[str, float]]:
-    """Features of edits by the run of their text: lines of all tests, values, and what puts back what was dropped."""
-    failing = [seen.tests[name] for name in seen.failing]
-    ran = [set(observed.lines) for observed in failing]
-    passing = {line for observed in seen.tests.values() if observed.error is None for line in observed.lines}
+def described(edits: Sequence[Edit], name: str, text: str, seen: Seen) -> list[dict[str, float]]:
+    """Features of edits of a file by the run of its text: lines of all tests, values, and what puts back what was dropped."""
+    failing = [seen.tests[test] for test in seen.failing]
+    ran = {test: set(of_test.get(name, ())) for test, of_test in seen.lines.items()}
+    failed = [ran[test] for test in seen.failing if test in ran]
+    passed = {line for test, lines in ran.items() if test not in seen.failing for line in lines}
     features = []
     for edit in edits:
         of_lines = {
-            "ran wherever it failed": float(bool(ran) and all(edit.line in lines for lines in ran)),
-            "ran where it passed": float(edit.line in passing),
+            "ran wherever it failed": float(bool(failed) and all(edit.line in lines for lines in failed)),
+            "ran where it passed": float(edit.line in passed),
         }
-        of_values = _watched(seen.watched.get(edit), seen)
-        features.append(
-            {**of_lines, **of_values, **(_restoring(edit, text, failing) if edit.operator.endswith(RESTORED) else {})}
-        )
+        of_values = _watched(seen.watched.get((name, edit)), seen)
+        restored = _restoring(edit, text, failing) if edit.operator.endswith(RESTORED) else {}
+        features.append({**of_lines, **of_values, **restored})
     return features
 
 

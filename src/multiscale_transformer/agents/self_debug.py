@@ -160,7 +160,7 @@ class Debugging:
         found = ordered(texts, dict(attempt.seen.failures), self._fix_order, self._gains, limit, self._focus, all_edits)
         for name, text in texts.items():
             of_file = [candidate for candidate in found if candidate.file == name]
-            extra = described([candidate.edit for candidate in of_file], text, attempt.seen)
+            extra = described([candidate.edit for candidate in of_file], name, text, attempt.seen)
             second = {SECOND: 1.0} if attempt.number else {}
             self._left += [
                 (attempt.number, candidate, {FIX_SCORE: candidate.score, **second, **features})

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from multiscale_transformer.agents.project_watch import edits_to_watch, plugin_for, read_report
 from multiscale_transformer.sandbox.limits import Limits
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.fix import editable
@@ -34,7 +35,8 @@ class Seen:
     tests: Mapping[str, Observed]
     failures: Mapping[str, Observed] = field(default_factory=dict)
     output: str = ""
-    watched: Mapping[Edit, int] = field(default_factory=dict)  # edits that were watched, by their numbers in each test
+    watched: Mapping[tuple[str, Edit], int] = field(default_factory=dict)  # edits by file, and their numbers in each test
+    lines: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)  # that ran, by test and file
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ class TestedProgram:
             self._sandbox, text, self._tests, setup=self._setup, limits=self._limits, watches=list(watches.values())
         )
         seen = self._seen(observation)
-        return replace(seen, watched={edit: number for number, edit in enumerate(watches)}) if watches else seen
+        return replace(seen, watched={(PROGRAM, edit): number for number, edit in enumerate(watches)}) if watches else seen
 
     @staticmethod
     def _watches(text: str) -> dict[Edit, Watch]:
@@ -88,26 +90,53 @@ class TestedProgram:
         told = {observed.test: observed for observed in observation.tests if observed.test in self._tests}
         missing = Observed(test="", error=failure.error, message=failure.message, at=failure.at)
         tests = {test: told.get(test, missing) for test in self._tests}
+        lines = {test: {PROGRAM: observed.lines} for test, observed in tests.items()}
         if observation.passed:
-            return Seen(True, tests)
-        return Seen(False, tests, {PROGRAM: next((one for one in tests.values() if one.error is not None), failure)})
+            return Seen(True, tests, lines=lines)
+        first = next((one for one in tests.values() if one.error is not None), failure)
+        return Seen(False, tests, {PROGRAM: first}, lines=lines)
 
 
 class TestedProject:
-    """A project, and the command that tests it."""
+    """A project, and the command that tests it: pytest with PYTEST's options."""
 
     __test__ = False
 
     def __init__(self, project: Project) -> None:
-        self.project, self._first = project, True
+        self.project = project
         self.texts: Mapping[str, str] = {}
+        self._first: Seen | None = None
 
     def run(self, changed: Mapping[str, str]) -> Seen:
-        """Run the command on a copy; the first run also finds the files that may hold the bug."""
-        run = self.project.run(dict(changed), trace=True)
-        if self._first:
-            self._first, self.texts = False, dict(editable(self.project, run))
-        return Seen(run.passed, dict(_tests(run)), run.failures, run.output)
+        """Run the command on a copy.
+
+        The first run finds the files that may hold the bug; where there are some, it is followed by one in which edits of
+        them are watched. Later runs know no more than which tests failed how.
+        """
+        if self._first is None:
+            self._first = self._watched(self.project.run(trace=True))
+            return self._first
+        run = self.project.run(dict(changed))
+        known = self._first.failures
+        failures = {
+            name: failure.model_copy(update={"lines": known[name].lines if name in known else ()})
+            for name, failure in {**known, **run.failures}.items()
+        }
+        return Seen(run.passed, dict(_tests(run)), failures, run.output)
+
+    def _watched(self, run: TestRun) -> Seen:
+        self.texts = dict(editable(self.project, run)) if not run.passed else {}
+        seen = Seen(run.passed, dict(_tests(run)), run.failures, run.output)
+        watches = edits_to_watch(self.texts, run.ran)
+        if not watches:
+            return seen
+        report = read_report(self.project.run(plugin=plugin_for(self.texts, watches)).plugin_result)
+        tests = {
+            name: observed.model_copy(update={"watched": report[name].watched}) if name in report else observed
+            for name, observed in seen.tests.items()
+        }
+        numbers = {edit: number for number, edit in enumerate(watches)} if report else {}
+        return replace(seen, tests=tests, watched=numbers, lines={name: test.lines for name, test in report.items()})
 
 
 def _tests(run: TestRun) -> Iterator[tuple[str, Observed]]:

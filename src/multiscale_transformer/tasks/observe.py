@@ -15,54 +15,15 @@ from pydantic import BaseModel, ConfigDict
 from multiscale_transformer.sandbox.limits import Limits, Outcome, Program
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.module_driver import DRIVER, MODULE, REPORT, REQUEST
-from multiscale_transformer.tasks.watching import Watch, Watched
+from multiscale_transformer.tasks.watching import MAX_SHOWN, WATCHER, Watch, Watched
 
-MAX_SHOWN = 300  # characters of a value
-MOST_VISITS = 40  # of a statement in a test at which edits of it are watched
-MOST_SECONDS = 0.3  # for watching in all tests
 
 _DRIVER = """
 import ast, json, sys, time, traceback
-
+WATCHER
 request = json.load(open("request.json"))
-module, seen, report = request["module"], set(), []
-PLAIN = (int, float, complex, str, bytes, bool, type(None), list, tuple, dict, set, frozenset, range)
-watches, visits, flags, returned, spent = {}, {}, {}, {}, 0.0
-for number, (line, now, edited, names, returns) in enumerate(request["watches"]):
-    both = [compile(text, "watch", "eval") for text in (now, edited)]
-    watches.setdefault(line, []).append((number, *both, names, returns))
-
-def value_of(code, frame):
-    try:
-        value = eval(code, frame.f_globals, dict(frame.f_locals))
-        return (list if isinstance(value, (map, filter, zip, enumerate, reversed)) else lambda x: x)(value)
-    except Exception as error:
-        return type(error)
-
-def watch(frame):
-    global spent
-    begin = time.perf_counter()
-    for number, now, edited, names, returns in watches.get(frame.f_lineno, ()):
-        visits[number] = visits.get(number, 0) + 1
-        if visits[number] > MOST_VISITS or spent > MOST_SECONDS:
-            continue
-        local = frame.f_locals
-        if all(isinstance(local[name], PLAIN) for name in names if name in local):
-            before, after = value_of(now, frame), value_of(edited, frame)
-            failed, fails = (isinstance(value, type) and issubclass(value, Exception) for value in (before, after))
-            retyped = type(before) is not type(after)
-            now_seen = (retyped or shown(before) != shown(after), retyped and not failed and not fails, fails and not failed,
-                        failed and not fails)
-            flags[number] = tuple(map(max, flags.get(number, now_seen), now_seen))
-            if returns and frame.f_back.f_code.co_filename != module:
-                returned[number] = after
-    spent += time.perf_counter() - begin
-
-def shown(value):
-    try:
-        return repr(value)[:MAX_SHOWN]
-    except BaseException:
-        return "?"
+module, seen, awaited, report = request["module"], set(), [], []
+expect_watches([(module, *watch) for watch in request["watches"]])
 
 def local(frame, event, argument):
     if event == "line":
@@ -85,8 +46,7 @@ def run(text, space):
     if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
         actual = eval(compile(ast.Expression(test.left), "test", "eval"), space)
         expected = eval(compile(ast.Expression(test.comparators[0]), "test", "eval"), space)
-        for number, value in returned.items():
-            returned[number] = type(value) is type(expected) and shown(value) == shown(expected)
+        awaited.append(shown(expected))
         if not actual == expected:
             return {"error": "AssertionError", "message": "", "at": [], "actual": shown(actual), "expected": shown(expected)}
         return None
@@ -94,8 +54,9 @@ def run(text, space):
     return None
 
 def observe(text, space):
-    for kept in (seen, visits, flags, returned):
-        kept.clear()
+    seen.clear()
+    awaited.clear()
+    forget_watched()
     if request["trace"]:
         sys.settrace(tracer)
     try:
@@ -104,8 +65,7 @@ def observe(text, space):
         failed = failure(error)
     finally:
         sys.settrace(None)
-    names = ("changes", "retypes", "raises", "recovers")
-    watched = {number: {"expected": returned.get(number) is True, **dict(zip(names, found))} for number, found in flags.items()}
+    watched = watched_now(awaited[0] if awaited else None)
     report.append({"test": text, "lines": sorted(seen), "watched": watched, **(failed or {})})
     json.dump(report, open("report.json", "w"))
     return failed is None
@@ -124,9 +84,7 @@ for text in request["tests"]:
     if not passed and request["first"]:
         break
 sys.exit(0 if passed else 1)
-"""
-for _name, _value in (("MAX_SHOWN", MAX_SHOWN), ("MOST_VISITS", MOST_VISITS), ("MOST_SECONDS", MOST_SECONDS)):
-    _DRIVER = _DRIVER.replace(_name, str(_value))
+""".replace("WATCHER", WATCHER).replace("MAX_SHOWN", str(MAX_SHOWN))
 
 
 class Observed(BaseModel):
@@ -176,7 +134,7 @@ def observe(
     watches: Sequence[Watch] = (),
 ) -> Observation:
     """Run `tests` on the text of a module; with `first` end at the first that fails. Edits are watched where it traces."""
-    watched = [(watch.line, watch.now, watch.edited, watch.names, watch.returns) for watch in watches]
+    watched = [watch.row for watch in watches]
     request = {
         "module": MODULE, "tests": list(tests), "setup": setup, "trace": trace, "first": first, "watches": watched,
     }  # fmt: skip

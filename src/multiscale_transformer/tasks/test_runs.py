@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from multiscale_transformer.errors import AxlError
@@ -24,7 +24,7 @@ from multiscale_transformer.tasks.observe import Observed
 MAX_PROJECT_BYTES = 64 << 20
 SKIPPED = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox"}
 LIMITS = Limits(seconds=60.0, cpu_seconds=60, memory_mb=2048, output_bytes=1 << 20, file_mb=64, open_files=256, processes=64)
-_TRACE_FOLDER, _TRACE = ".axl-trace", "axl-trace.json"
+_TRACE_FOLDER, _TRACE, _PLUGIN = ".axl-trace", "axl-trace.json", "axl_plugin"
 
 _TRACER = """
 import atexit, json, os, sys, threading
@@ -55,6 +55,15 @@ sys.settrace(_tracer)
 
 
 @dataclass(frozen=True)
+class Plugin:
+    """A plugin for pytest: its code, what lies beside it as JSON in a file of its name, and the file that it writes."""
+
+    code: str
+    request: str
+    result: str
+
+
+@dataclass(frozen=True)
 class TestRun:
     """How a run of the test command ended. `ran` are lines by file of the project, `failures` what failed, by file."""
 
@@ -65,6 +74,7 @@ class TestRun:
     seconds: float
     ran: dict[str, tuple[int, ...]] = field(default_factory=dict)
     failures: dict[str, Observed] = field(default_factory=dict)
+    plugin_result: str = ""
 
     @property
     def passed(self) -> bool:
@@ -90,8 +100,8 @@ class Project:
         """The text of a file of the project; line ends stay as they are."""
         return (self.root / name).read_bytes().decode()
 
-    def run(self, changed: dict[str, str] | None = None, *, trace: bool = False) -> TestRun:
-        """Run the test command on a copy in which the files of `changed` have other texts."""
+    def run(self, changed: dict[str, str] | None = None, *, trace: bool = False, plugin: Plugin | None = None) -> TestRun:
+        """Run the test command on a copy in which the files of `changed` have other texts, with a plugin where it is pytest."""
 
         def prepare(scratch: Path) -> None:
             for name in self.files:
@@ -104,19 +114,25 @@ class Project:
             if trace:
                 (scratch / _TRACE_FOLDER).mkdir()
                 (scratch / _TRACE_FOLDER / "sitecustomize.py").write_text(_TRACER)
+            if plugin is not None:
+                (scratch / _TRACE_FOLDER).mkdir(exist_ok=True)
+                (scratch / _TRACE_FOLDER / f"{_PLUGIN}.py").write_text(plugin.code)
+                (scratch / _TRACE_FOLDER / f"{_PLUGIN}.json").write_text(plugin.request)
 
-        path = [*([_TRACE_FOLDER] if trace else []), ".", "src"]
+        path = [*([_TRACE_FOLDER] if trace or plugin else []), ".", "src"]
+        results = [*([_TRACE] if trace else []), *([plugin.result] if plugin else [])]
         program = Program(
-            command=(str(self._program), *self.command[1:]),
+            command=(str(self._program), *self.command[1:], *(("-p", _PLUGIN) if plugin else ())),
             readable=tuple(str(folder) for folder in self._readable()),
             environment={
                 "PATH": os.pathsep.join((str(self._program.parent), os.environ.get("PATH", ""))),
                 "PYTHONPATH": os.pathsep.join(path),
             },
-            results=(_TRACE,) if trace else (),
+            results=tuple(results),
             reserves_memory=True,
         )
-        return _read(self._sandbox.run(program, limits=self._limits, prepare=prepare))
+        outcome = self._sandbox.run(program, limits=self._limits, prepare=prepare)
+        return replace(_read(outcome), plugin_result=outcome.files.get(plugin.result, "") if plugin else "")
 
     def _readable(self) -> list[Path]:
         """What the command is made of: its environment, and the Python that this one was made from."""

@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from multiscale_transformer.tasks.source_text import Edit, SourceText, parsed
 
 MAX_WATCHES = 400
+MAX_SHOWN = 300  # characters of a value
+MOST_VISITS = 40  # of a statement in a test at which edits of it are watched
+MOST_SECONDS = 0.3  # for watching in all tests
 _HARMLESS = {
     "abs", "all", "any", "bool", "chr", "dict", "divmod", "enumerate", "float", "frozenset", "int", "isinstance", "len", "list",
     "max", "min", "ord", "range", "reversed", "round", "set", "sorted", "str", "sum", "tuple", "type", "zip", "map", "filter",
@@ -28,6 +31,66 @@ _METHODS = {
 _IMPURE = ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr | ast.Lambda | ast.Starred
 
 
+# What computes the expressions, for a driver that traces lines: `watch` is told of the frame of each.
+WATCHER = """
+import time
+
+PLAIN = (int, float, complex, str, bytes, bool, type(None), list, tuple, dict, set, frozenset, range)
+LAZY = (map, filter, zip, enumerate, reversed)
+watches, visits, flags, returned, spent = {}, {}, {}, {}, 0.0
+
+def expect_watches(rows):
+    for number, (file, line, now, edited, names, returns) in enumerate(rows):
+        both = [compile(text, "watch", "eval") for text in (now, edited)]
+        watches.setdefault((file, line), []).append((number, *both, names, returns))
+
+def shown(value):
+    try:
+        return repr(value)[:MAX_SHOWN]
+    except BaseException:
+        return "?"
+
+def value_of(code, frame):
+    try:
+        value = eval(code, frame.f_globals, dict(frame.f_locals))
+        return list(value) if isinstance(value, LAZY) else value
+    except Exception as error:
+        return type(error)
+
+def watch(frame):
+    global spent
+    begin, file = time.perf_counter(), frame.f_code.co_filename
+    for number, now, edited, names, returns in watches.get((file, frame.f_lineno), ()):
+        visits[number] = visits.get(number, 0) + 1
+        if visits[number] > MOST_VISITS or spent > MOST_SECONDS:
+            continue
+        local = frame.f_locals
+        if all(isinstance(local[name], PLAIN) for name in names if name in local):
+            before, after = value_of(now, frame), value_of(edited, frame)
+            failed, fails = (isinstance(value, type) and issubclass(value, Exception) for value in (before, after))
+            retyped = type(before) is not type(after)
+            differs = retyped or shown(before) != shown(after)
+            found = (differs, retyped and not failed and not fails, fails and not failed, failed and not fails)
+            flags[number] = tuple(map(max, flags.get(number, found), found))
+            if returns and frame.f_back.f_code.co_filename != file:
+                returned[number] = shown(after)
+    spent += time.perf_counter() - begin
+
+def forget_watched():
+    for kept in (visits, flags, returned):
+        kept.clear()
+
+def watched_now(expected):
+    names = ("changes", "retypes", "raises", "recovers")
+    return {
+        number: {"expected": expected is not None and returned.get(number) == expected, **dict(zip(names, found))}
+        for number, found in flags.items()
+    }
+"""
+for _name, _value in (("MAX_SHOWN", MAX_SHOWN), ("MOST_VISITS", MOST_VISITS), ("MOST_SECONDS", MOST_SECONDS)):
+    WATCHER = WATCHER.replace(_name, str(_value))
+
+
 class Watch(BaseModel):
     """An expression and what an edit makes of it, at a line (from 1); `returns` where the statement returns it as it is."""
 
@@ -38,6 +101,11 @@ class Watch(BaseModel):
     edited: str
     names: tuple[str, ...]
     returns: bool = False
+
+    @property
+    def row(self) -> tuple[int, str, str, tuple[str, ...], bool]:
+        """As WATCHER takes it, behind the name of the file."""
+        return self.line, self.now, self.edited, self.names, self.returns
 
 
 class Watched(BaseModel):
