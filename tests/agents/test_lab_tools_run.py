@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from held import needs_sandbox
-from multiscale_transformer.agents.agent import call_for, lexical_route, run_task, steps_of
+from multiscale_transformer.agents.agent import call_for, run_task, steps_of
 from multiscale_transformer.agents.code_tools import Models
 from multiscale_transformer.agents.journal import Journal
+from multiscale_transformer.agents.lab_tools import LAB_TOOLS
 from multiscale_transformer.agents.project import ProjectFolder
 from multiscale_transformer.agents.tools import LabTools
 from multiscale_transformer.errors import AxlError
@@ -82,6 +83,12 @@ def tools(root: Path) -> Iterator[LabTools]:
 def test_every_tool_has_a_description_and_a_schema(tools: LabTools) -> None:
     assert [info.name for info in tools.infos] == NAMES.split()
     for info in tools.infos:
+        wrong = tools.call(
+            info.name, dict.fromkeys(info.parameters["properties"], [])
+        )  # every name is known, every value wrong
+        assert not wrong.ok
+        assert "Extra inputs" not in wrong.text
+        assert "takes no such" in wrong.text
         assert len(info.description) > 20
         assert info.parameters["type"] == "object"
         assert info.parameters["additionalProperties"] is False
@@ -214,7 +221,8 @@ def test_tasks_that_are_refused(task: str) -> None:
         ("read the file src/geo/area.py", ("read_file", {"path": "src/geo/area.py"})),
         ("refactor src/geo/area.py", ("refactor", {"path": "src/geo/area.py"})),
         ("run the tests", ("run_tests", {})),
-        ("zebra", None),
+        ("list the folder src/geo", ("list_dir", {"path": "src/geo"})),
+        ("thanks a lot!", None),
     ],
 )
 def test_requests_find_their_tools(tools: LabTools, request_: str, call: object) -> None:
@@ -229,8 +237,7 @@ def test_a_router_that_is_passed_in_decides(tools: LabTools) -> None:
         return "list_dir", {"path": "src"}
 
     assert call_for("whatever", tools, route) == ("list_dir", {"path": "src"})
-    assert asked == [("whatever", tools.infos)]
-    assert lexical_route("", tools.infos) is None
+    assert asked == [("whatever", LAB_TOOLS)]
 
 
 def test_steps_write_with_consent_and_a_later_one_sees_it(root: Path, tmp_path: Path) -> None:

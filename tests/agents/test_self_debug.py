@@ -131,7 +131,7 @@ def test_what_an_edit_would_change_is_watched() -> None:
             assert watch.now != watch.edited
     calls = SourceText("def f(x):\n    return g(x) + x.pop() + 1\n")
     watches = [watch_for(calls, edit) for edit in all_edits(calls)]
-    assert not any("g(" in watch.now or "pop" in watch.now for watch in watches if watch is not None)
+    assert not any("g(" in watch.now or "pop(" in watch.now for watch in watches if watch is not None)
 
 
 @needs_sandbox
@@ -147,14 +147,15 @@ def test_a_watched_edit_does_what_it_was_seen_to_do(box: Sandbox) -> None:
     ]
     inert = [
         edit
-        for edit, number in first.watched.items()
+        for (_, edit), number in first.watched.items()
         if not any(number in test.watched and test.watched[number].changes for test in first.tests.values())
     ]
     assert inert
     for edit in inert[:8]:
         assert effect(first, subject.run({PROGRAM: edit.apply(text)})) == "nothing", edit
-    (found,) = [edit for edit in first.watched if edit.apply(text) == LONGEST]
-    features = dict(zip(first.watched, described(list(first.watched), text, first), strict=True))
+    watched = [edit for _, edit in first.watched]
+    (found,) = [edit for edit in watched if edit.apply(text) == LONGEST]
+    features = dict(zip(watched, described(watched, PROGRAM, text, first), strict=True))
     assert features[found]["changes a value wherever it failed"] == 1.0
 
 
@@ -241,6 +242,9 @@ def test_a_projects_tests_are_told_apart(box: Sandbox, tmp_path: Path) -> None:
     done = self_debug(TestedProject(Project(tmp_path, ("python", "-m", "pytest", *PYTEST), box)), most=20)
     assert set(done.attempts[0].seen.tests) == {f"test_area.py::test_{number}" for number in range(3)}
     assert set(done.texts) == {"area.py"}
+    first = done.attempts[0].seen
+    assert first.lines["test_area.py::test_1"] == {"area.py": (2, 3, 6)}
+    assert any(test.watched[number].changes for test in first.tests.values() for number in test.watched)
     assert done.solved
     assert done.best.changed == {"area.py": LONGEST}
 

@@ -30,6 +30,8 @@ def test_longest():
     assert longest(['x', 'y']) == 'x'
 """
 TASK = "make tests/test_area.py pass"
+EDIT = "Replace line 5 of area.py with `            best = str(word)`"
+EDITED = AREA.replace("best = word", "best = str(word)")
 
 
 class Terminal(io.StringIO):
@@ -97,12 +99,12 @@ def test_a_failing_test_passes_and_undo_is_exact(project: Path, model: Path, cap
 
 @pytest.mark.parametrize(("answer", "written"), [("y\n", True), ("\n", False), ("", False), ("no\n", False)])
 def test_a_person_is_asked(
-    project: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str, written: bool
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str, written: bool
 ) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(answer))
-    assert main(["agent", "--project", str(project), "--model", str(model), TASK]) == (0 if written else 1)
+    assert main(["agent", "--project", str(project), EDIT]) == (0 if written else 1)
     assert "Write this? [y/N]" in capsys.readouterr().err
-    assert ((project / "area.py").read_text() == MENDED) == written
+    assert (project / "area.py").read_text() == (EDITED if written else AREA)
 
 
 def test_several_steps_and_what_no_tool_does(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +112,7 @@ def test_several_steps_and_what_no_tool_does(project: Path, capsys: pytest.Captu
     told = capsys.readouterr().out
     assert "test_area.py\n" in told
     assert "    4          if len(word) < len(best):" in told
-    assert main(["agent", "--project", str(project), "zebra"]) == 1
+    assert main(["agent", "--project", str(project), "thanks a lot!"]) == 1
     assert "no tool does this" in capsys.readouterr().out
     assert main(["agent", "--project", str(project), "read the file ../secret.py", "--json"]) == 1
     assert not json.loads(capsys.readouterr().out)["steps"][0]["ok"]
@@ -132,8 +134,8 @@ def test_refusals_are_one_line(
     assert told.count("\n") == 1
 
 
-def test_undo_refuses_what_somebody_changed(project: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["agent", "--project", str(project), "--model", str(model), TASK, "--yes"]) == 0
+def test_undo_refuses_what_somebody_changed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["agent", "--project", str(project), EDIT, "--yes"]) == 0
     (project / "area.py").write_text("mine")
     capsys.readouterr()
     assert main(["agent", "--project", str(project), "--undo"]) == 2

@@ -1,28 +1,30 @@
 """An agent: a task in words becomes steps, each a tool with its arguments, shown and asked for before it writes.
 
-Which tool a step needs is for a router to say, which is passed in. The agent itself knows one thing more: that a request
-to make tests pass is for self-debug.
+Which tool a step needs is for the router to say (`agents.router`), or for another one that is passed in. The agent itself
+knows one thing more: that a request to make tests pass is for self-debug.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from multiscale_transformer.agents.journal import Changes
+from multiscale_transformer.agents.lab_tools import LAB_TOOLS
 from multiscale_transformer.agents.project import ProjectFolder
 from multiscale_transformer.agents.results import ToolResult, failed
-from multiscale_transformer.agents.tools import LabTools, ToolInfo
+from multiscale_transformer.agents.router import route as routed
+from multiscale_transformer.agents.tool_schema import Tool
+from multiscale_transformer.agents.tools import FIX, LabTools
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.tasks.nearest import Nearest
 
 Call = tuple[str, dict[str, Any]]
-Route = Callable[[str, Sequence[ToolInfo]], Call | None]  # the tool that a request is for, and its arguments; None for none
+Route = Callable[[str, Sequence[Tool]], Call | None]  # the tool that a request is for, and its arguments; None for none
 
 MAX_STEPS = 12
-FIX = "fix_tests"
 _NEXT = re.compile(r"(?:[;\n]|,?\s+and then\s|,\s*then\s|\s+then\s)+")
 _PASS = re.compile(
     r"\b(?:make|fix|mend|repair|get|let)\b.*\b(?:pass(?:es|ing)?|tests?|green)\b|\bfailing tests?\b", re.IGNORECASE
@@ -87,25 +89,14 @@ def call_for(request: str, tools: LabTools, route: Route | None = None) -> Call 
     if _PASS.search(request) and _ABOUT_TESTS.search(request):
         tests = [path for path in paths if "test" in path]
         named = _TEST.findall(request) if not tests else [name for name in _TEST.findall(request) if name not in tests[0]]
-        return FIX, {**({"path": tests[0]} if tests else {}), **({"name": named[0]} if named else {})}
-    return (route or lexical_route)(request, tools.infos)
+        return FIX.name, {**({"path": tests[0]} if tests else {}), **({"name": named[0]} if named else {})}
+    return (route or by_router)(request, LAB_TOOLS)
 
 
-def lexical_route(request: str, tools: Sequence[ToolInfo]) -> Call | None:
-    """The tool whose name and description share most words with a request, with the first path in it where it takes one.
-
-    This stands in until a router is passed in: it knows no other arguments.
-    """
-    scores = Nearest([f"{tool.name} {tool.description}" for tool in tools]).scores(request)
-    for number in scores.argsort(kind="stable")[::-1]:
-        wanted = tools[number].parameters.get("required", [])
-        paths = _PATH.findall(request)
-        arguments: dict[str, Any] = {"path": paths[0]} if paths and "path" in tools[number].parameters["properties"] else {}
-        if wanted == ["query"]:
-            arguments = {"query": request}
-        if scores[number] > 0 and set(wanted) <= set(arguments):
-            return tools[number].name, arguments
-    return None
+def by_router(request: str, tools: Sequence[Tool]) -> Call | None:
+    """What the router of the package says (`agents.router`)."""
+    call = routed(request, tools)
+    return None if call is None else (call.name, json.loads(call.arguments))
 
 
 def paths_in(request: str, project: ProjectFolder) -> list[str]:

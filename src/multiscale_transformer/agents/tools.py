@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -20,10 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from multiscale_transformer.agents.code_tools import CodeTools, Models
 from multiscale_transformer.agents.errors_explained import explained
 from multiscale_transformer.agents.journal import Change
+from multiscale_transformer.agents.lab_tools import LAB_TOOLS, NONE
 from multiscale_transformer.agents.project import ProjectFolder
 from multiscale_transformer.agents.results import ToolResult, failed
 from multiscale_transformer.agents.running import Runner
 from multiscale_transformer.agents.search import search
+from multiscale_transformer.agents.tool_schema import Tool
 from multiscale_transformer.errors import AxlError, unknown_name
 from multiscale_transformer.tasks.source_text import parses
 
@@ -35,13 +36,20 @@ _NUMBER = {"ge": 1, "le": MAX_NUMBER}
 _LIMITS: dict[Any, dict[str, int]] = {str: {"max_length": MAX_TEXT_CHARS}, int: _NUMBER, int | None: _NUMBER}
 
 
-@dataclass(frozen=True)
-class ToolInfo:
-    """A tool as a router or another program sees it; `parameters` is a JSON schema."""
-
-    name: str
-    description: str
-    parameters: dict[str, Any] = field(default_factory=dict)
+FIX = Tool(
+    "fix_tests",
+    "Make failing tests pass: run them, try the likeliest small edits of the code, never of a test, and keep the best.",
+    {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string", "description": "The test file or folder; all tests where it is left out."},
+            "name": {"type": "string", "description": "The name of one test, e.g. 'test_empty'."},
+            "runs": {"type": "integer", "minimum": 2, "description": "Most runs of the tests, 20 where it is left out."},
+        },
+        "required": [],
+        "additionalProperties": False,
+    },
+)
 
 
 class LabTools:
@@ -66,12 +74,9 @@ class LabTools:
         self._stack.close()
 
     @cached_property
-    def infos(self) -> tuple[ToolInfo, ...]:
+    def infos(self) -> tuple[Tool, ...]:
         """All tools with their descriptions and schemas."""
-        return tuple(
-            ToolInfo(name, _first_paragraph(function), self._arguments[name].model_json_schema())
-            for name, function in self._functions.items()
-        )
+        return (*(tool for tool in LAB_TOOLS if tool != NONE), FIX)
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
         """Call a tool. What is wrong with its arguments or its files is a result too, which says so.
@@ -152,7 +157,3 @@ def _model_of(name: str, function: Callable[..., ToolResult]) -> type[BaseModel]
         limits: dict[str, Any] = dict(_LIMITS.get(parameter.annotation, {}))
         fields[parameter.name] = (parameter.annotation, Field(default, **limits))
     return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
-
-
-def _first_paragraph(function: Callable[..., ToolResult]) -> str:
-    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())

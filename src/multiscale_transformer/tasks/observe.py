@@ -17,7 +17,6 @@ from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.module_driver import DRIVER, MODULE, REPORT, REQUEST
 from multiscale_transformer.tasks.watching import MAX_SHOWN, WATCHER, Watch, Watched
 
-
 _DRIVER = """
 import ast, json, sys, time, traceback
 WATCHER
