@@ -83,9 +83,7 @@ def tools(root: Path) -> Iterator[LabTools]:
 def test_every_tool_has_a_description_and_a_schema(tools: LabTools) -> None:
     assert [info.name for info in tools.infos] == NAMES.split()
     for info in tools.infos:
-        wrong = tools.call(
-            info.name, dict.fromkeys(info.parameters["properties"], [])
-        )  # every name is known, every value wrong
+        wrong = tools.call(info.name, {name: [] for name in info.parameters["properties"]})
         assert not wrong.ok
         assert "Extra inputs" not in wrong.text
         assert "takes no such" in wrong.text
@@ -246,13 +244,19 @@ def test_steps_write_with_consent_and_a_later_one_sees_it(root: Path, tmp_path: 
     shutil.copytree(root, tmp_path / "project")
     folder = ProjectFolder(tmp_path / "project")
     before, journal = snapshot(folder.root), Journal(folder, tmp_path / "data")
-    task = "make tests/test_area.py pass then run the tests"
+    edit = {"path": "src/geo/area.py", "first_line": 4, "text": "        if len(word) > len(best):"}
+    calls: dict[str, tuple[str, dict[str, Any]]] = {"mend it": ("edit_lines", edit), "test it": ("run_tests", {})}
+    task = "mend it then test it"
+
+    def route(request: str, tools: object) -> tuple[str, dict[str, Any]]:
+        return calls[request]
+
     with LabTools(folder) as tools:
-        refused, tested = run_task(task, tools, journal.begin(task), lambda step: False)
+        refused, tested = run_task(task, tools, journal.begin(task), lambda step: False, route)
         assert (refused.written, refused.done) == (False, False)
         assert "1 of 1 tests fail" in tested.result.text
         assert snapshot(folder.root) == before
-        written, tested = run_task(task, tools, journal.begin(task), lambda step: True)
+        written, tested = run_task(task, tools, journal.begin(task), lambda step: True, route)
         assert (written.written, written.done) == (True, True)
         assert tested.result.text == "all tests pass (1)"
     assert (folder.root / "src/geo/area.py").read_text() == MENDED

@@ -1,7 +1,7 @@
 """Watching edits while the tests of a project run: for each test the lines that ran by file, and what edits would have changed.
 
-A plugin of pytest traces the calls of the tests and nothing of pytest itself, so it costs little more than a plain run. What it reports
-comes from a program that nobody trusts, so its form is checked.
+A plugin of pytest traces the calls of the tests and nothing of pytest itself, so it costs little more than a plain run. What
+it reports comes from a program that nobody trusts, so its form is checked.
 """
 
 from __future__ import annotations
