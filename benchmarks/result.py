@@ -41,6 +41,7 @@ BENCHMARKS = (
     "proposals",
     "router",
     "bpe",
+    "self_debug",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,13 +1,14 @@
 """Self-debug: bugs in programs of MBPP that are solved within so many runs, by the order in which the same repairs are run.
 
-All orders share what each text gives, so a text is run once. The rivals are the same candidates in random order, and the
-order of the skill fix, which is made before the first run and stays.
+All orders share what each text gives, so a text is run once. A result file that is there is gone on with. The rivals are the
+same candidates in random order, and the order of the skill fix, which is made before the first run and stays.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,12 +20,14 @@ from benchmarks.command import main as run_command
 from benchmarks.result import Result, Row, origin
 from multiscale_transformer.agents.debug_learn import RUNS, Remembered, learn_order
 from multiscale_transformer.agents.self_debug import DEBUG_ORDER_FILE, FIX_SCORE, Choice, Debugging, best_of
+from multiscale_transformer.engine.engine import Engine
 from multiscale_transformer.engine.session import open_scheduler
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.sandbox.run import Sandbox
 from multiscale_transformer.tasks.bugs import MBPP_LEARN, MBPP_MEASURE, Bug, bugs_of, load_mbpp
 from multiscale_transformer.tasks.fix_order import Gains, Order, load_order, save_order
 from multiscale_transformer.tasks.restoring import KINDS
+from multiscale_transformer.tasks.source_text import Edit
 from multiscale_transformer.zoo.shipped import shipped_model
 
 WITHIN = (1, 5, RUNS)
@@ -57,20 +60,35 @@ def run(
 ) -> SelfDebugResult:
     """Bugs of MBPP that self-debug solves within so many runs, beside other orders of the same repairs."""
     place = results or results_file("self_debug")
-    gains = Gains(open_scheduler(shipped_model()).engine) if model else None
+    gains = RememberedGains(open_scheduler(shipped_model()).engine) if model else None
     with Sandbox() as sandbox:
         if learn:
             save_order(learn_order(sandbox, list(bugs_of(sandbox, load_mbpp(mbpp, MBPP_LEARN), each=1))), DEBUG_ORDER_FILE)
-        found = SelfDebugResult(**origin("self_debug", None).model_dump(), model=model)
-        programs = load_mbpp(mbpp, MBPP_MEASURE)
+        new = SelfDebugResult(**origin("self_debug", None).model_dump(), model=model)
+        found = SelfDebugResult.read(place) if place.exists() and not learn else new
+        if found.model != model:
+            raise AxlError(f"{place} was measured with{'' if found.model else 'out'} a model; name another file with --results")
+        programs, known = load_mbpp(mbpp, MBPP_MEASURE), {row.name for row in found.rows}
         if most < len(programs):  # spread over all of them
             programs = [programs[number * len(programs) // most] for number in range(most)]
-        for bug in bugs_of(sandbox, programs, each=1):
+        for bug in bugs_of(sandbox, [program for program in programs if program.name not in known], each=1):
             found.rows.append(_solved(sandbox, bug, gains))
             found.write(place)
     if not found.rows:
         raise AxlError(f"{mbpp} has no program with a bug that its tests see; give the file of google-research/mbpp")
     return found
+
+
+class RememberedGains(Gains):
+    """What the model finds of the same edits is asked once for all orders."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._of = lru_cache(maxsize=64)(lambda text, edits: super(RememberedGains, self).of(text, edits))
+
+    def of(self, text: str, edits: Sequence[Edit]) -> list[dict[str, float]]:
+        """As of the model."""
+        return self._of(text, tuple(edits))
 
 
 def orders(seed: str) -> dict[str, Pick]:
