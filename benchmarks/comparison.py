@@ -45,7 +45,7 @@ from multiscale_transformer.zoo.training_record import read_training
 LOSS_MARK = 2.5  # bits per byte of smoothed training loss: "steps to a loss" counts the steps until this
 
 THREE_SCALES = shape(128, 3)
-FLAT = ModelConfig(d_model=128, n_heads=2, d_ff=352, n_layers_per_scale=3, downsample_factors=(1,))
+FLAT = shape_with_memory(128, 3).model_copy(update={"memory": False})
 WORDS = shape_with_words(128, 4)
 FLAT_WITH_MEMORY = shape_with_memory(128, 2)  # what `axl train` trains by default
 BASELINES = ("flat", "flat with memory")  # what the others of a comparison are judged against

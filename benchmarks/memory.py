@@ -16,7 +16,6 @@ from benchmarks.command import LIBRARY, Data, Results, Seeds, main, results_file
 from benchmarks.comparison import (
     FLAT,
     FLAT_WITH_MEMORY,
-    WORDS,
     Columns,
     Comparison,
     Measure,
@@ -44,9 +43,7 @@ from multiscale_transformer.model.model import MultiScaleTransformer
 
 LINES = 200
 CONFIGS = {
-    "words with memory": WORDS.model_copy(update={"memory": True}),
     "flat with memory": FLAT_WITH_MEMORY,
-    "words alone": WORDS,
     "flat alone": FLAT,
 }
 

@@ -30,6 +30,7 @@ from multiscale_transformer.zoo.recipes import Recipe, RecipeTraining
 
 BEST_COST, BEST_COST_WITH_MEMORY, AT_BUDGET = 7.7e6, 3.3e6, 2.2e13  # training FLOPs per byte that won at a budget of so many
 MEASURED_SECONDS = 2.0
+CONV_TAPS = 7  # with the embedding convolution, copying from the context comes within minutes (docs/log.md)
 SIZES_WITH_MEMORY = (  # width, layers
     *((64, 2), (96, 2), (128, 2), (128, 3), (160, 3), (192, 3), (192, 4), (256, 4), (256, 6)),
     *((320, 6), (384, 6), (512, 8), (640, 10), (768, 12), (1024, 16)),
@@ -73,7 +74,7 @@ def shape_with_words(width: int, word_layers: int, *, fine_layers: int = 2, memo
 
 def _stack(width: int) -> dict[str, int]:
     heads = next(h for h in range(max(1, width // 64), 0, -1) if width % h == 0 and (width // h) % 2 == 0)
-    return {"d_model": width, "n_heads": heads, "d_ff": round(8 * width / 3 / 32) * 32}
+    return {"d_model": width, "n_heads": heads, "d_ff": round(8 * width / 3 / 32) * 32, "conv_taps": CONV_TAPS}
 
 
 def suggest(
