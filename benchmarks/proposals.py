@@ -33,6 +33,7 @@ FILES = {  # and their tests
     "algorithms/bridges.py": "algorithms/tests/test_bridges.py",
     "algorithms/boundary.py": "algorithms/tests/test_boundary.py",
 }
+TEST_SECONDS = 60.0
 COMMANDS = ("refactor", "secure", "document", "comment", "test", "translate")
 
 
@@ -61,14 +62,15 @@ def run(
     """Apply what every skill proposes to files of an unseen project, and run the project's tests."""
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch) / "clean"
-        shutil.copytree(_installed(), project / PROJECT, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(installed(), project / PROJECT, ignore=shutil.ignore_patterns("__pycache__"))
         rows = [
             _tried(command, file, project, Path(scratch) / "tried", model) for command in commands or COMMANDS for file in FILES
         ]
     return ProposalsResult(**origin("proposals", None).model_dump(), project=PROJECT, rows=rows)
 
 
-def _installed() -> Path:
+def installed() -> Path:
+    """The project's package. Raises AxlError where it is not installed."""
     import importlib.util
 
     found = importlib.util.find_spec(PROJECT)
@@ -97,15 +99,19 @@ def _tried(command: str, file: str, clean: Path, place: Path, model: Path) -> Tr
         file=file,
         changed=changed,
         parses=parses(path.read_text(encoding="utf-8")),
-        passes=all(_passes(place, test) for test in tests),
+        passes=all(passes(place, test) for test in tests),
     )
 
 
-def _passes(place: Path, test: str) -> bool:
+def passes(place: Path, test: str) -> bool:
+    """Whether a test file of the project passes, within TEST_SECONDS; one that is not there does."""
     if not (place / PROJECT / test).exists():
         return True  # nothing was written
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{PROJECT}/{test}"]
-    return subprocess.run(words, cwd=place, capture_output=True, check=False).returncode == 0
+    words = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{PROJECT}/{test}"]
+    try:
+        return subprocess.run(words, cwd=place, capture_output=True, check=False, timeout=TEST_SECONDS).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def table(result: ProposalsResult) -> str:

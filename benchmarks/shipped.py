@@ -99,11 +99,10 @@ def run(
     """The model in the package: with an index and without, on unseen packages, and against training on a project alone."""
     threads = threads or available_cores()
     torch.set_num_threads(threads)
-    library = corpus_of(LIBRARY)
+    library, untrained = corpus_of(LIBRARY), corpus_of(BASE_DATA).held_out
     corpus = split(unseen_packages((project,))[project])
     (rival,) = candidates_of({"flat with memory": FLAT_WITH_MEMORY}, minutes, threads, corpus)
     swap = measure_swap(model, library, project, corpus, rival, seeds)
-    untrained = corpus_of(BASE_DATA).held_out
     return ShippedResult(
         **origin("shipped", threads).model_dump(), library=measure_library(model, library, untrained), swap=swap
     )

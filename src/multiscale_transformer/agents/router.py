@@ -118,9 +118,11 @@ def choose(request: str, tools: Sequence[Tool], weights: RouterWeights | None = 
 def route(request: str, tools: Sequence[Tool]) -> ToolCall | None:
     """The call that a request asks for, its arguments valid by the tool's schema; None where it asks for none of the tools.
 
-    None too where a required argument is not in the request and cannot be made up: then a person is to be asked.
+    None too where a required argument is not in the request and cannot be made up: then a person is to be asked. Beside tools
+    of the lab NONE stands always, as it did when they were learnt.
     """
-    tool = choose(request, tools).tool
+    of_lab = any(tool == _LAB.get(tool.name) for tool in tools)
+    tool = choose(request, [*tools, NONE] if of_lab and NONE not in tools else tools).tool
     if tool is None or tool == NONE:
         return None
     arguments = arguments_of(request, tool)

@@ -18,7 +18,6 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from multiscale_transformer.agents.tool_schema import Tool, ToolCall
-from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.server.core.prompts import Prompt, plain_prompt
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.zoo.prompt_formats import FORMATS, format_of
@@ -72,21 +71,6 @@ def chat_prompt(template: ChatTemplate, messages: Sequence[Message], tools: Sequ
         fitting = _shortened(template, messages, room)
     prompt = plain_prompt(fitting, context)
     return replace(prompt, truncated=prompt.truncated + len(whole) - len(fitting))
-
-
-def call_constraint(tools: Sequence[Tool], choice: str) -> GrammarConstraint | None:
-    """The grammar of an answer: a call of some tool, or of the one that `choice` names; with "auto" any text or a call."""
-    if not tools or choice == "none":
-        return None
-    if choice not in ("auto", "required"):
-        tools = [tool for tool in tools if tool.name == choice]
-        if not tools:
-            raise ApiError(400, f"tool_choice: there is no tool {choice!r}", param="tool_choice")
-    schema = json.dumps({"anyOf": [tool.call_schema for tool in tools], "x-guidance": {"whitespace_flexible": False}})
-    call = f'"{CALL_BEGIN}" %json {schema} "{CALL_END}"'
-    return GrammarConstraint.lark(
-        f"start: {call}" if choice != "auto" else f"start: text | call\ntext: /([^<](.|\\n)*)?/\ncall: {call}"
-    )
 
 
 def parse_answer(text: str, tools: Sequence[Tool]) -> tuple[str | None, list[ToolCall]]:

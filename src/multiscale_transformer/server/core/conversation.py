@@ -8,8 +8,9 @@ from typing import Any
 
 from multiscale_transformer.agents.tool_schema import Tool
 from multiscale_transformer.engine.structured_output import GrammarConstraint
-from multiscale_transformer.server.core.chat_template import Message, call_constraint, chat_prompt
+from multiscale_transformer.server.core.chat_template import Message, chat_prompt
 from multiscale_transformer.server.core.requests import GenerationRequest, sampling_of, stop_strings
+from multiscale_transformer.server.core.tool_choice import answer_constraint
 from multiscale_transformer.server.runtime.model_manager import LoadedModel
 from multiscale_transformer.server.runtime.registry import ModelEntry
 from multiscale_transformer.server.state import ServerState
@@ -40,7 +41,7 @@ class Conversation:
         if variant and variant.system and messages and messages[0].role != "system":
             messages.insert(0, Message("system", variant.system))
         prompt = chat_prompt(template, messages, self.tools, model.config.max_seq_len)
-        constraint = self.constraint or call_constraint(self.tools, self.tool_choice)
+        constraint = self.constraint or answer_constraint(messages, self.tools, self.tool_choice)
         stops = stop_strings(stop)
         sampling = sampling_of(options, stops if constraint else [*stops, *template.stops])
         return GenerationRequest(prompt, sampling, constraint, self.state.time_limit(milliseconds, prompt), sources)
