@@ -19,8 +19,9 @@ from typing import Literal
 from unittest import mock
 
 from benchmarks.command import main as run_command
-from benchmarks.proposals import FILES, PROJECT, axl, installed, passes
+from benchmarks.proposals import FILES, PROJECT, installed, passes
 from benchmarks.result import Result, Row, origin
+from multiscale_transformer.cli.main import main as axl
 from multiscale_transformer.cli.options import SHIPPED_FOLDER, Checkpoint
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.tasks.operators import edits_of

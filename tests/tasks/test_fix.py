@@ -22,7 +22,7 @@ from multiscale_transformer.tasks.observe import Observed, observe
 from multiscale_transformer.tasks.operators import edits_of
 from multiscale_transformer.tasks.source_text import SourceText
 from multiscale_transformer.tasks.symptoms import SYMPTOMS, symptom
-from multiscale_transformer.tasks.test_runs import LIMITS, Project, failures_in
+from multiscale_transformer.tasks.test_runs import LIMITS, MOST_IMPORTED, Project, failures_in
 from tiny import SHAPES, checkpoint
 
 pytestmark = needs_sandbox
@@ -153,6 +153,20 @@ def test_a_test_command_cannot_reach_the_project(project: Path, box: Sandbox) ->
     assert not Project(project, (sys.executable, "-c", reach), box).run().passed
     assert Project(project, (sys.executable, "-c", "open('src/geo/area.py', 'w').write('')"), box).run().passed
     assert snapshot(project) == before
+
+
+@needs_sandbox
+@pytest.mark.parametrize(("count", "suspects"), [(MOST_IMPORTED, MOST_IMPORTED + 2), (MOST_IMPORTED + 1, 2)])
+def test_of_many_files_those_only_imported_are_no_suspects(tmp_path: Path, box: Sandbox, count: int, suspects: int) -> None:
+    """The test and what it calls always are."""
+    (tmp_path / "called.py").write_text("def value():\n    return 1\n")
+    for number in range(count):
+        (tmp_path / f"other{number}.py").write_text("SIZE = 1\n")
+    imports = "".join(f"import other{number}\n" for number in range(count))
+    (tmp_path / "check.py").write_text(f"{imports}import called\ndef check():\n    assert called.value() == 2\ncheck()\n")
+    ran = Project(tmp_path, (sys.executable, "check.py"), box).run(trace=True).ran
+    assert len(ran) == suspects
+    assert ran["called.py"] == (2,)
 
 
 def test_what_pytest_and_python_print_is_read() -> None:

@@ -75,6 +75,8 @@ def edits_to_watch(texts: Mapping[str, str], lines: Mapping[str, Iterable[int]])
     """Edits on lines that ran, by file, with what is to be watched for each; at most MAX_WATCHES."""
     found: dict[tuple[str, Edit], Watch] = {}
     for name, text in texts.items():
+        if len(found) == MAX_WATCHES:
+            break
         source = SourceText(text)
         watches = watches_for(source, all_edits(source, lines.get(name, ())))
         found |= {(name, edit): watch for edit, watch in watches.items() if len(found) < MAX_WATCHES}

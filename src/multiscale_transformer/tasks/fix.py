@@ -139,8 +139,11 @@ def search(
 
 
 def editable(project: Project, first: TestRun) -> Iterator[tuple[str, str]]:
-    """Files that may hold the bug: of those that ran, the ones that are no tests and that Python parses."""
-    for name in sorted(first.failures):
+    """Files that may hold the bug: of those that ran, the ones that are no tests and that Python parses.
+
+    Those that the failure names come first.
+    """
+    for name in sorted(first.failures, key=lambda name: (not first.failures[name].at, name)):
         if name in project.files and name.endswith(".py") and not is_test(name):
             try:
                 text = project.read(name)

@@ -15,7 +15,8 @@ import ast
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from multiscale_transformer.tasks.source_text import Edit, SourceText, parses
+from multiscale_transformer.tasks.blocks import Blocks
+from multiscale_transformer.tasks.source_text import Edit, SourceText
 
 _COMPARE: dict[type[ast.cmpop], tuple[str, tuple[str, ...]]] = {
     ast.Lt: ("<", ("<=", ">", ">=")), ast.LtE: ("<=", ("<", ">=", ">")), ast.Gt: (">", (">=", "<", "<=")),
@@ -53,7 +54,8 @@ def edits_of(source: SourceText, lines: Iterable[int] | None = None) -> list[Edi
         if wanted is None or edit.line in wanted:
             found.append(edit)
     unique = {(edit.start, edit.end, edit.text): edit for edit in found if source.text[edit.start : edit.end] != edit.text}
-    return sorted(edit for edit in unique.values() if parses(edit.apply(source.text)))
+    blocks = Blocks(source)
+    return sorted(edit for edit in unique.values() if blocks.parses(edit))
 
 
 def _all_edits(source: SourceText) -> Iterator[Edit]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
+from multiscale_transformer.tasks.blocks import Blocks
 from multiscale_transformer.tasks.operators import annotation_nodes, edits_of
-from multiscale_transformer.tasks.source_text import Edit, SourceText, parses
+from multiscale_transformer.tasks.source_text import Edit, SourceText
 
 KINDS = CALL, SIGN, BOUND, COMPARISON, ASSIGNMENT = (
     "call restored", "sign restored", "bound restored", "comparison restored", "assignment restored",
@@ -38,7 +39,8 @@ def restoring_edits(source: SourceText, lines: Iterable[int] | None = None) -> l
     """
     wanted = None if lines is None else set(lines)
     found = {(edit.start, edit.end, edit.text): edit for edit in _all_edits(source) if wanted is None or edit.line in wanted}
-    return sorted(edit for edit in found.values() if parses(edit.apply(source.text)))
+    blocks = Blocks(source)
+    return sorted(edit for edit in found.values() if blocks.parses(edit))
 
 
 def _all_edits(source: SourceText) -> Iterator[Edit]:

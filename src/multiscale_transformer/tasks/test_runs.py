@@ -24,6 +24,7 @@ from multiscale_transformer.tasks.observe import Observed
 MAX_PROJECT_BYTES = 64 << 20
 SKIPPED = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox"}
 LIMITS = Limits(seconds=60.0, cpu_seconds=60, memory_mb=2048, output_bytes=1 << 20, file_mb=64, open_files=256, processes=64)
+MOST_IMPORTED = 20  # files that were only imported and yet may hold the bug; large projects import all they have
 _TRACE_FOLDER, _TRACE, _PLUGIN = ".axl-trace", "axl-trace.json", "axl_plugin"
 
 _TRACER = """
@@ -40,18 +41,22 @@ def _local_import(frame, event, argument):
 def _tracer(frame, event, argument):
     name, module = frame.f_code.co_filename, frame.f_code.co_name == "<module>"
     if name not in _seen:
-        if not (name.startswith(_root) and name.endswith(".py")):
+        if not (name.startswith(_root) and name.endswith(".py")) or name == _local.__code__.co_filename:
             return None
         _seen[name], _imported[name] = set(), set()
     return _local_import if module else _local
 def _save():
     sys.settrace(None)
+    ran = {name: sorted(lines) for name, lines in _seen.items() if lines}
+    only_imported = {name: sorted(_imported[name]) for name, lines in _seen.items() if not lines}
+    if not ran or len(only_imported) <= MOST_IMPORTED:
+        ran.update(only_imported)
     with open(_root + "axl-trace.json", "w") as file:
-        json.dump({os.path.relpath(name, _root): sorted(lines or _imported[name]) for name, lines in _seen.items()}, file)
+        json.dump({os.path.relpath(name, _root): lines for name, lines in ran.items()}, file)
 atexit.register(_save)
 threading.settrace(_tracer)
 sys.settrace(_tracer)
-"""
+""".replace("MOST_IMPORTED", str(MOST_IMPORTED))
 
 
 @dataclass(frozen=True)

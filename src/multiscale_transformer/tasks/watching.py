@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from multiscale_transformer.tasks.blocks import Block, Blocks, statements_of
 from multiscale_transformer.tasks.source_text import Edit, SourceText, parsed
 
 MAX_WATCHES = 400
@@ -123,11 +124,39 @@ class Watched(BaseModel):
 
 def watch_for(source: SourceText, edit: Edit) -> Watch | None:
     """What is to be watched for an edit; None where it changes more than an expression, or one that is not harmless."""
+    return watches_for(source, [edit]).get(edit)
+
+
+def watches_for(source: SourceText, edits: Sequence[Edit]) -> dict[Edit, Watch]:
+    """The edits that can be watched, at most MAX_WATCHES of them."""
+    found: dict[Edit, Watch] = {}
+    blocks, known = Blocks(source), dict[Block, _Statements]()
+    for edit in edits:
+        if len(found) == MAX_WATCHES:
+            break
+        block = blocks.around(edit)
+        if block not in known:
+            known[block] = _Statements(block.tree)
+        watch = _watch(block, known[block], edit)
+        if watch is not None:
+            found[edit] = watch
+    return found
+
+
+class _Statements:
+    """The statements of a tree, outer ones first, and what each consists of besides other statements."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.nodes = statements_of(tree)
+        self.own = [_own(node) for node in self.nodes]
+
+
+def _watch(block: Block, statements: _Statements, edit: Edit) -> Watch | None:
     try:
-        edited = parsed(edit.apply(source.text))
+        edited = statements_of(parsed(block.after(edit)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    pair = _changed_statement(source.tree, edited)
+    pair = _changed_statement(statements, edited)
     if pair is None:
         return None
     before, after = (_effect(statement) for statement in pair)
@@ -137,33 +166,22 @@ def watch_for(source: SourceText, edit: Edit) -> Watch | None:
         if _is_harmless(now) and _is_harmless(then) and not _grows(now, then):
             names = {node.id for one in (now, then) for node in ast.walk(one) if isinstance(node, ast.Name)}
             returns = number == 0 and isinstance(pair[0], ast.Return)
-            texts = ast.unparse(now), ast.unparse(then)
-            return Watch(line=pair[0].lineno, now=texts[0], edited=texts[1], names=tuple(sorted(names)), returns=returns)
+            texts, line = (ast.unparse(now), ast.unparse(then)), pair[0].lineno + block.lines_before
+            return Watch(line=line, now=texts[0], edited=texts[1], names=tuple(sorted(names)), returns=returns)
     return None
 
 
-def watches_for(source: SourceText, edits: Sequence[Edit]) -> dict[Edit, Watch]:
-    """The edits that can be watched, at most MAX_WATCHES of them."""
-    found: dict[Edit, Watch] = {}
-    for edit in edits:
-        watch = watch_for(source, edit) if len(found) < MAX_WATCHES else None
-        if watch is not None:
-            found[edit] = watch
-    return found
-
-
-def _changed_statement(tree: ast.Module, edited: ast.Module) -> tuple[ast.stmt, ast.stmt] | None:
-    """The one statement whose own part differs, in both trees; None where the trees differ otherwise."""
-    ours, theirs = ([node for node in ast.walk(one) if isinstance(node, ast.stmt)] for one in (tree, edited))
-    if len(ours) != len(theirs):
+def _changed_statement(statements: _Statements, edited: Sequence[ast.stmt]) -> tuple[ast.stmt, ast.stmt] | None:
+    """The one statement whose own part differs, before and after; None where the statements differ otherwise."""
+    if len(statements.nodes) != len(edited):
         return None
     found = None
-    for before, after in zip(ours, theirs, strict=True):
+    for before, own, after in zip(statements.nodes, statements.own, edited, strict=True):
         if type(before) is not type(after):
             return None
         if isinstance(before, ast.FunctionDef | ast.ClassDef):
             continue
-        if _own(before) != _own(after):
+        if own != _own(after):
             if found is not None:
                 return None
             found = before, after
