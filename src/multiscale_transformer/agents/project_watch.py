@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -79,7 +80,7 @@ def edits_to_watch(texts: Mapping[str, str], lines: Mapping[str, Iterable[int]])
             break
         source = SourceText(text)
         watches = watches_for(source, all_edits(source, lines.get(name, ())))
-        found |= {(name, edit): watch for edit, watch in watches.items() if len(found) < MAX_WATCHES}
+        found |= {(name, edit): watch for edit, watch in islice(watches.items(), MAX_WATCHES - len(found))}
     return found
 
 

@@ -79,11 +79,15 @@ def features_of(request: str, tools: Sequence[Tool]) -> list[Features]:
     """What the tools are ranked by: features of each, in the order of `tools`."""
     asked = RequestWords(request[:MAX_REQUEST])
     found = choice_features(asked, [ToolWords(tool) for tool in tools])
-    said = _said(asked.text) if any(tool == _LAB.get(tool.name) for tool in tools) else set()
+    said = _said(asked.text) if any(map(_is_of_lab, tools)) else set()
     for tool, features in zip(tools, found, strict=True):
-        if tool == _LAB.get(tool.name):
+        if _is_of_lab(tool):
             features.update({f"tool: {tool.name}": 1.0} | {f"tool: {tool.name} and {word}": 1.0 for word in said})
     return found
+
+
+def _is_of_lab(tool: Tool) -> bool:
+    return tool == _LAB.get(tool.name)
 
 
 def _said(text: str) -> set[str]:
@@ -121,8 +125,8 @@ def route(request: str, tools: Sequence[Tool]) -> ToolCall | None:
     None too where a required argument is not in the request and cannot be made up: then a person is to be asked. Beside tools
     of the lab NONE stands always, as it did when they were learnt.
     """
-    of_lab = any(tool == _LAB.get(tool.name) for tool in tools)
-    tool = choose(request, [*tools, NONE] if of_lab and NONE not in tools else tools).tool
+    lacks_none = any(map(_is_of_lab, tools)) and NONE not in tools
+    tool = choose(request, [*tools, NONE] if lacks_none else tools).tool
     if tool is None or tool == NONE:
         return None
     arguments = arguments_of(request, tool)

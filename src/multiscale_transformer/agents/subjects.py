@@ -116,17 +116,21 @@ class TestedProject:
         if self._first is None:
             self._first = self._watched(self.project.run(trace=True))
             return self._first
-        run = self.project.run(dict(changed))
+        seen = self.seen_once(changed)
         known = self._first.failures
         failures = {
             name: failure.model_copy(update={"lines": known[name].lines if name in known else ()})
-            for name, failure in {**known, **run.failures}.items()
+            for name, failure in {**known, **seen.failures}.items()
         }
-        return Seen(run.passed, dict(_tests(run)), failures, run.output)
+        return replace(seen, failures=failures)
+
+    def seen_once(self, changed: Mapping[str, str] | None = None) -> Seen:
+        """Run the command on a copy once, and watch nothing."""
+        return _seen(self.project.run(dict(changed or {})))
 
     def _watched(self, run: TestRun) -> Seen:
         self.texts = dict(editable(self.project, run)) if not run.passed else {}
-        seen = Seen(run.passed, dict(_tests(run)), run.failures, run.output)
+        seen = _seen(run)
         watches = edits_to_watch(self.texts, run.ran)
         if not watches:
             return seen
@@ -137,6 +141,10 @@ class TestedProject:
         }
         numbers = {edit: number for number, edit in enumerate(watches)} if report else {}
         return replace(seen, tests=tests, watched=numbers, lines={name: test.lines for name, test in report.items()})
+
+
+def _seen(run: TestRun) -> Seen:
+    return Seen(run.passed, dict(_tests(run)), run.failures, run.output)
 
 
 def _tests(run: TestRun) -> Iterator[tuple[str, Observed]]:
