@@ -38,16 +38,17 @@ from multiscale_transformer.training.logger import read_metrics
 from multiscale_transformer.training.machine import compute_dtype, matmul_rate
 from multiscale_transformer.training.run import RunRequest, train_run
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
-from multiscale_transformer.training.suggest import shape, shape_with_memory, shape_with_words
+from multiscale_transformer.training.suggest import shape, shape_with_words, stack_of
 from multiscale_transformer.training.trainer import Callback, Progress
 from multiscale_transformer.zoo.training_record import read_training
 
 LOSS_MARK = 2.5  # bits per byte of smoothed training loss: "steps to a loss" counts the steps until this
 
-THREE_SCALES = shape(128, 3)
-FLAT = shape_with_memory(128, 3).model_copy(update={"memory": False})
+# Depth in the fine scale, one layer in each other one, all six cross-scale paths, no feed-forward in them.
+THREE_SCALES = ModelConfig(**stack_of(128), n_layers_per_scale=(3, 1, 1), cross_d_ff=0)
+FLAT = shape(128, 3)  # what `axl train --no-memory` trains by default
 WORDS = shape_with_words(128, 4)
-FLAT_WITH_MEMORY = shape_with_memory(128, 2)  # what `axl train` trains by default
+FLAT_WITH_MEMORY = shape(128, 2, memory=True)  # what `axl train` trains by default
 BASELINES = ("flat", "flat with memory")  # what the others of a comparison are judged against
 
 Measure = Callable[[MultiScaleTransformer, CorpusMemory | None], dict[str, Any]]

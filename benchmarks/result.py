@@ -42,6 +42,7 @@ BENCHMARKS = (
     "router",
     "bpe",
     "self_debug",
+    "repairs",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run
 ROOT = Path(__file__).resolve().parents[1]

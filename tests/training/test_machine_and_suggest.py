@@ -253,7 +253,7 @@ def suggested(minutes: float, threads: int = 1, ram_gb: float = math.inf, *, mem
 
 SMALLEST_GB = max(
     training_ram(config, "muon") / 1e9
-    for config in (suggest.shape(*suggest.SIZES[0]), suggest.shape_with_memory(*suggest.SIZES_WITH_MEMORY[0]))
+    for config in (suggest.shape(*suggest.SIZES[0]), suggest.shape(*suggest.SIZES_WITH_MEMORY[0], memory=True))
 )
 
 
@@ -287,7 +287,7 @@ def test_more_minutes_threads_or_ram_never_propose_a_smaller_model(memory: bool)
 
 def test_sizes_ascend_in_everything() -> None:
     shapes = [suggest.shape(*size) for size in suggest.SIZES]
-    beside_memory = [suggest.shape_with_memory(*size) for size in suggest.SIZES_WITH_MEMORY]
+    beside_memory = [suggest.shape(*size, memory=True) for size in suggest.SIZES_WITH_MEMORY]
     for smaller, larger in (*pairwise(shapes), *pairwise(beside_memory)):
         assert smaller.parameters() < larger.parameters()
         assert training_ram(smaller, "muon") < training_ram(larger, "muon")
@@ -305,7 +305,7 @@ def test_where_nothing_fits_the_smallest_need_is_told() -> None:
 
 def test_the_size_that_train_takes_fits_into_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suggest, "free_memory", lambda device: 64 * GIB)
-    assert suggest.suggest_size(1e5, 8).model == suggest.shape_with_memory(*suggest.SIZES_WITH_MEMORY[-1])
+    assert suggest.suggest_size(1e5, 8).model == suggest.shape(*suggest.SIZES_WITH_MEMORY[-1], memory=True)
     assert suggest.suggest_size(1e5, 8, memory=False).model == suggest.shape(*suggest.SIZES[-1])
     monkeypatch.setattr(suggest, "free_memory", lambda device: GIB // 4)
     recipe = suggest.suggest_size(1e5, 8)

@@ -189,19 +189,25 @@ def self_debug(
 
 def _continued(debugging: Debugging, order: Order, most: int, on_run: Callable[[Attempt], None]) -> Debugged:
     while not debugging.result.solved and len(debugging.attempts) <= most:
-        choices = debugging.choices()
-        if not choices:
+        tried = map(debugging.try_out, ranked(debugging.choices(), order))
+        attempt = next((attempt for attempt in tried if attempt is not None), None)
+        if attempt is None:
             break
-        attempt = debugging.try_out(best_of(choices, order))
-        if attempt is not None:
-            on_run(attempt)
+        on_run(attempt)
     return debugging.result
 
 
 def best_of(choices: Sequence[Choice], order: Order) -> Choice:
     """The choice with the highest score; of equals the first in the order of fix."""
+    return ranked(choices, order)[0]
+
+
+def ranked(choices: Sequence[Choice], order: Order) -> list[Choice]:
+    """The choices by their scores, the highest first; equals stay in the order of fix."""
+    if not choices:
+        return []
     scores = order.scores([choice.features for choice in choices])
-    return choices[int(scores.argmax())]
+    return [choices[place] for place in (-scores).argsort(kind="stable")]
 
 
 def _meaning(name: str, text: str) -> str:

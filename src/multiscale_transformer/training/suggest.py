@@ -3,8 +3,8 @@
 A few seconds of real training steps say what this machine does. Compute-optimal training says that the compute of a run
 should be split evenly between a larger model and more text (Hoffmann et al. 2022, arXiv 2203.15556): the best cost per byte
 grows with the square root of the budget. The constants are our own, from three minutes on two cores (docs/log.md). A memory
-leaves less for a net to do: beside one a flat stack of half the cost is as good as three scales or better, without one it is
-worse (docs/adr/0005).
+leaves less for a net to do, so beside one a smaller one is enough. The proposed shape is one stack in both cases
+(docs/adr/0005).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from multiscale_transformer.training.micro_batching import training_ram
 from multiscale_transformer.training.settings import FIRST_WINDOW
 from multiscale_transformer.zoo.recipes import Recipe, RecipeTraining
 
-BEST_COST, BEST_COST_WITH_MEMORY, AT_BUDGET = 7.7e6, 3.3e6, 2.2e13  # training FLOPs per byte that won at a budget of so many
+BEST_COST, BEST_COST_WITH_MEMORY, AT_BUDGET = 4.6e6, 3.3e6, 2.2e13  # training FLOPs per byte that won at a budget of so many
 MEASURED_SECONDS = 2.0
 CONV_TAPS = 7  # with the embedding convolution, copying from the context comes within minutes (docs/log.md)
 SIZES_WITH_MEMORY = (  # width, layers
@@ -53,25 +53,20 @@ class Suggestion:
     best: bool
 
 
-def shape(width: int, layers: int) -> ModelConfig:
-    """The three-scale shape that pays in minutes: depth in the fine scale, one layer in each other one, all six cross-scale
-    paths, no feed-forward in them (docs/adr/0005)."""
-    return ModelConfig(**_stack(width), n_layers_per_scale=(layers, 1, 1), cross_d_ff=0)
-
-
-def shape_with_memory(width: int, layers: int) -> ModelConfig:
-    """The shape that pays beside a memory: one stack, which the memory speaks to and speaks after."""
-    return ModelConfig(**_stack(width), n_layers_per_scale=layers, downsample_factors=(1,), memory=True)
+def shape(width: int, layers: int, *, memory: bool = False) -> ModelConfig:
+    """The shape that pays in minutes: one stack over the bytes and, with a memory, what that says of the next one."""
+    return ModelConfig(**stack_of(width), n_layers_per_scale=layers, downsample_factors=(1,), memory=memory)
 
 
 def shape_with_words(width: int, word_layers: int, *, fine_layers: int = 2, memory: bool = False) -> ModelConfig:
     """The shape with rows where words end: depth in the word stack, which runs once a word; `axl bench train` compares it."""
     return ModelConfig(
-        **_stack(width), n_layers_per_scale=fine_layers, downsample_factors=(1,), word_layers=word_layers, memory=memory
+        **stack_of(width), n_layers_per_scale=fine_layers, downsample_factors=(1,), word_layers=word_layers, memory=memory
     )
 
 
-def _stack(width: int) -> dict[str, int]:
+def stack_of(width: int) -> dict[str, int]:
+    """Fields of a config that follow from its width: heads, feed-forward width and embedding convolution."""
     heads = next(h for h in range(max(1, width // 64), 0, -1) if width % h == 0 and (width // h) % 2 == 0)
     return {"d_model": width, "n_heads": heads, "d_ff": round(8 * width / 3 / 32) * 32, "conv_taps": CONV_TAPS}
 
@@ -86,7 +81,7 @@ def suggest(
     """
     if not 0 < minutes < math.inf or not ram_gb > 0:
         raise AxlError("minutes and RAM must be positive; try axl suggest --minutes 3 --ram 8")
-    sizes = [shape_with_memory(*size) for size in SIZES_WITH_MEMORY] if memory else [shape(*size) for size in SIZES]
+    sizes = [shape(*size, memory=memory) for size in (SIZES_WITH_MEMORY if memory else SIZES)]
     fitting = [config for config in sizes if _ram_gb(config) <= ram_gb]
     if not fitting:
         raise AxlError(f"no size trains in {ram_gb:g} GB of RAM; the smallest needs {_ram_gb(sizes[0]):.1f} GB")
