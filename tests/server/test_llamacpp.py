@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multiscale_transformer.engine.stop_rules import NO_RULES
 from multiscale_transformer.model.sampling import FIM_CANDIDATES, MAX_CANDIDATES
 from multiscale_transformer.server.core.prompts import Prompt
+from multiscale_transformer.server.core.requests import OPEN_ENDED, GenerationRequest
 from multiscale_transformer.server.llamacpp.completion import CompletionBody
 from multiscale_transformer.server.settings import Settings
 
@@ -39,11 +44,98 @@ def test_completion_and_its_stream(http: httpx.Client) -> None:
 
 
 def test_an_unsigned_minus_one_is_any_seed() -> None:
-    prompt = Prompt([65], b"A", 0)
-    state = SimpleNamespace(time_limit=lambda limit, prompt: None, settings=Settings({}, Path()))
     for seed in (-1, 4294967295):
-        assert CompletionBody(seed=seed).generation_request(state, prompt).sampling.seed is None  # type: ignore[arg-type]
-    assert CompletionBody(seed=7).generation_request(state, prompt).sampling.seed == 7  # type: ignore[arg-type]
+        assert asked(seed=seed).sampling.seed is None
+    assert asked(seed=7).sampling.seed == 7
+
+
+def asked(**fields: Any) -> GenerationRequest:
+    """The request behind a body, for a context of 100 ids."""
+    state: Any = SimpleNamespace(time_limit=lambda limit, prompt: None, settings=Settings({}, Path()))
+    return CompletionBody.model_validate(fields).generation_request(state, Prompt([65], b"A", 0), 100)
+
+
+def test_without_a_limit_an_answer_may_fill_the_context_and_ends_where_it_repeats_itself() -> None:
+    for limits in ({}, {"n_predict": -1}, {"n_predict": -2}):
+        request = asked(**limits)
+        assert request.sampling.max_new_tokens == 99
+        assert request.prompt.rules == OPEN_ENDED
+    limited = asked(n_predict=7)
+    assert (limited.sampling.max_new_tokens, limited.prompt.rules) == (7, NO_RULES)
+    assert asked(stop_rules=False).prompt.rules == NO_RULES
+
+
+def test_the_end_of_a_text_is_told_by_its_kind(http: httpx.Client) -> None:
+    body = {"prompt": "def area(", "n_predict": 40, "seed": 3, "return_tokens": True}
+    whole = http.post("/completion", json=body).json()
+    assert (whole["stop_type"], whole["stopping_word"]) == ("limit", "")
+    assert len(whole["tokens"]) == 40
+    word = whole["content"][10:12]
+    cut = http.post("/completion", json={**body, "stop": [word]}).json()
+    assert (cut["stop_type"], cut["stopping_word"]) == ("word", word)
+    assert cut["content"] == whole["content"][: whole["content"].index(word)]
+    ended = http.post("/completion", json={**body, "grammar": 'root ::= "a"'}).json()
+    assert (ended["stop_type"], ended["content"]) == ("eos", "a")
+
+
+def test_timings_count_bytes_and_fields_can_be_chosen(http: httpx.Client) -> None:
+    body = {"prompt": "def area(", "n_predict": 5}
+    timings = http.post("/completion", json=body).json()["timings"]
+    assert (timings["prompt_n"], timings["predicted_n"]) == (10, 5)
+    assert timings["predicted_per_second"] == pytest.approx(5000 / timings["predicted_ms"])
+    fields = ["content", "timings/predicted_n", "none/such"]
+    assert http.post("/completion", json={**body, "response_fields": fields}).json().keys() == {"content", "predicted_n"}
+    infill = http.post("/infill", json={"input_prefix": "def f(", "input_suffix": "x", "n_predict": 5}).json()["timings"]
+    assert infill["prompt_ms"] == 0.0, "candidates are read and written at once"
+
+
+def test_probabilities_of_bytes_are_reported(http: httpx.Client) -> None:
+    body = {"prompt": "def area(", "n_predict": 5, "n_probs": 3, "temperature": 0}
+    answer = http.post("/completion", json=body).json()
+    shown = answer["completion_probabilities"]
+    assert "".join(one["token"] for one in shown) == answer["content"]
+    assert all(len(one["top_logprobs"]) == 3 and one["top_logprobs"][0]["logprob"] >= one["logprob"] for one in shown)
+    ollama = {"prompt": "def area(", "stream": False, "raw": True, "logprobs": True, "top_logprobs": 3}
+    options = {"num_predict": 5, "temperature": 0}
+    assert http.post("/api/generate", json={**ollama, "options": options}).json()["logprobs"] == shown
+
+
+@pytest.mark.parametrize("route", ["/completion", "/v1/completions", "/v1/chat/completions"])
+def test_a_grammar_is_kept_to(http: httpx.Client, route: str) -> None:
+    grammar = 'root ::= digit+ "." word  # a comment\ndigit ::= [0-9]\nword ::= "ab" | "cd"\n'
+    body = {"prompt": "x", "messages": [{"role": "user", "content": "x"}], "grammar": grammar, "n_predict": 200, "seed": 1}
+    answer = http.post(route, json={**body, "max_tokens": 200}).json()
+    choice = answer.get("choices", [answer])[0]
+    text = choice.get("content") or choice.get("text") or choice["message"]["content"]
+    assert re.fullmatch(r"[0-9]+(\.(ab|cd))?", text)
+    for damaged in ("root ::= (", "nothing", "root ::= other"):
+        refused = http.post(route, json={**body, "grammar": damaged})
+        assert refused.status_code == 400, damaged
+
+
+def test_a_conversation_as_a_prompt_and_a_text_as_a_vector(http: httpx.Client) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}]}
+    prompt = http.post("/apply-template", json=body).json()["prompt"]
+    assert "Hi" in prompt
+    chat = http.post("/v1/chat/completions", json={**body, "max_tokens": 1}).json()
+    assert chat["usage"]["prompt_tokens"] == len(prompt.encode()) + 1
+    (vector,) = http.post("/embedding", json={"content": "x = 1"}).json()
+    theirs = http.post("/v1/embeddings", json={"input": "x = 1"}).json()["data"][0]["embedding"]
+    assert vector["embedding"] == [pytest.approx(theirs)]
+
+
+def test_any_name_is_the_only_model_but_not_where_models_are_named(http: httpx.Client) -> None:
+    for route, body in (
+        ("/infill", {"input_prefix": "x", "model": "PLACEHOLDER"}),
+        ("/v1/completions", {"prompt": "x", "model": "gpt-4", "max_tokens": 1}),
+        ("/api/generate", {"prompt": "x", "model": "qwen:7b", "stream": False, "options": {"num_predict": 1}}),
+    ):
+        assert http.post(route, json=body).status_code == 200, route
+    assert http.get("/v1/models/gpt-4").status_code == 404
+    assert http.post("/api/show", json={"model": "gpt-4"}).status_code == 404
+    assert http.request("DELETE", "/api/delete", json={"model": "gpt-4"}).status_code == 404
+    major, minor, patch = map(int, http.get("/api/version").json()["version"].split("."))
+    assert (major, minor, patch) >= (0, 13, 4), "what Codex asks for"
 
 
 def test_infill_is_the_fim_of_the_other_routes(http: httpx.Client) -> None:

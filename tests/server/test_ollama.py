@@ -89,7 +89,7 @@ def test_variants_are_made_used_copied_and_deleted(client: ollama.Client) -> Non
             client.delete(name)
     assert [model.model for model in client.list().models] == ["tiny:latest"]
     with pytest.raises(ollama.ResponseError, match="not found") as missing:
-        client.generate("brief", "x")
+        client.show("brief")
     assert missing.value.status_code == 404
     with pytest.raises(ollama.ResponseError, match="not deleted"):
         client.delete("tiny")

@@ -17,7 +17,7 @@ from multiscale_transformer.agents.tool_schema import Tool
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.model.vocabulary import EOS
 from multiscale_transformer.server.core.chat_template import Message, parse_answer
-from multiscale_transformer.server.core.tool_choice import answer_constraint
+from multiscale_transformer.server.core.tool_choice import call_constraint, no_call
 from multiscale_transformer.server.errors import ApiError
 
 TOOLS = [tool for tool in LAB_TOOLS if tool != NONE]
@@ -47,16 +47,16 @@ def called(constraint: GrammarConstraint | None, tools: list[Tool] | None = None
 
 
 def test_what_the_router_says_is_the_whole_answer() -> None:
-    assert called(answer_constraint([Message("user", READ)], TOOLS, "auto")) == ("read_file", {"path": "src/net.py"})
+    assert called(call_constraint([Message("user", READ)], TOOLS, "auto")) == ("read_file", {"path": "src/net.py"})
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40).map(str.strip).filter(bool))
 def test_any_words_come_through_the_grammar_as_they_are(words: str) -> None:
     request = f"Search the code for `{words}`"
     call = route(request, TOOLS)
-    constraint = answer_constraint([Message("user", request)], TOOLS, "auto")
+    constraint = call_constraint([Message("user", request)], TOOLS, "auto")
     if call is None:
-        assert forced(constraint) == b""
+        assert constraint is None
     else:
         assert called(constraint) == (call.name, json.loads(call.arguments))
 
@@ -70,24 +70,34 @@ def test_any_words_come_through_the_grammar_as_they_are(words: str) -> None:
     ],
 )
 def test_text_where_no_call_is_asked_for_or_one_was_made(messages: list[Message]) -> None:
-    constraint = answer_constraint(messages, TOOLS, "auto")
-    assert constraint is not None
-    allowed = constraint.allowed()
+    assert call_constraint(messages, TOOLS, "auto") is None
+    allowed = no_call().allowed()
     assert not allowed[ord("<")]
     assert allowed[ord("I")]
+
+
+def test_text_beside_tools_is_never_taken_for_a_call(http: httpx.Client) -> None:
+    bias = {str(ord("<")): 100}
+    body = {"messages": [{"role": "user", "content": "Thanks!"}], "tools": ASKED, "max_tokens": 9, "logit_bias": bias}
+    for choice in ("auto", "none"):
+        content = http.post("/v1/chat/completions", json={**body, "tool_choice": choice}).json()["choices"][0]["message"][
+            "content"
+        ]
+        assert "<" in content
+        assert not content.startswith("<")
 
 
 def test_a_call_that_has_to_be_made_is_made() -> None:
     schema = {"type": "object", "properties": {"seconds": {"type": "integer"}}, "required": ["seconds"]}
     no_number = [Message("user", "Wait for a while")]
-    held = forced(answer_constraint(no_number, [*TOOLS, Tool("wait", "Waits for some seconds.", schema)], "required"))
+    held = forced(call_constraint(no_number, [*TOOLS, Tool("wait", "Waits for some seconds.", schema)], "required"))
     assert held == b'<tool_call>{"name":"wait","arguments":{"seconds":', "the net writes the number"
-    assert called(answer_constraint([Message("user", READ)], TOOLS, "list_dir"))[0] == "list_dir"
-    assert forced(answer_constraint([], TOOLS, "required")).startswith(b'<tool_call>{"name":')
-    assert answer_constraint(no_number, TOOLS, "none") is None
-    assert answer_constraint(no_number, [], "required") is None
+    assert called(call_constraint([Message("user", READ)], TOOLS, "list_dir"))[0] == "list_dir"
+    assert forced(call_constraint([], TOOLS, "required")).startswith(b'<tool_call>{"name":')
+    assert call_constraint(no_number, TOOLS, "none") is None
+    assert call_constraint(no_number, [], "required") is None
     with pytest.raises(ApiError, match="no tool 'absent'"):
-        answer_constraint(no_number, TOOLS, "absent")
+        call_constraint(no_number, TOOLS, "absent")
 
 
 @pytest.mark.parametrize("stream", [False, True])

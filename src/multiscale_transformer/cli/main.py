@@ -60,7 +60,12 @@ COMMANDS = {  # name: panel of the help, and the first paragraph of the command'
         USE,
         "Serve the tools of axl agent to other agents, over the Model Context Protocol on standard input and output.",
     ),
-    "serve": (USE, "Serve models to editors and libraries: OpenAI, Ollama and llama.cpp routes, and a playground at /."),
+    "serve": (
+        USE,
+        "Serve models to editors and libraries: OpenAI, Anthropic, Ollama and llama.cpp routes, and a playground at /.",
+    ),
+    "service": (USE, "Start a server when you log in."),
+    "connect": (USE, "Show the settings with which an editor or agent uses a server of yours, or write them."),
     "index": (USE, "Index code, so that a model completes from it at once: no training."),
     "tune": (
         USE,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from multiscale_transformer.cli.options import NO_MEMORY, SHIPPED_FOLDER
 from multiscale_transformer.cli.ui import busy, note
-from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def memory_for(config: ModelConfig, checkpoint: Path, names: list[str] | None) -
 
 
 def index_folders(names: list[str]) -> list[Path]:
-    """The folders behind `names`; the library of this Python is indexed first where it is not, which is said.
+    """The folders behind `names`; this Python's library (stdlib) and packages (installed) are indexed first, which is said.
 
     Raises AxlError when nothing (none) is named beside something.
     """
@@ -39,7 +39,18 @@ def index_folders(names: list[str]) -> list[Path]:
         if len(names) > 1:
             raise AxlError(f"--memory {NO_MEMORY} is without any; leave it or the others out")
         return []
-    return [_library() if name == STDLIB else Path(name).expanduser() for name in names]
+    words = {STDLIB: _library, INSTALLED: _installed}
+    return [words[name]() if name in words else Path(name).expanduser() for name in names]
+
+
+def _installed() -> Path:
+    from multiscale_transformer.zoo.library import installed_folder, installed_index, is_indexed
+
+    if not is_indexed(installed_folder()):
+        note(f"indexing the packages beside this Python; the index is kept in {installed_folder()}")
+        with busy("indexing packages"):
+            return installed_index(note)
+    return installed_folder()
 
 
 def _library() -> Path:

@@ -86,8 +86,8 @@ MemoryFolders = Annotated[
         "--memory",
         metavar="INDEX",
         callback=paths,
-        help="Indexes to look up in instead of the checkpoint's own: folders, stdlib (Python's library), or none. "
-        "May be given several times.",
+        help="Indexes to look up in instead of the checkpoint's own: folders, stdlib (Python's library), installed (packages "
+        "beside it), or none. May be given several times.",
     ),
 ]
 Minutes = Annotated[float, typer.Option(metavar="M", callback=above_zero, help="Time to train for.")]

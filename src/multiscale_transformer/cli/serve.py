@@ -13,7 +13,7 @@ from multiscale_transformer.cli.memory_args import index_folders
 from multiscale_transformer.cli.options import EngineThreads, MemoryFolders, above_zero, checkpoint
 from multiscale_transformer.cli.renamed import renamed
 from multiscale_transformer.cli.ui import busy, errors, note
-from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import shown_sources
 from multiscale_transformer.model.sampling import FIM_CANDIDATES, MAX_CANDIDATES
@@ -33,6 +33,10 @@ KEY_VARIABLE = "AXL_API_KEY"
     memory_mb="max_ram_mb",
 )
 def serve(
+    projects: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PROJECT…", help="Folders to complete for: each is indexed, and its index follows every save."),
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,9 +95,10 @@ def serve(
     ] = Limits.keep_alive,
     quiet: Annotated[bool, typer.Option("--quiet", metavar="", help="Log warnings only.")] = False,
 ) -> None:
-    """Serve models to editors and libraries: OpenAI, Ollama and llama.cpp routes, and a playground at /.
+    """Serve models to editors and libraries: OpenAI, Anthropic, Ollama and llama.cpp routes, and a playground at /.
 
     axl serve
+    axl serve ~/src/mine
     axl serve --model checkpoints/mine --memory my_index --memory stdlib --fim-timeout-ms 350
     axl serve --host 0.0.0.0 --api-key secret
     """
@@ -105,6 +110,7 @@ def serve(
     from multiscale_transformer.server.runner import serve as run
     from multiscale_transformer.server.runtime.registry import names_of
 
+    roots = _roots(projects or [])
     folders = [checkpoint(value) for value in model or [SHIPPED]]
     named = bool(served_model_name) or folders != [shipped_model()]
     models = names_of(folders, served_model_name if named else SHIPPED)
@@ -118,6 +124,7 @@ def serve(
         models=models,
         variants=user_data_path("axl", appauthor=False) / "models",
         indexes=indexes,
+        projects=roots,
         shipped=shipped_model(),
         hosts=tuple(allow_host or ()) + ((host,) if host not in ("0.0.0.0", "::") else ()),
         keys=keys,
@@ -137,24 +144,40 @@ def serve(
         state.models.preload(state.registry.find(None))
     for problem in state.models.notes.values():
         note(problem)
-    _announce(bound.getsockname()[:2], models)
+    _announce(bound.getsockname()[:2], models, roots)
     run(app, bound)
+
+
+def _roots(projects: list[str]) -> dict[str, Path]:
+    """The folders by what requests call them. Raises AxlError for what is none."""
+    roots = [Path(project).expanduser().resolve() for project in projects]
+    for given, root in zip(projects, roots, strict=True):
+        if not root.is_dir():
+            raise AxlError(f"{given} is no folder; name the project to complete for, or --model for a checkpoint")
+    return {name: Path(root) for root, name in shown_sources(map(str, roots)).items()}
 
 
 def _indexes(memory: list[str]) -> dict[str, Path]:
     """The folders of indexes by what requests call them: the folder's name, or more of its path where two are called alike."""
     folders = index_folders(memory)
     places = {
-        STDLIB if name == STDLIB else str(folder.resolve()): folder for name, folder in zip(memory, folders, strict=False)
+        name if name in (STDLIB, INSTALLED) else str(folder.resolve()): folder
+        for name, folder in zip(memory, folders, strict=False)
     }
     names = shown_sources(places)
     return {names[place]: folder for place, folder in places.items()}
 
 
-def _announce(address: tuple[str, int], models: dict[str, Path]) -> None:
+def _announce(address: tuple[str, int], models: dict[str, Path], projects: dict[str, Path]) -> None:
     host, port = address
     shown = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
     base = f"http://{shown}:{port}"
     errors.print(f"Serving {', '.join(models)} on {base}", markup=False, soft_wrap=True)
-    errors.print(f"  OpenAI {base}/v1   Ollama {base}   playground {base}/   routes {base}/docs", markup=False, soft_wrap=True)
-    errors.print("  Ctrl-C ends it.", markup=False)
+    errors.print(
+        f"  OpenAI {base}/v1   Anthropic, Ollama, llama.cpp {base}   playground {base}/   routes {base}/docs",
+        markup=False,
+        soft_wrap=True,
+    )
+    if projects:
+        errors.print(f"  completing for {', '.join(projects)}; the index follows every save", markup=False, soft_wrap=True)
+    errors.print(f"  axl connect --url {base} sets an editor up. Ctrl-C ends the server.", markup=False, soft_wrap=True)

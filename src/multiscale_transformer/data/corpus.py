@@ -138,7 +138,7 @@ def stream_documents(
     first: dict[bytes, str] = {}
     for number, file in enumerate(files):
         report("reading", number / len(files))
-        for document in _usable(file, dropped):
+        for document in usable_documents(file, dropped):
             digest, place = hashlib.sha256(document.content).digest(), _place(document)
             if digest in first:
                 dropped.add(place, EXACT_COPY, f"of {first[digest]}")
@@ -146,7 +146,7 @@ def stream_documents(
             first[digest] = place
             yield document
     if not first:
-        raise _nothing_usable(paths, dropped)
+        raise _nothingusable_documents(paths, dropped)
 
 
 def load_documents(
@@ -173,14 +173,14 @@ def _read(
     pairs: list[tuple[Document, SourceFile]] = []
     for number, file in enumerate(files):
         report("reading", 0.3 * number / len(files))
-        pairs.extend((document, file) for document in _usable(file, dropped))
+        pairs.extend((document, file) for document in usable_documents(file, dropped))
     if not pairs:
-        raise _nothing_usable(paths, dropped)
+        raise _nothingusable_documents(paths, dropped)
     pairs.sort(key=lambda pair: pair[0])
     return [file for _, file in pairs], [document for document, _ in pairs]
 
 
-def _usable(file: SourceFile, dropped: Dropped) -> Iterator[Document]:
+def usable_documents(file: SourceFile, dropped: Dropped) -> Iterator[Document]:
     """The documents of a file that pass the filters."""
     for document in read_source(file, dropped):
         reason = reason_to_drop(document.name, document.content, max_bytes=None if file.named else MAX_BYTES)
@@ -205,7 +205,7 @@ def _place(document: Document) -> str:
     return f"{document.source}/{document.name}" if document.source else document.name
 
 
-def _nothing_usable(paths: Sequence[str | Path], dropped: Dropped) -> AxlError:
+def _nothingusable_documents(paths: Sequence[str | Path], dropped: Dropped) -> AxlError:
     names = ", ".join(shown(carried(str(path))) for path in paths)
     todo = "make it readable or leave it out" if set(dropped.counts) == {UNREADABLE} else "name other paths"
     total = dropped.counts.total()

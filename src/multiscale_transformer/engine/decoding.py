@@ -52,13 +52,14 @@ class Request:
 class OutputChunk:
     """What a step wrote for a request: text that is safe to show, the ids behind it, and, at the end, why it ended.
 
-    A request that FAILED has its `error`.
+    A request that FAILED has its `error`, one that a stop string ended has it as `stop_text`.
     """
 
     text: str = ""
     drawn: list[SampledToken] = field(default_factory=list)
     ended: str | None = None
     error: AxlError | None = None
+    stop_text: str = ""
 
     def add(self, more: OutputChunk) -> None:
         """Append the output that came after it."""
@@ -66,6 +67,7 @@ class OutputChunk:
         self.drawn += more.drawn
         self.ended = more.ended or self.ended
         self.error = more.error or self.error
+        self.stop_text = more.stop_text or self.stop_text
 
 
 class SequenceState:
@@ -184,7 +186,7 @@ def sample(state: SequenceState, logits_V: Logits, chunk: OutputChunk) -> int:
     chunk.text += state.detokenizer.push(token.id)
     state.may_begin_again &= not chunk.text
     if state.detokenizer.stopped or (constraint is not None and constraint.ended):
-        chunk.ended = STOP
+        chunk.ended, chunk.stop_text = STOP, state.detokenizer.stop_text
     elif state.n_generated >= state.request.sampling.max_new_tokens:
         chunk.ended = LENGTH
     return token.id

@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # the compiled engine streams without PyTorch
 class IncrementalDetokenizer:
     """Turns ids, one after the other, into text without the stop string; bytes that are not UTF-8 become U+FFFD.
 
-    `stopped` says that a stop string has come, or that one of `rules` has ended the text: what follows is not text any more.
+    `stopped` says that a stop string has come (`stop_text`), or that one of `rules` has ended the text: what follows is not
+    text any more.
     With `crlf` line ends are written as CRLF.
     """
 
@@ -29,7 +30,7 @@ class IncrementalDetokenizer:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._stops, self._rules, self._crlf = stops, StopState(rules), crlf
         self._held, self._shown = b"", 0
-        self.stopped = False
+        self.stopped, self.stop_text = False, ""
 
     def push(self, drawn: int) -> str:
         """The text that is safe to show after one more id, often none. EOS and other marks have no text."""
@@ -38,8 +39,9 @@ class IncrementalDetokenizer:
         self._held += bytes([drawn])
         ended = [stop for stop in self._stops if self._held.endswith(stop)]
         if ended:
-            self._held = self._held.removesuffix(max(ended, key=len))
-            self.stopped = True
+            stop = max(ended, key=len)
+            self._held = self._held.removesuffix(stop)
+            self.stopped, self.stop_text = True, stop.decode("utf-8", "replace")
             return ""
         self.stopped = self._rules.feed(bytes([drawn])) is not None
         if self.stopped:

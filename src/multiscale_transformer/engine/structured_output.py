@@ -24,6 +24,7 @@ from multiscale_transformer.model.vocabulary import BOS, EOS
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
+MAX_FORM = 64 << 10  # characters of a schema, pattern or grammar: compiling takes seconds for each megabyte
 _SPACE = r"[ \n\r\t]{1,64}"  # between the parts of JSON, bounded, since a weak model may otherwise write spaces for ever
 
 
@@ -47,6 +48,7 @@ class GrammarConstraint:
             text = json.dumps(schema, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise _refused("JSON schema", str(error)) from None
+        _check_length("JSON schema", text)
         try:
             grammar = library.LLMatcher.grammar_from_json_schema(text, defaults={"whitespace_pattern": _SPACE})
         except ValueError as error:
@@ -65,6 +67,7 @@ class GrammarConstraint:
         There are no look-arounds, word boundaries or references back.
         """
         library = _library()
+        _check_length("regular expression", pattern)
         if (len(pattern) - len(pattern.rstrip("\\"))) % 2:  # which the library would overlook
             raise _refused("regular expression", "a backslash stands at its end")
         return cls(_matcher("regular expression", library.LLMatcher.grammar_from_regex(pattern)))
@@ -73,6 +76,19 @@ class GrammarConstraint:
     def lark(cls, grammar: str) -> GrammarConstraint:
         """Text of a context-free `grammar` in llguidance's dialect of Lark. Raises AxlError for a bad one."""
         return cls(_matcher("grammar", _library().LLMatcher.grammar_from_lark(grammar)))
+
+    @classmethod
+    def gbnf(cls, grammar: str) -> GrammarConstraint:
+        """Text of a `grammar` in llama.cpp's notation (GBNF). Raises AxlError for a bad one."""
+        from llguidance.gbnf_to_lark import gbnf_to_lark
+
+        _check_length("grammar", grammar)
+        try:
+            return cls.lark(gbnf_to_lark(grammar))
+        except AxlError:
+            raise
+        except Exception as error:  # the library raises bare exceptions, and RecursionError where groups are deep
+            raise _refused("grammar", str(error)) from None
 
     @property
     def ended(self) -> bool:
@@ -128,6 +144,11 @@ def _tokenizer() -> LLTokenizer:
     from llguidance import LLTokenizer, TokenizerWrapper
 
     return LLTokenizer(TokenizerWrapper(_Bytes()), slices=[])
+
+
+def _check_length(kind: str, text: str) -> None:
+    if len(text) > MAX_FORM:
+        raise _refused(kind, f"it has {len(text):,} characters, and the most are {MAX_FORM:,}")
 
 
 def _matcher(kind: str, grammar: str) -> LLMatcher:

@@ -29,6 +29,8 @@ from multiscale_transformer.memory.update import Changes, Update
 FORMAT = 2
 MANIFEST_FILE = "manifest.json"
 MEMORY_FOLDER = "memory"  # the index in a checkpoint's folder, of the files it was trained on
+SMALL_SHARDS = 4  # that a project may have beside its large ones while somebody works in it
+SMALLER = 4  # a shard is small beside one that is so many times as large
 SHARDS_TO_MERGE = 2  # more than a merge would leave: each makes every look-up slower
 _RACES = 20  # times that the shards may be replaced between reading the manifest and opening them
 
@@ -175,6 +177,32 @@ def merge_index(index: Index, *, shard_bytes: int = SHARD_BYTES) -> Index:
             raise AxlError(f"all documents of {index.folder} are removed; delete the folder, or add documents first")
         folders = _write_shards(index.folder, _next_number(index), index, shard_bytes)
         return _replace(index, folders, [set() for _ in folders], index.sources)
+
+
+def merge_small(index: Index, *, most: int = SMALL_SHARDS, shard_bytes: int = SHARD_BYTES) -> Index:
+    """Make one shard of the small ones where there are more than `most`: updates leave one each, and a large one stays.
+
+    A shard is small beside one that is `SMALLER` times as large. Raises AxlError when another process is writing the index.
+    """
+    with writing(index.folder):
+        index = load_index(index.folder)
+        largest = max((shard.nbytes for shard in index.shards), default=0)
+        small = {place for place, shard in enumerate(index.shards) if SMALLER * shard.nbytes <= largest}
+        if len(small) <= most:
+            return index
+        places = index.places()
+        chosen = sorted(place for place in places.values() if place[0] in small)
+        documents = (_document_at(index, *place) for place in chosen)
+        fresh = _write_shards(index.folder, _next_number(index), documents, shard_bytes)
+        kept = [place for place in range(len(index.shards)) if place not in small]
+        folders = [*(index.folders[place] for place in kept), *fresh]
+        removed = [*(index.removed[place] for place in kept), *(set[int]() for _ in fresh)]
+        return _replace(index, folders, removed, index.sources)
+
+
+def _document_at(index: Index, shard: int, number: int) -> Document:
+    held = index.shards[shard]
+    return Document(held.names[number], held.text(number), held.sources[number])
 
 
 def check_index(index: Index) -> None:

@@ -27,7 +27,8 @@ Logits = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-RECENT = 64  # bytes that the repetition penalty looks at
+RECENT = 64  # bytes that the repetition penalty looks at, by default
+MAX_WINDOW = 1 << 20
 NEVER_DRAWN = (BOS, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE)  # marks that a prompt may hold and that are no text
 MAX_CANDIDATES = 16  # texts for one gap
 FIM_CANDIDATES = 4  # by default (docs/log.md: what more of them bring)
@@ -43,10 +44,10 @@ class Sampling(BaseModel):
     """How the next byte is drawn. Temperature 0 is greedy; top-k 0, top-p 1 and min-p 0 are off.
 
     Min-p (Nguyen et al. 2024) drops what is less likely than that share of the best. The repetition penalty (Keskar et al.
-    2019) divides the logits of the last 64 bytes; code repeats bytes all the time, so it is off (1.0) by default. Presence and
-    frequency penalty (as OpenAI defines them) lower the logits of what was written after the prompt, once and by its count;
-    `logit_bias` is added to the logits of its ids. With `logprobs`, each byte comes with its log-probability and with those of
-    that many of the best. Of a gap so many `candidates` are written, and one is chosen (`engine.candidates`).
+    2019) divides the logits of the last `repetition_window` bytes; code repeats bytes all the time, so it is off (1.0) by
+    default. Presence and frequency penalty (as OpenAI defines them) lower the logits of what was written after the prompt, once
+    and by its count; `logit_bias` is added to the logits of its ids. With `logprobs`, each byte comes with its log-probability
+    and with those of that many of the best. Of a gap so many `candidates` are written, and one is chosen (`engine.candidates`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +58,7 @@ class Sampling(BaseModel):
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     min_p: float = Field(0.0, ge=0.0, le=1.0)
     repetition_penalty: float = Field(1.0, ge=0.01, le=100.0)
+    repetition_window: int = Field(RECENT, ge=0, le=MAX_WINDOW)
     presence_penalty: float = Field(0.0, ge=-2.0, le=2.0)
     frequency_penalty: float = Field(0.0, ge=-2.0, le=2.0)
     logit_bias: dict[Annotated[int, Field(ge=0, lt=VOCAB_SIZE)], Annotated[float, Field(allow_inf_nan=False)]] = {}
@@ -110,7 +112,7 @@ class Sampler:
     def __init__(self, sampling: Sampling, prompt: Iterable[int] = (), without: tuple[int, int] | None = None) -> None:
         self.sampling, self._without = sampling, without
         self.count = 0
-        self.recent = deque((i for i in prompt if i < BOS), maxlen=RECENT)
+        self.recent = deque((i for i in prompt if i < BOS), maxlen=sampling.repetition_window)
         self._written: Counter[int] = Counter()
         self._counting = sampling.presence_penalty != 0.0 or sampling.frequency_penalty != 0.0
         self._plain = not self._counting and sampling.repetition_penalty == 1.0 and not sampling.logit_bias

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
@@ -13,9 +14,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 import multiscale_transformer
 from multiscale_transformer.server import playground
+from multiscale_transformer.server.anthropic import messages as anthropic_messages
 from multiscale_transformer.server.errors import install_error_handlers
 from multiscale_transformer.server.llamacpp import completion as llamacpp_completion
 from multiscale_transformer.server.llamacpp import status as llamacpp_status
+from multiscale_transformer.server.llamacpp import texts as llamacpp_texts
 from multiscale_transformer.server.metrics import Metrics
 from multiscale_transformer.server.middleware import LOCAL_ORIGIN, AccessLog, SecurityMiddleware
 from multiscale_transformer.server.ollama import generate as ollama_generate
@@ -35,10 +38,12 @@ ROUTES = (
     chat,
     responses,
     openai_models,
+    anthropic_messages,
     ollama_generate,
     ollama_models,
     llamacpp_completion,
     llamacpp_status,
+    llamacpp_texts,
     playground,
 )
 
@@ -78,6 +83,8 @@ def _install_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> N
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: ServerState = app.state.server
     tasks = [asyncio.create_task(_unload_expired(state.models)), asyncio.create_task(_refresh_indexes(state.models))]
+    for name, root in state.settings.projects.items():
+        tasks.append(asyncio.create_task(_follow(root, name, state.models)))
     try:
         yield
     finally:
@@ -85,6 +92,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await state.models.close()
+
+
+async def _follow(root: Path, name: str, models: ModelManager) -> None:
+    from multiscale_transformer.server.runtime.projects import Project, follow, project_index  # only projects need what reads
+
+    try:
+        await follow(Project(root, project_index(root)), name, models)
+    except Exception:
+        log.exception("a project is no longer followed", root=str(root))
 
 
 async def _unload_expired(models: ModelManager) -> None:

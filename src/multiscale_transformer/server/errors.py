@@ -1,6 +1,7 @@
 """Errors as answers: the right status, in the shape that the clients of each route read.
 
-OpenAI clients read `{"error": {message, type, param, code}}`, Ollama clients `{"error": text}`. Every handler raises `ApiError`
+OpenAI clients read `{"error": {message, type, param, code}}`, Anthropic clients `{"type": "error", "error": {type, message}}`,
+Ollama clients `{"error": text}`. Every handler raises `ApiError`
 or `AxlError`; the shape follows from the path.
 """
 
@@ -25,6 +26,9 @@ ERROR_TYPES = {
     500: "server_error",
     503: "unavailable_error",
 }
+
+
+ANTHROPIC_TYPES = {413: "request_too_large", 500: "api_error", 503: "overloaded_error"}  # where its words are others
 
 
 class StoppedError(AxlError):
@@ -53,6 +57,8 @@ def error_body(path: str, error: ApiError) -> dict[str, Any]:
     if path.startswith("/api/"):
         return {"error": error.message}
     kind = ERROR_TYPES.get(error.status, "invalid_request_error")
+    if path.startswith("/v1/messages"):
+        return {"type": "error", "error": {"type": ANTHROPIC_TYPES.get(error.status, kind), "message": error.message}}
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
 
 

@@ -48,7 +48,7 @@ class SecurityMiddleware:
             await error_response(scope["path"], refused)(scope, receive, send)
             return
         _set_json(scope)
-        await self._app(scope, receive, send)
+        await self._app({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: Headers) -> ApiError | None:
         if not self._is_permitted_host(headers.get("host", "")):

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.server.connections import BoundedProtocol, max_connections
 from multiscale_transformer.server.state import ServerState
 
 GRACE_SECONDS = 10.0
@@ -29,7 +30,12 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, grace: float = GRACE_SECONDS) -> None:
         super().__init__(
             uvicorn.Config(
-                app, log_config=None, access_log=False, timeout_graceful_shutdown=int(grace) + 5, server_header=False
+                app,
+                http=BoundedProtocol,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=int(grace) + 5,
+                server_header=False,
             )
         )
         self._state: ServerState = app.state.server
@@ -79,6 +85,7 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(app: FastAPI, bound: socket.socket, grace: float = GRACE_SECONDS) -> None:
     """Answer requests on `bound` until told to stop."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    BoundedProtocol.most = max_connections()
     _limit_malloc()
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when it has shut down
         Server(app, grace).run(sockets=[bound])

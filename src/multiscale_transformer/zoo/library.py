@@ -1,6 +1,6 @@
-"""The library of the interpreter that runs, as a memory: code that everybody has, so nobody has to ship it.
+"""The library of the interpreter that runs, and the packages beside it, as memories: code that is there, so nobody ships it.
 
-It is indexed on first use, which takes seconds, and kept in the user's cache folder.
+Each is indexed on first use, which takes seconds, and kept in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from multiscale_transformer.data.corpus import stream_documents
-from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.data.installed import permissive_packages
+from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.locks import CACHE_SECONDS, writing
 from multiscale_transformer.memory.index import FORMAT, build_index, load_index
@@ -31,10 +32,34 @@ def library_folder() -> Path:
     return user_cache_path("axl", appauthor=False) / "indexes" / name
 
 
+def installed_folder() -> Path:
+    """Where the index of the packages beside this interpreter is kept: another one when a package comes, goes or changes."""
+    packages = " ".join(f"{package.name} {package.version}" for package in permissive_packages())
+    digest = hashlib.sha256(f"{sys.prefix} {packages} {FORMAT}".encode()).hexdigest()[:8]
+    return user_cache_path("axl", appauthor=False) / "indexes" / f"installed-{digest}"
+
+
+def installed_index(on_wait: Callable[[str], None] | None = None) -> Path:
+    """The index of the packages beside this interpreter whose licences permit it, built where it is not there.
+
+    Raises AxlError as `library_index` does, and where there are no such packages.
+    """
+    folder = installed_folder()
+    if is_indexed(folder):
+        return folder
+    with writing(folder, wait=CACHE_SECONDS, on_wait=on_wait):
+        return folder if is_indexed(folder) else _built(folder, INSTALLED)
+
+
 def library_is_indexed() -> bool:
     """Whether `library_index` has nothing left to do."""
+    return is_indexed(library_folder())
+
+
+def is_indexed(folder: Path) -> bool:
+    """Whether a folder is an index that can be read."""
     try:
-        load_index(library_folder())
+        load_index(folder)
     except AxlError:
         return False
     return True
@@ -50,12 +75,12 @@ def library_index(on_wait: Callable[[str], None] | None = None) -> Path:
     if library_is_indexed():
         return folder
     with writing(folder, wait=CACHE_SECONDS, on_wait=on_wait):
-        return folder if library_is_indexed() else _built(folder)
+        return folder if library_is_indexed() else _built(folder, STDLIB)
 
 
-def _built(folder: Path) -> Path:
+def _built(folder: Path, source: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
-    build_index(folder, stream_documents([STDLIB]), [STDLIB])
+    build_index(folder, stream_documents([source]), [source])
     return folder
 
 
@@ -63,4 +88,4 @@ def temporary_library_index() -> Path:
     """The index in a folder of this process alone, where the cache folder cannot be written; it goes when the process ends."""
     place = tempfile.mkdtemp(prefix="axl-library-")
     atexit.register(shutil.rmtree, place, ignore_errors=True)
-    return _built(Path(place) / "index")
+    return _built(Path(place) / "index", STDLIB)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from multiscale_transformer.agents.tool_schema import Tool
 from multiscale_transformer.engine.structured_output import GrammarConstraint
-from multiscale_transformer.server.core.chat_template import Message, chat_prompt
-from multiscale_transformer.server.core.requests import GenerationRequest, sampling_of, stop_strings
-from multiscale_transformer.server.core.tool_choice import answer_constraint
+from multiscale_transformer.server.core.chat_template import ChatTemplate, Message, chat_prompt
+from multiscale_transformer.server.core.requests import GenerationRequest, generation_request, stop_strings
+from multiscale_transformer.server.core.tool_choice import call_constraint, no_call
 from multiscale_transformer.server.runtime.model_manager import LoadedModel
 from multiscale_transformer.server.runtime.registry import ModelEntry
 from multiscale_transformer.server.state import ServerState
@@ -27,21 +27,29 @@ class Conversation:
     tool_choice: str = "auto"
     constraint: GrammarConstraint | None = None
 
+    @property
+    def text(self) -> str:
+        """The whole prompt, before anything is left out for a model's context."""
+        template, messages = self._turns()
+        return template.render(messages, self.tools)
+
     def generation_request(
-        self,
-        model: LoadedModel,
-        options: dict[str, Any],
-        stop: str | list[str] | None,
-        milliseconds: float | None = None,
-        *,
-        sources: bool = True,
+        self, model: LoadedModel, options: dict[str, Any], stop: str | list[str] | None, **more: Any
     ) -> GenerationRequest:
-        """The request behind it. Free text also stops where the template's next turn begins."""
-        template, messages, variant = self.state.template(self.entry), list(self.messages), self.entry.variant
+        """The request behind it (`requests.generation_request`). Free text also stops where the template's next turn begins."""
+        template, messages = self._turns()
+        context = model.config.max_seq_len
+        prompt = chat_prompt(template, messages, self.tools, context)
+        call = None if self.constraint else call_constraint(messages, self.tools, self.tool_choice)
+        constraint, stops = self.constraint or call, stop_strings(stop)
+        if constraint is None:
+            stops = [*stops, *template.stops]
+        request = generation_request(self.state, context, prompt, options, stops, constraint=constraint, **more)
+        return replace(request, constraint=no_call()) if constraint is None and self.tools else request
+
+    def _turns(self) -> tuple[ChatTemplate, list[Message]]:
+        """The template, and the messages behind the variant's system prompt where they have none."""
+        messages, variant = list(self.messages), self.entry.variant
         if variant and variant.system and messages and messages[0].role != "system":
             messages.insert(0, Message("system", variant.system))
-        prompt = chat_prompt(template, messages, self.tools, model.config.max_seq_len)
-        constraint = self.constraint or answer_constraint(messages, self.tools, self.tool_choice)
-        stops = stop_strings(stop)
-        sampling = sampling_of(options, stops if constraint else [*stops, *template.stops])
-        return GenerationRequest(prompt, sampling, constraint, self.state.time_limit(milliseconds, prompt), sources)
+        return self.state.template(self.entry), messages

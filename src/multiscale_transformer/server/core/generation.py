@@ -7,6 +7,7 @@ its own JSON.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
@@ -41,6 +42,8 @@ class GenerationResult:
     chunk: OutputChunk = field(default_factory=OutputChunk)
     begins: bool = False  # the last chunk was the first
     shown: int = 0  # characters of `text` that were in a delta
+    handle: RequestHandle | None = None
+    ended_at: float = 0.0  # by `time.monotonic`
 
     def add(self, chunk: OutputChunk) -> None:
         """Take the next chunk."""
@@ -48,6 +51,7 @@ class GenerationResult:
         self.chunk = chunk
         self.text += chunk.text
         self.completion_tokens += len(chunk.drawn)
+        self.ended_at = time.monotonic()
         showable: str | None = self.text
         if self.ended:
             showable, self.calls = parse_answer(self.text, self.tools)
@@ -71,6 +75,19 @@ class GenerationResult:
         """Why it ended, in OpenAI's words: stop or length."""
         return "stop" if self.chunk.ended == "stop" else "length"
 
+    def stop_among(self, asked: Sequence[str]) -> str:
+        """The stop string of those asked for that ended it, or nothing: templates and gaps have stop strings of their own."""
+        return self.chunk.stop_text if self.chunk.stop_text in asked else ""
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """How long reading and writing took. The candidates of a gap are read and written at once, which counts as writing."""
+        assert self.handle is not None
+        started, first = self.handle.started, self.handle.first_byte_at
+        if first is None or (self.request.prompt.gap is not None and self.request.sampling.candidates > 1):
+            first = started
+        return first - started, max(0.0, self.ended_at - first)
+
     async def sources(self) -> dict[str, Any]:
         """The field `sources` of an answer, or nothing where there are none."""
         found = await find_sources(self.request, self.memory, self.text)
@@ -81,9 +98,9 @@ async def generate(
     worker: Worker, requests: Sequence[GenerationRequest], memory: CorpusMemory | None, tools: Sequence[Tool] = ()
 ) -> list[GenerationResult]:
     """The finished results. When one fails all are cancelled."""
-    results = _results(requests, memory, tools)
-    chunks = await submit_and_wait(worker, [request.for_engine(memory) for request in requests])
-    for result, chunk in zip(results, chunks, strict=True):
+    handles = _submit(worker, [request.for_engine(memory) for request in requests], live=False)
+    results = _results(requests, memory, tools, handles)
+    for result, chunk in zip(results, await _wait(handles), strict=True):
         result.add(chunk)
     return results
 
@@ -97,8 +114,8 @@ class GenerationStream:
     def __init__(
         self, worker: Worker, requests: Sequence[GenerationRequest], memory: CorpusMemory | None, tools: Sequence[Tool] = ()
     ) -> None:
-        self.results = _results(requests, memory, tools)
         self._handles = _submit(worker, [request.for_engine(memory) for request in requests], live=True)
+        self.results = _results(requests, memory, tools, self._handles)
 
     def __enter__(self) -> Self:
         return self
@@ -113,15 +130,13 @@ class GenerationStream:
             self.results[index].add(chunk)
             yield self.results[index]
 
-    @property
-    def first_byte_at(self) -> float | None:
-        """When the first byte of the first result came, by `time.monotonic`."""
-        return self._handles[0].first_byte_at
-
 
 async def submit_and_wait(worker: Worker, requests: Sequence[EngineRequest]) -> list[OutputChunk]:
     """All output of each. When one fails or the caller is cancelled, all are cancelled."""
-    handles = _submit(worker, requests, live=False)
+    return await _wait(_submit(worker, requests, live=False))
+
+
+async def _wait(handles: Sequence[RequestHandle]) -> list[OutputChunk]:
     tasks = [asyncio.ensure_future(handle.whole()) for handle in handles]
     try:
         return list(await asyncio.gather(*tasks))
@@ -158,9 +173,15 @@ async def merged(iterators: Sequence[AsyncIterator[Item]]) -> AsyncIterator[tupl
 
 
 def _results(
-    requests: Sequence[GenerationRequest], memory: CorpusMemory | None, tools: Sequence[Tool]
+    requests: Sequence[GenerationRequest],
+    memory: CorpusMemory | None,
+    tools: Sequence[Tool],
+    handles: Sequence[RequestHandle],
 ) -> list[GenerationResult]:
-    return [GenerationResult(request, memory, tools, index) for index, request in enumerate(requests)]
+    return [
+        GenerationResult(request, memory, tools, index, handle=handle)
+        for index, (request, handle) in enumerate(zip(requests, handles, strict=True))
+    ]
 
 
 def _submit(worker: Worker, requests: Sequence[EngineRequest], *, live: bool) -> list[RequestHandle]:

@@ -1,7 +1,7 @@
 """A generation request as every dialect makes it: a prompt, how to sample, where the text stops, and for how long.
 
-OpenAI, Ollama and llama.cpp name the same options differently; their routes translate into `GenerationRequest`, so sampling,
-stop strings, time limits, memory and sources work alike in all of them.
+OpenAI, Anthropic, Ollama and llama.cpp name the same options differently; their routes translate into `GenerationRequest`, so
+sampling, stop strings, limits, memory and sources work alike in all of them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from multiscale_transformer.engine.scheduler import Request
+from multiscale_transformer.engine.stop_rules import StopRules
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.sampling import FIM_CANDIDATES, Sampling, default_sampling
 from multiscale_transformer.server.core.prompts import FIM_STOPS, Prompt
 from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.state import ServerState
 
 MAX_NEW_TOKENS = 65_536  # bytes of one answer
 MAX_STOPS = 64  # stop strings of one request
+OPEN_ENDED = StopRules(repetition=True)  # what ends an answer that nobody limits, beside the model and its context
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,33 @@ class GenerationRequest:
             crlf=prompt.crlf,
             gap=prompt.gap,
         )
+
+
+def generation_request(
+    state: ServerState,
+    context: int,
+    prompt: Prompt,
+    options: dict[str, Any],
+    stop: str | Sequence[str] | None,
+    *,
+    constraint: GrammarConstraint | None = None,
+    stop_rules: bool | None = None,
+    milliseconds: float | None = None,
+    sources: bool = True,
+) -> GenerationRequest:
+    """The request behind the options of any dialect, for a model whose context holds so many ids.
+
+    Where the client sets no limit (`max_new_tokens` is None or negative), the answer ends when the model ends it, when the
+    context is full (behind a long prompt, after a quarter of it), or where it repeats itself. A gap has its own rules, and the
+    length of `default_sampling`.
+    """
+    prompt, length = prompt.with_stop_rules(stop_rules), options.get("max_new_tokens")
+    if (length is not None and length < 0) or (length is None and not prompt.fim):
+        options = {**options, "max_new_tokens": max(context - len(prompt.ids), context // 4)}
+        if stop_rules is None and not prompt.fim and constraint is None:
+            prompt = replace(prompt, rules=OPEN_ENDED)
+    sampling = sampling_of(options, stop, fim=prompt.fim, candidates=state.settings.fim_candidates)
+    return GenerationRequest(prompt, sampling, constraint, state.time_limit(milliseconds, prompt), sources)
 
 
 def sampling_of(

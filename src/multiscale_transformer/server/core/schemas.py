@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from multiscale_transformer.agents.tool_schema import Tool
-from multiscale_transformer.model.sampling import MAX_CANDIDATES
+from multiscale_transformer.model.sampling import MAX_CANDIDATES, MAX_WINDOW
 from multiscale_transformer.model.vocabulary import VOCAB_SIZE
-from multiscale_transformer.server.core.requests import MAX_NEW_TOKENS
 from multiscale_transformer.server.errors import ApiError
 
 TokenId = Annotated[int, Field(ge=0, lt=VOCAB_SIZE)]
 MIN_TOP_P = 1e-9  # clients send 0 for the likeliest token only
 
 
+def named(words: str) -> frozenset[str]:
+    """Names of fields, from a text."""
+    return frozenset(words.split())
+
+
 class Body(BaseModel):
-    """A request body: null is as good as absent, unknown fields are ignored."""
+    """A request body: null is as good as absent.
+
+    What a dialect's description names is a field here and honoured, stands in `WITHOUT_EFFECT` (it changes nothing in what an
+    answer says), or in `REFUSED`, with the values that ask for nothing. `tests/server/test_fields.py` holds that to the
+    descriptions. Fields that no description names are ignored.
+    """
+
+    WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset()
+    REFUSED: ClassVar[dict[str, tuple[Any, ...]]] = {}
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
-        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+        if not isinstance(data, dict):
+            return data
+        given = {name: value for name, value in data.items() if value is not None}
+        for name in cls.REFUSED.keys() & given.keys():
+            if given[name] not in (*cls.REFUSED[name], "", [], {}):
+                raise ApiError(400, f"{name}: this server cannot do that; leave it out", param=name)
+        return given
 
 
 class SamplingOptions(Body):
@@ -42,16 +60,18 @@ class SamplingOptions(Body):
     candidates: int | None = Field(None, ge=1, le=MAX_CANDIDATES)  # of a gap; `engine.candidates`
     stop_rules: bool | None = None  # the rules of `engine.stop_rules`: by default for fill-in-the-middle
 
-    def sampling_options(self, max_new_tokens: int | None, repetition_penalty: float | None, **more: Any) -> dict[str, Any]:
-        """For `requests.sampling_of`; a negative number of tokens is as many as it takes, a negative top-k is off."""
-        unlimited = max_new_tokens is not None and max_new_tokens < 0
+    def sampling_options(
+        self, max_new_tokens: int | None, repetition_penalty: float | None, window: int | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """For `requests.sampling_of`; a negative top-k is off, a negative window is endless."""
         return {
-            "max_new_tokens": MAX_NEW_TOKENS if unlimited else max_new_tokens,
+            "max_new_tokens": max_new_tokens,
             "temperature": self.temperature,
             "top_k": None if self.top_k is None else max(self.top_k, 0),
             "top_p": None if self.top_p is None else max(self.top_p, MIN_TOP_P),
             "min_p": self.min_p,
             "repetition_penalty": repetition_penalty,
+            "repetition_window": MAX_WINDOW if window is not None and window < 0 else window,
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
             "seed": self.seed,

@@ -1,6 +1,6 @@
 """Answers a request, whole or as a stream that begins with a proper status, ends properly, and stops work when nobody listens.
 
-Server-sent events are OpenAI's and llama.cpp's streams, lines of JSON Ollama's.
+Server-sent events are OpenAI's, Anthropic's and llama.cpp's streams, lines of JSON Ollama's.
 """
 
 from __future__ import annotations
@@ -43,14 +43,25 @@ def _frame_event(event: str) -> str:
     return event if event.startswith("event:") else f"data: {event}\n\n"
 
 
+def _frame_named(event: str) -> str:
+    """An event with its name; what has none is an error."""
+    return event if event.startswith("event:") else f"event: error\ndata: {event}\n\n"
+
+
 EVENTS = StreamFormat("text/event-stream", _frame_event, "/v1/", "data: [DONE]\n\n", ": still working\n\n")
 EVENTS_WITHOUT_DONE = replace(EVENTS, done=None)
+NAMED_EVENTS = StreamFormat("text/event-stream", _frame_named, "/v1/messages", ping='event: ping\ndata: {"type": "ping"}\n\n')
 JSON_LINES = StreamFormat("application/x-ndjson", lambda line: line + "\n", "/api/")
 
 
 def new_id(prefix: str) -> str:
     """A new name for an answer."""
     return f"{prefix}-{secrets.token_hex(12)}"
+
+
+def named_event(kind: str, **fields: Any) -> str:
+    """A server-sent event with a name, which its data repeat as `type`."""
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
 
 
 class Responder(Protocol):
@@ -76,10 +87,13 @@ async def respond(
     memory: list[str] | None,
     keep_alive: float | None = None,
 ) -> Response:
-    """Answer as one body, or as events in the format `stream`; `memory` names the indexes to look up in."""
+    """Answer as one body, or as events in the format `stream`; `memory` names the indexes to look up in.
+
+    `make_responder` runs in a thread: templates, schemas and the tool router may take a while.
+    """
     if stream is None:
         async with state.models.use(entry, keep_alive, memory=memory) as model:
-            responder = make_responder(model, state.models.memory(model, memory))
+            responder = await asyncio.to_thread(make_responder, model, state.models.memory(model, memory))
             return JSONResponse(await unless_disconnected(http, responder.whole()))
     source = _with_model(state, entry, make_responder, keep_alive, memory)
     try:  # loading and refusing happen here, while the answer can still have a status
@@ -102,7 +116,8 @@ async def _with_model(
     memory: list[str] | None,
 ) -> AsyncGenerator[str]:
     async with state.models.use(entry, keep_alive, memory=memory) as model:
-        source = make_responder(model, state.models.memory(model, memory)).events()
+        responder = await asyncio.to_thread(make_responder, model, state.models.memory(model, memory))
+        source = responder.events()
         try:
             async for event in source:
                 yield event

@@ -20,8 +20,8 @@ from multiscale_transformer.server.errors import ApiError
 _TEXT = r"start: /([^<](.|\n)*)?/"  # that is no call
 
 
-def answer_constraint(messages: Sequence[Message], tools: Sequence[Tool], choice: str) -> GrammarConstraint | None:
-    """The grammar of an answer to the last message: one call, or text that is none.
+def call_constraint(messages: Sequence[Message], tools: Sequence[Tool], choice: str) -> GrammarConstraint | None:
+    """The grammar of an answer to the last message that is a call; None where the answer is text.
 
     `choice` is "none", "auto" (a call where one is asked for), "required", or the name of the tool to call. Raises ApiError for
     a name that no tool has.
@@ -31,10 +31,15 @@ def answer_constraint(messages: Sequence[Message], tools: Sequence[Tool], choice
     request = messages[-1].content if messages and messages[-1].role == "user" else ""
     if choice == "auto":
         call = route(request, tools) if request else None
-        return GrammarConstraint.lark(_TEXT) if call is None else _exactly(call)
+        return None if call is None else _exactly(call)
     tool = choose(request, tools).ranked[0].tool if choice == "required" else _named(tools, choice)
     arguments = arguments_of(request, tool)
     return _any_of(tool) if arguments is None else _exactly(ToolCall(tool.name, arguments))
+
+
+def no_call() -> GrammarConstraint:
+    """The grammar of text that is no call."""
+    return GrammarConstraint.lark(_TEXT)
 
 
 def _named(tools: Sequence[Tool], name: str) -> Tool:

@@ -1,37 +1,17 @@
-"""The status of the server in llama.cpp's routes, its metrics, and the tokenizer that evaluation harnesses ask for.
-
-Bytes are the tokens.
-"""
+"""The status of the server in llama.cpp's routes, and its metrics. Bytes are the tokens."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
 
 from multiscale_transformer.model.sampling import DEFAULT_SAMPLING
-from multiscale_transformer.model.vocabulary import BOS, EOS, VOCAB_SIZE, ByteTokenizer
-from multiscale_transformer.server.core.schemas import Body
-from multiscale_transformer.server.errors import ApiError
+from multiscale_transformer.server.core import routing
 from multiscale_transformer.server.state import server_state
 
-router = APIRouter(tags=["llama.cpp"])
-
-
-class TokenizeBody(Body):
-    """llama.cpp says `content`, vLLM `prompt`."""
-
-    content: str | None = None
-    prompt: str | None = None
-    add_special: bool = False
-    add_special_tokens: bool = False
-
-
-class DetokenizeBody(Body):
-    """Ids of bytes."""
-
-    tokens: list[int]
+router = routing.router("llama.cpp")
 
 
 @router.get("/health", summary="Whether the server answers")
@@ -81,28 +61,3 @@ async def slots(http: Request) -> list[dict[str, Any]]:
         {"id": number, "model": name, "n_ctx": context, "is_processing": bool(running), "running": running, "waiting": waiting}
         for number, (name, context, running, waiting) in enumerate(counted)
     ]
-
-
-@router.post("/tokenize", summary="A text as ids")
-async def tokenize(body: TokenizeBody) -> dict[str, Any]:
-    """Its UTF-8 bytes."""
-    text = body.content if body.content is not None else body.prompt or ""
-    tokens = ByteTokenizer().encode(text.encode("utf-8", "replace"), add_bos=body.add_special or body.add_special_tokens)
-    return {"tokens": tokens, "count": len(tokens)}
-
-
-@router.post("/detokenize", summary="Ids as a text")
-async def detokenize(body: DetokenizeBody) -> dict[str, str]:
-    """What is no UTF-8 becomes U+FFFD."""
-    if any(not 0 <= token < VOCAB_SIZE for token in body.tokens):
-        raise ApiError(400, f"tokens: ids are 0 to {VOCAB_SIZE - 1}", param="tokens")
-    text = ByteTokenizer().decode(body.tokens)
-    return {"content": text, "prompt": text}
-
-
-@router.get("/tokenizer_info", summary="What evaluation harnesses ask of a tokenizer")
-async def tokenizer_info(http: Request) -> dict[str, Any]:
-    """With this, lm-evaluation-harness scores likelihoods over HTTP."""
-    length = server_state(http).registry.find(None).config.max_seq_len
-    special = {"bos_token": "<|bos|>", "eos_token": "<|eos|>", "bos_token_id": BOS, "eos_token_id": EOS}
-    return {**special, "vocab_size": VOCAB_SIZE, "tokenizer_class": "ByteTokenizer", "model_max_length": length}

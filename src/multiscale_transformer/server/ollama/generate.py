@@ -9,18 +9,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from multiscale_transformer.agents.tool_schema import Tool, ToolCall
 from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.server.core import routing
 from multiscale_transformer.server.core.chat_template import ChatTemplate, Message
 from multiscale_transformer.server.core.conversation import Conversation
 from multiscale_transformer.server.core.disconnects import unless_disconnected
 from multiscale_transformer.server.core.embeddings import embed, shortened
 from multiscale_transformer.server.core.generation import GenerationResult, GenerationStream, generate
+from multiscale_transformer.server.core.logprobs import token_logprobs
 from multiscale_transformer.server.core.prompts import fim_prompt, text_prompt
-from multiscale_transformer.server.core.requests import GenerationRequest, sampling_of, stop_strings
+from multiscale_transformer.server.core.requests import GenerationRequest, generation_request, stop_strings
 from multiscale_transformer.server.core.streams import JSON_LINES, respond
 from multiscale_transformer.server.ollama.go_templates import to_jinja
 from multiscale_transformer.server.ollama.schemas import (
@@ -37,7 +39,7 @@ from multiscale_transformer.server.runtime.registry import ModelEntry
 from multiscale_transformer.server.state import ServerState, server_state
 from multiscale_transformer.zoo.prompt_formats import format_of
 
-router = APIRouter(tags=["Ollama"])
+router = routing.router("Ollama")
 
 RequestMaker = Callable[[LoadedModel], GenerationRequest]
 Rendering = Callable[[str, list[ToolCall]], dict[str, Any]]  # text and calls as the fields of an answer
@@ -66,11 +68,12 @@ async def chat(body: ChatBody, http: Request) -> Response:
     if not body.messages:
         return await _load_or_unload(state, entry, body, {"message": {"role": "assistant", "content": ""}})
     messages, tools = [message.as_message() for message in body.messages], [tool.as_tool() for tool in body.tools]
-    conversation = Conversation(state, entry, messages, tools, constraint=constraint_of(body.format))
     options = _options(entry, body.options)
 
     def request(model: LoadedModel) -> GenerationRequest:
-        return conversation.generation_request(model, options.sampling(), options.stop)
+        conversation = Conversation(state, entry, messages, tools, constraint=constraint_of(body.format))
+        asked = options.sampling(body.logprobs_asked)
+        return conversation.generation_request(model, asked, options.stop, stop_rules=options.stop_rules)
 
     return await _respond(http, state, entry, body, request, _message, tools, began)
 
@@ -92,9 +95,9 @@ def _text_request(state: ServerState, entry: ModelEntry, body: GenerateBody, mod
         prompt = text_prompt(text, context)
         if not template and text != body.prompt and not body.format:
             stops += prompt_format.stops
-    prompt = prompt.with_stop_rules(options.stop_rules)
-    sampling = sampling_of(options.sampling(), stops, fim=prompt.fim, candidates=state.settings.fim_candidates)
-    return GenerationRequest(prompt, sampling, constraint_of(body.format), state.time_limit(None, prompt))
+    constraint, rules = constraint_of(body.format), options.stop_rules
+    asked = options.sampling(body.logprobs_asked)
+    return generation_request(state, context, prompt, asked, stops, constraint=constraint, stop_rules=rules)
 
 
 def _message(text: str, calls: list[ToolCall]) -> dict[str, Any]:
@@ -144,35 +147,36 @@ class _OllamaResponder:
 
     async def whole(self) -> dict[str, Any]:
         """The answer as one body."""
-        started = time.monotonic()
         (result,) = await generate(self.model.worker, [self.request], self.memory, self.tools)
-        return self._line(result.delta, result.calls, **self._end(result, started, await result.sources()))
+        return self._line(result, **self._end(result, await result.sources()))
 
     async def events(self) -> AsyncGenerator[str]:
         """The lines of a stream."""
         with GenerationStream(self.model.worker, [self.request], self.memory, self.tools) as stream:
             async for result in stream:
                 if result.delta or result.calls:
-                    yield json.dumps(self._line(result.delta, result.calls))
+                    yield json.dumps(self._line(result))
                 if result.ended:
-                    end = self._end(result, stream.first_byte_at or self.loaded, await result.sources())
-                    yield json.dumps(self._line("", [], **end))
+                    end = self._end(result, await result.sources())
+                    yield json.dumps({"model": self.name, "created_at": _now(), **self.rendering("", []), **end})
 
-    def _line(self, text: str, calls: list[ToolCall], **more: Any) -> dict[str, Any]:
-        return {"model": self.name, "created_at": _now(), **self.rendering(text, calls), "done": False, **more}
+    def _line(self, result: GenerationResult, **more: Any) -> dict[str, Any]:
+        head = {"model": self.name, "created_at": _now(), **self.rendering(result.delta, result.calls), "done": False}
+        logprobs = self.request.sampling.logprobs
+        return {**head, **({} if logprobs is None else {"logprobs": token_logprobs(result.chunk.drawn)}), **more}
 
-    def _end(self, result: GenerationResult, first_byte_at: float, sources: dict[str, Any]) -> dict[str, Any]:
+    def _end(self, result: GenerationResult, sources: dict[str, Any]) -> dict[str, Any]:
         """The fields of the last line; times in nanoseconds."""
-        done, prompt = time.monotonic(), self.request.prompt
+        prompt, (reading, writing) = self.request.prompt, result.seconds
         fields: dict[str, Any] = {
             "done": True,
             "done_reason": result.finish_reason,
-            "total_duration": _nanoseconds(done - self.began),
+            "total_duration": _nanoseconds(time.monotonic() - self.began),
             "load_duration": _nanoseconds(self.loaded - self.began),
             "prompt_eval_count": len(prompt.ids),
-            "prompt_eval_duration": _nanoseconds(first_byte_at - self.loaded),
+            "prompt_eval_duration": _nanoseconds(reading),
             "eval_count": result.completion_tokens,
-            "eval_duration": _nanoseconds(done - first_byte_at),
+            "eval_duration": _nanoseconds(writing),
         }
         if prompt.truncated:
             fields["prompt_left_out"] = prompt.truncated

@@ -6,6 +6,8 @@ import re
 
 from multiscale_transformer.server.errors import ApiError
 
+MAX_TEMPLATE = 64 << 10  # bytes
+MAX_ACTIONS = 64  # each may put the whole prompt into the text
 _ACTION = re.compile(r"\{\{(-?)([^{}]*?)(-?)\}\}")
 _RESPONSE = re.compile(r"\{\{-?[ \t]*\.Response[ \t]*-?\}\}")
 _JINJA = re.compile(r"\{[%#{]|[%#}]\}")
@@ -18,6 +20,8 @@ def to_jinja(template: str) -> str:
     What comes after `{{ .Response }}` belongs behind an answer, so it is left out.
     """
     template = _RESPONSE.split(template, maxsplit=1)[0]
+    if len(template) > MAX_TEMPLATE or len(_ACTION.findall(template)) > MAX_ACTIONS:
+        raise ApiError(400, f"template: it has more than {MAX_TEMPLATE:,} bytes or {MAX_ACTIONS} actions", param="template")
     parts, at = [], 0
     for action in _ACTION.finditer(template):
         parts += [_plain(template[at : action.start()]), _translated(*action.groups())]

@@ -9,11 +9,11 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-import multiscale_transformer
 from multiscale_transformer.model.folder import MODEL_TYPE
+from multiscale_transformer.server.core import routing
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.ollama.go_templates import to_jinja
 from multiscale_transformer.server.ollama.schemas import CopyBody, CreateBody, NamedBody, Options
@@ -21,8 +21,9 @@ from multiscale_transformer.server.runtime.registry import ModelEntry, Variant
 from multiscale_transformer.server.state import server_state
 from multiscale_transformer.zoo.prompt_formats import format_of
 
-router = APIRouter(tags=["Ollama"])
+router = routing.router("Ollama")
 
+OLLAMA_VERSION = "0.13.5"  # Codex asks for 0.13.4 at least, VS Code for 0.6.4
 NEVER_SECONDS = 365 * 86_400  # from now, which stands for never
 # Clients take .Suffix as a sign that the model fills in the middle.
 _TEMPLATE = "{{{{ if .Suffix }}}}{{{{ .Suffix }}}}{{{{ else }}}}{go}{{{{ end }}}}"
@@ -30,8 +31,8 @@ _TEMPLATE = "{{{{ if .Suffix }}}}{{{{ .Suffix }}}}{{{{ else }}}}{go}{{{{ end }}}
 
 @router.get("/api/version", summary="The server's version")
 async def version() -> dict[str, str]:
-    """Clients only ask whether there is one."""
-    return {"version": multiscale_transformer.__version__}
+    """That of the Ollama whose routes these are: clients refuse what is too old to have them."""
+    return {"version": OLLAMA_VERSION}
 
 
 @router.get("/api/tags", summary="All models")
@@ -56,7 +57,7 @@ async def loaded(http: Request) -> dict[str, Any]:
 @router.post("/api/show", summary="What is known of a model")
 async def show(body: NamedBody, http: Request) -> dict[str, Any]:
     """Its size, context, options and what it can do."""
-    entry = server_state(http).registry.find(body.model_name)
+    entry = server_state(http).registry.named(body.model_name)
     config, variant = entry.config, entry.variant or Variant(folder=str(entry.folder))
     modelfile = [f"FROM {entry.folder}", *([f'SYSTEM """{variant.system}"""'] if variant.system else [])]
     options = [f"{name:<30} {json.dumps(value)}" for name, value in variant.options.items()]
@@ -68,6 +69,7 @@ async def show(body: NamedBody, http: Request) -> dict[str, Any]:
         "details": _details(entry),
         "model_info": {
             "general.architecture": MODEL_TYPE,
+            "general.basename": entry.name,
             "general.parameter_count": config.parameters(),
             f"{MODEL_TYPE}.context_length": config.max_seq_len,
             f"{MODEL_TYPE}.embedding_length": config.d_model,
@@ -85,7 +87,7 @@ async def create(body: CreateBody, http: Request) -> Response:
     registry = server_state(http).registry
     if not body.from_:
         raise ApiError(400, "from: the name of the model to build on is missing", param="from")
-    source = registry.find(body.from_)
+    source = registry.named(body.from_)
     Options.model_validate(body.parameters)
     old = source.variant or Variant(folder=str(source.folder))
     template = to_jinja(body.template) if body.template else old.template
@@ -114,7 +116,7 @@ async def delete(body: NamedBody, http: Request) -> Response:
 @router.post("/api/pull", summary="Nothing is downloaded")
 async def pull(body: NamedBody, http: Request) -> Response:
     """Succeeds for a model that is here, so that clients that pull before they ask go on."""
-    server_state(http).registry.find(body.model_name)
+    server_state(http).registry.named(body.model_name)
     return _statuses(["success"], True)
 
 

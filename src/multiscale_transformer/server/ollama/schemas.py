@@ -10,7 +10,7 @@ from pydantic import Field
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.server.core.chat_template import Message
-from multiscale_transformer.server.core.schemas import Body, SamplingOptions, ToolBody
+from multiscale_transformer.server.core.schemas import Body, SamplingOptions, ToolBody, named
 from multiscale_transformer.server.errors import ApiError
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -18,15 +18,22 @@ _DURATION = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)")
 
 
 class Options(SamplingOptions):
-    """The options of a request; those of Ollama that have no meaning here are ignored."""
+    """The options of a request."""
+
+    WITHOUT_EFFECT = named(
+        "embedding_only f16_kv logits_all low_vram main_gpu mirostat_eta mirostat_tau num_batch num_ctx num_gpu"
+        " num_keep num_thread numa use_mlock use_mmap vocab_only"
+    )
+    REFUSED = {"mirostat": (0,), "penalize_newline": (True,), "tfs_z": (1,), "typical_p": (1,)}
 
     top_k: int | None = Field(None, ge=0)
     repeat_penalty: float | None = Field(None, ge=0.01, le=100)
+    repeat_last_n: int | None = Field(None, ge=-1)
     num_predict: int | None = None
 
-    def sampling(self) -> dict[str, Any]:
+    def sampling(self, logprobs: int | None) -> dict[str, Any]:
         """For `requests.sampling_of`."""
-        return self.sampling_options(self.num_predict, self.repeat_penalty)
+        return self.sampling_options(self.num_predict, self.repeat_penalty, self.repeat_last_n, logprobs=logprobs)
 
 
 class NamedBody(Body):
@@ -60,7 +67,25 @@ class KeepAliveBody(NamedBody):
         return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
-class GenerateBody(KeepAliveBody):
+class GenerationBody(KeepAliveBody):
+    """What `/api/generate` and `/api/chat` share."""
+
+    REFUSED = {"context": (), "height": (0,), "steps": (0,), "think": (False,), "width": (0,)}
+
+    stream: bool = True
+    format: Literal["", "json"] | dict[str, Any] = ""
+    options: Options = Options()
+    logprobs: bool = False
+    top_logprobs: int = Field(0, ge=0, le=20)
+    memory: list[str] | None = None
+
+    @property
+    def logprobs_asked(self) -> int | None:
+        """How many of the likeliest bytes are reported beside each byte."""
+        return self.top_logprobs if self.logprobs else None
+
+
+class GenerateBody(GenerationBody):
     """`POST /api/generate`."""
 
     prompt: str = ""
@@ -68,11 +93,7 @@ class GenerateBody(KeepAliveBody):
     system: str = ""
     template: str = ""
     raw: bool = False
-    stream: bool = True
-    format: Literal["", "json"] | dict[str, Any] = ""
-    options: Options = Options()
     images: list[str] = []
-    memory: list[str] | None = None
 
 
 class FunctionCallBody(Body):
@@ -103,19 +124,18 @@ class MessageBody(Body):
         return Message(self.role, "\n".join([*([self.content] if self.content else []), *calls]))
 
 
-class ChatBody(KeepAliveBody):
+class ChatBody(GenerationBody):
     """`POST /api/chat`."""
 
     messages: list[MessageBody] = []
     tools: list[ToolBody] = []
-    stream: bool = True
-    format: Literal["", "json"] | dict[str, Any] = ""
-    options: Options = Options()
-    memory: list[str] | None = None
 
 
 class EmbedBody(KeepAliveBody):
     """`POST /api/embed`, and `/api/embeddings` with its `prompt`."""
+
+    WITHOUT_EFFECT = frozenset({"options"})
+    REFUSED = {"truncate": (True,)}
 
     input: str | list[str] | None = None
     prompt: str | None = None

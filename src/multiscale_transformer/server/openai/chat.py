@@ -8,16 +8,17 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 from pydantic import Field, model_validator
 
 from multiscale_transformer.agents.tool_schema import ToolCall
 from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.server.core import routing
 from multiscale_transformer.server.core.conversation import Conversation
 from multiscale_transformer.server.core.generation import GenerationResult, GenerationStream, generate
 from multiscale_transformer.server.core.requests import GenerationRequest
-from multiscale_transformer.server.core.schemas import ToolBody
+from multiscale_transformer.server.core.schemas import ToolBody, named
 from multiscale_transformer.server.core.streams import EVENTS, new_id, respond
 from multiscale_transformer.server.openai.logprobs import chat_logprobs
 from multiscale_transformer.server.openai.schemas import (
@@ -31,15 +32,29 @@ from multiscale_transformer.server.openai.schemas import (
 from multiscale_transformer.server.runtime.model_manager import LoadedModel
 from multiscale_transformer.server.state import server_state
 
-router = APIRouter(tags=["OpenAI"])
+router = routing.router("OpenAI")
 
 
 class ChatBody(OpenAIOptions):
     """OpenAI's CreateChatCompletionRequest. `max_tokens` counts bytes."""
 
+    WITHOUT_EFFECT = named(
+        "metadata parallel_tool_calls prediction prompt_cache_key prompt_cache_options prompt_cache_retention"
+        " reasoning_effort safety_identifier service_tier store user verbosity"
+    )
+    REFUSED = {
+        "audio": (),
+        "function_call": ("none",),
+        "functions": (),
+        "modalities": (["text"],),
+        "moderation": (),
+        "web_search_options": (),
+    }
+
     messages: list[ChatMessage] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=0)
     max_completion_tokens: int | None = Field(None, ge=0)
+    n_predict: int | None = None  # llama.cpp's clients send it here, too
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
     tools: list[ToolBody] = []
@@ -58,7 +73,8 @@ class ChatBody(OpenAIOptions):
     @property
     def max_new_tokens(self) -> int | None:
         """Bytes to write at most."""
-        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+        named = (self.max_completion_tokens, self.max_tokens, self.n_predict)
+        return next((given for given in named if given is not None), None)
 
 
 @router.post("/v1/chat/completions", summary="Go on with a conversation")
@@ -67,17 +83,20 @@ async def chat_completions(body: ChatBody, http: Request) -> Response:
     """As OpenAI's chat completions, with `top_k`, `min_p`, `repetition_penalty`, `t_max_predict_ms`, `memory` and `sources`."""
     state = server_state(http)
     entry = state.registry.find(body.model)
-    conversation = Conversation(
-        state,
-        entry,
-        [message.as_message() for message in body.messages],
-        [tool.as_tool() for tool in body.tools],
-        body.tool_choice if isinstance(body.tool_choice, str) else body.tool_choice.function.name,
-        body.response_format.constraint(),
-    )
 
     def responder(model: LoadedModel, memory: CorpusMemory | None) -> _ChatResponder:
-        return _ChatResponder(body, conversation, model, memory)
+        conversation = Conversation(
+            state,
+            entry,
+            [message.as_message() for message in body.messages],
+            [tool.as_tool() for tool in body.tools],
+            body.tool_choice if isinstance(body.tool_choice, str) else body.tool_choice.function.name,
+            body.response_format.constraint(body.grammar),
+        )
+        options = body.options(body.max_new_tokens, (body.top_logprobs or 0) if body.logprobs else None)
+        request = conversation.generation_request(model, options, body.stop, **body.limits)
+        requests = [request.for_choice(index) for index in range(body.n)]
+        return _ChatResponder(body, conversation, model, memory, requests)
 
     return await respond(http, state, entry, responder, stream=EVENTS if body.stream else None, memory=body.memory)
 
@@ -90,28 +109,20 @@ class _ChatResponder:
     conversation: Conversation
     model: LoadedModel
     memory: CorpusMemory | None
+    requests: list[GenerationRequest]  # one for each choice
     id: str = field(default_factory=lambda: new_id("chatcmpl"))
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def requests(self) -> list[GenerationRequest]:
-        """One for each choice."""
-        body = self.body
-        options = body.options(body.max_new_tokens, (body.top_logprobs or 0) if body.logprobs else None)
-        request = self.conversation.generation_request(
-            self.model, options, body.stop, body.t_max_predict_ms, sources=body.sources
-        )
-        return [request.for_choice(index) for index in range(body.n)]
-
     async def whole(self) -> dict[str, Any]:
         """All choices as one body."""
-        results = await generate(self.model.worker, self.requests(), self.memory, self.conversation.tools)
+        results = await generate(self.model.worker, self.requests, self.memory, self.conversation.tools)
         choices = [await self._choice(result) for result in results]
         return self._envelope("chat.completion", choices, usage=usage(results, self.body.n))
 
     async def events(self) -> AsyncGenerator[str]:
         """The chunks of all choices as they are written."""
         body = self.body
-        with GenerationStream(self.model.worker, self.requests(), self.memory, self.conversation.tools) as stream:
+        with GenerationStream(self.model.worker, self.requests, self.memory, self.conversation.tools) as stream:
             async for result in stream:
                 if result.begins:
                     yield self._chunk(result, {"role": "assistant", "content": "", "refusal": None})

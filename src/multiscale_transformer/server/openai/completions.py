@@ -9,14 +9,15 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 from pydantic import Field
 
 from multiscale_transformer.engine.prompt_scoring import ScoreRequest
 from multiscale_transformer.memory.lookup import CorpusMemory
-from multiscale_transformer.model.sampling import SampledToken
+from multiscale_transformer.model.sampling import DEFAULT_SAMPLING, SampledToken
 from multiscale_transformer.model.vocabulary import BOS
+from multiscale_transformer.server.core import routing
 from multiscale_transformer.server.core.generation import GenerationResult, GenerationStream, generate, submit_and_wait
 from multiscale_transformer.server.core.prompts import (
     MAX_PROMPT_BYTES,
@@ -26,29 +27,32 @@ from multiscale_transformer.server.core.prompts import (
     fim_prompt,
     literal_prompt,
 )
-from multiscale_transformer.server.core.requests import GenerationRequest, sampling_of
+from multiscale_transformer.server.core.requests import GenerationRequest, generation_request
 from multiscale_transformer.server.core.schemas import TokenId, prompts_of
 from multiscale_transformer.server.core.streams import EVENTS, new_id, respond
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.openai.logprobs import completion_logprobs
-from multiscale_transformer.server.openai.schemas import OpenAIOptions, envelope, usage
+from multiscale_transformer.server.openai.schemas import OpenAIOptions, ResponseFormat, envelope, usage
 from multiscale_transformer.server.runtime.model_manager import LoadedModel
 from multiscale_transformer.server.state import ServerState, server_state
 
 MAX_ANSWERS = 128  # of one request
 
-router = APIRouter(tags=["OpenAI"])
+router = routing.router("OpenAI")
 
 
 class CompletionBody(OpenAIOptions):
     """OpenAI's CreateCompletionRequest. `max_tokens` counts bytes."""
 
+    WITHOUT_EFFECT = frozenset({"user"})
+
     prompt: str | list[TokenId] | list[str] | list[list[TokenId]] = ""
     suffix: str | None = None
-    max_tokens: int | None = Field(None, ge=0)
+    max_tokens: int = Field(DEFAULT_SAMPLING.max_new_tokens, ge=0)
     best_of: int | None = Field(None, ge=1, le=20)
     echo: bool = False
     logprobs: int | None = Field(None, ge=0, le=5)
+    response_format: ResponseFormat = ResponseFormat()  # of vLLM and llama.cpp
 
     @property
     def prompts(self) -> list[str | list[int]]:
@@ -75,7 +79,7 @@ async def completions(body: CompletionBody, http: Request) -> Response:
     _refuse_contradictions(body)
 
     def responder(model: LoadedModel, memory: CorpusMemory | None) -> _CompletionResponder:
-        return _CompletionResponder(body, state, model, memory, entry.name)
+        return _CompletionResponder(body, state, model, memory, entry.name, _requests(body, state, model.config.max_seq_len))
 
     return await respond(http, state, entry, responder, stream=EVENTS if body.stream else None, memory=body.memory)
 
@@ -89,6 +93,30 @@ def _refuse_contradictions(body: CompletionBody) -> None:
         raise ApiError(400, "echo with logprobs is not streamed; leave stream out", param="echo")
 
 
+def _requests(body: CompletionBody, state: ServerState, context: int) -> list[GenerationRequest]:
+    """One for each answer: all of the first prompt, then of the next."""
+    count = body.answers_per_prompt
+    logprobs = body.logprobs if body.logprobs is not None or count == body.n else 0  # the best are found by them
+    if len(body.prompts) * count > MAX_ANSWERS:
+        raise ApiError(400, f"{len(body.prompts) * count} answers are too many; the most are {MAX_ANSWERS}", param="n")
+    options, requests = body.options(body.max_tokens, logprobs), list[GenerationRequest]()
+    more = {**body.limits, "constraint": body.response_format.constraint(body.grammar)}
+    for given in body.prompts:
+        request = generation_request(state, context, _prompt(body, given, context), options, body.stop, **more)
+        requests += [request.for_choice(index) for index in range(count)]
+    return requests
+
+
+def _prompt(body: CompletionBody, given: str | list[int], context: int) -> Prompt:
+    if body.suffix:
+        if not isinstance(given, str):
+            raise ApiError(400, "suffix goes with a prompt that is a text", param="suffix")
+        return fim_prompt(given, body.suffix, context)
+    if body.scores_prompt and byte_count(given) > MAX_PROMPT_BYTES:
+        raise ApiError(400, f"a text to be scored may have {MAX_PROMPT_BYTES:,} bytes at most", param="prompt")
+    return literal_prompt(given, context) if body.echo else any_prompt(given, context)
+
+
 @dataclass(frozen=True)
 class _CompletionResponder:
     """Answers a completion request with a loaded model."""
@@ -98,43 +126,15 @@ class _CompletionResponder:
     model: LoadedModel
     memory: CorpusMemory | None
     name: str
+    requests: list[GenerationRequest]  # all of the first prompt, then of the next
     id: str = field(default_factory=lambda: new_id("cmpl"))
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def requests(self) -> list[GenerationRequest]:
-        """One for each answer: all of the first prompt, then of the next."""
-        body, count = self.body, self.body.answers_per_prompt
-        logprobs = body.logprobs if body.logprobs is not None or count == body.n else 0  # the best are found by them
-        if len(body.prompts) * count > MAX_ANSWERS:
-            raise ApiError(400, f"{len(body.prompts) * count} answers are too many; the most are {MAX_ANSWERS}", param="n")
-        requests = []
-        for prompt in (self._prompt(given).with_stop_rules(body.stop_rules) for given in body.prompts):
-            sampling = sampling_of(
-                body.options(body.max_tokens, logprobs),
-                body.stop,
-                fim=prompt.fim,
-                candidates=self.state.settings.fim_candidates,
-            )
-            time_limit = self.state.time_limit(body.t_max_predict_ms, prompt)
-            request = GenerationRequest(prompt, sampling, None, time_limit, body.sources)
-            requests += [request.for_choice(index) for index in range(count)]
-        return requests
-
-    def _prompt(self, given: str | list[int]) -> Prompt:
-        body, context = self.body, self.model.config.max_seq_len
-        if body.suffix:
-            if not isinstance(given, str):
-                raise ApiError(400, "suffix goes with a prompt that is a text", param="suffix")
-            return fim_prompt(given, body.suffix, context)
-        if body.scores_prompt and byte_count(given) > MAX_PROMPT_BYTES:
-            raise ApiError(400, f"a text to be scored may have {MAX_PROMPT_BYTES:,} bytes at most", param="prompt")
-        return literal_prompt(given, context) if body.echo else any_prompt(given, context)
-
     async def whole(self) -> dict[str, Any]:
         """All answers, the best of each prompt, as one body."""
-        body, requests = self.body, self.requests()
-        scores = await self._score_prompts(requests) if body.scores_prompt else None
-        results = await generate(self.model.worker, requests, self.memory)
+        body = self.body
+        scores = await self._score_prompts() if body.scores_prompt else None
+        results = await generate(self.model.worker, self.requests, self.memory)
         choices: list[dict[str, Any]] = []
         count = body.answers_per_prompt
         for number in range(len(body.prompts)):
@@ -149,7 +149,7 @@ class _CompletionResponder:
         """The chunks of all answers as they are written."""
         body = self.body
         with_usage: dict[str, Any] = {"usage": None} if body.stream_options.include_usage else {}
-        with GenerationStream(self.model.worker, self.requests(), self.memory) as stream:
+        with GenerationStream(self.model.worker, self.requests, self.memory) as stream:
             async for result in stream:
                 echoed = self._echoed(result.index // body.n, result) if result.begins else ""
                 text, drawn = echoed + result.delta, result.chunk.drawn
@@ -184,9 +184,9 @@ class _CompletionResponder:
         given = self.body.prompts[number]
         return given if isinstance(given, str) else result.request.prompt.before.decode("utf-8", "replace")
 
-    async def _score_prompts(self, requests: list[GenerationRequest]) -> list[list[SampledToken]]:
+    async def _score_prompts(self) -> list[list[SampledToken]]:
         """The log-probabilities of each prompt's bytes, as one request to the engine each."""
-        prompts = [request.prompt for request in requests[:: self.body.answers_per_prompt]]
+        prompts = [request.prompt for request in self.requests[:: self.body.answers_per_prompt]]
         score_requests = [ScoreRequest(prompt.ids, self.memory, top=self.body.logprobs) for prompt in prompts]
         await submit_and_wait(self.model.worker, score_requests)
         return [request.costs for request in score_requests]

@@ -6,17 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from multiscale_transformer.model.sampling import SampledToken
-from multiscale_transformer.model.vocabulary import BOS, EOS
-
-_NAMES = {BOS: "<|bos|>", EOS: "<|eos|>"}
-MIN_LOGPROB = -9999.0  # what OpenAI says for never
-
-
-def token_text(index: int) -> str:
-    """A byte as a text: itself where it is ASCII, else as OpenAI writes a token that is no text."""
-    if index in _NAMES:
-        return _NAMES[index]
-    return chr(index) if index < 0x80 else f"bytes:\\x{index:02x}"
+from multiscale_transformer.model.vocabulary import BOS
+from multiscale_transformer.server.core.logprobs import MIN_LOGPROB, token_logprobs, token_text
 
 
 def completion_logprobs(drawn: Sequence[SampledToken], offset: int = 0, *, first: int | None = None) -> dict[str, Any]:
@@ -41,15 +32,4 @@ def completion_logprobs(drawn: Sequence[SampledToken], offset: int = 0, *, first
 
 def chat_logprobs(drawn: Sequence[SampledToken]) -> dict[str, Any]:
     """The `logprobs` of a chat's choice."""
-    return {
-        "content": [
-            {**_chat_token(token.id, token.logprob), "top_logprobs": [_chat_token(*other) for other in token.top]}
-            for token in drawn
-            if token.id < BOS
-        ],
-        "refusal": None,
-    }
-
-
-def _chat_token(index: int, logprob: float) -> dict[str, Any]:
-    return {"token": token_text(index), "logprob": max(logprob, MIN_LOGPROB), "bytes": [index] if index < BOS else []}
+    return {"content": token_logprobs(drawn), "refusal": None}

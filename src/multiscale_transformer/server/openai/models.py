@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.folder import MODEL_TYPE
+from multiscale_transformer.server.core import routing
 from multiscale_transformer.server.core.disconnects import unless_disconnected
 from multiscale_transformer.server.core.embeddings import Vector, embed, shortened
 from multiscale_transformer.server.core.schemas import Body, TokenId, prompts_of
@@ -16,11 +20,13 @@ from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.runtime.registry import ModelEntry
 from multiscale_transformer.server.state import server_state
 
-router = APIRouter(tags=["OpenAI"])
+router = routing.router("OpenAI")
 
 
 class EmbeddingBody(Body):
     """OpenAI's CreateEmbeddingRequest."""
+
+    WITHOUT_EFFECT = frozenset({"user"})
 
     model: str = ""
     input: str | list[TokenId] | list[str] | list[list[TokenId]]
@@ -32,13 +38,36 @@ class EmbeddingBody(Body):
 @router.get("/models", include_in_schema=False)
 async def models(http: Request) -> dict[str, Any]:
     """The models that can be asked for, loaded or not."""
-    return {"object": "list", "data": [_model_object(entry) for entry in server_state(http).registry.entries()]}
+    found = [_model_object(entry) for entry in server_state(http).registry.entries()]
+    ends = {"first_id": found[0]["id"], "last_id": found[-1]["id"], "has_more": False}  # for Anthropic's clients
+    return {"object": "list", "data": found, **ends}
+
+
+@router.get("/api/v0/models", summary="All models, as LM Studio lists them")
+async def lm_studio_models(http: Request) -> dict[str, Any]:
+    """With what clients look for there: kind, state and context."""
+    state = server_state(http)
+    listed = [
+        {
+            "id": entry.name,
+            "object": "model",
+            "type": "llm",
+            "publisher": "axl",
+            "arch": MODEL_TYPE,
+            "compatibility_type": "safetensors",
+            "quantization": "Q8",
+            "state": "loaded" if entry.folder in state.models.loaded else "not-loaded",
+            "max_context_length": entry.config.max_seq_len,
+        }
+        for entry in state.registry.entries()
+    ]
+    return {"object": "list", "data": listed}
 
 
 @router.get("/v1/models/{name:path}", summary="One model")
 async def model(name: str, http: Request) -> dict[str, Any]:
     """A model by its name; 404 for another."""
-    return _model_object(server_state(http).registry.find(name))
+    return _model_object(server_state(http).registry.named(name))
 
 
 @router.post("/v1/embeddings", summary="Texts as vectors")
@@ -63,7 +92,17 @@ async def embeddings(body: EmbeddingBody, http: Request) -> Response:
 
 
 def _model_object(entry: ModelEntry) -> dict[str, Any]:
-    return {"id": entry.name, "object": "model", "created": entry.created, "owned_by": "axl"}
+    """As OpenAI has it; besides, Anthropic's fields, and the context where vLLM's clients look for it."""
+    created = datetime.fromtimestamp(entry.created, UTC).isoformat().replace("+00:00", "Z")
+    ours = {"id": entry.name, "object": "model", "created": entry.created, "owned_by": "axl"}
+    return {**ours, "type": "model", "display_name": entry.name, "created_at": created, "max_model_len": _context(entry)}
+
+
+def _context(entry: ModelEntry) -> int | None:
+    try:
+        return entry.config.max_seq_len
+    except AxlError:
+        return None
 
 
 def _encoded(vector: Vector, encoding: str) -> list[float] | str:

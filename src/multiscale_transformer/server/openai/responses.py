@@ -7,27 +7,27 @@ import json
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 from pydantic import Field
 
 from multiscale_transformer.agents.tool_schema import ToolCall
 from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.server.core import routing
 from multiscale_transformer.server.core.chat_template import Message
 from multiscale_transformer.server.core.conversation import Conversation
 from multiscale_transformer.server.core.generation import GenerationResult, GenerationStream, generate
 from multiscale_transformer.server.core.requests import GenerationRequest
-from multiscale_transformer.server.core.schemas import Body, FunctionBody, ToolBody
-from multiscale_transformer.server.core.streams import EVENTS_WITHOUT_DONE, new_id, respond
+from multiscale_transformer.server.core.schemas import Body, FunctionBody, ToolBody, named
+from multiscale_transformer.server.core.streams import EVENTS_WITHOUT_DONE, named_event, new_id, respond
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.openai.schemas import ChatMessage, ContentPart, OpenAIOptions, ResponseFormat
 from multiscale_transformer.server.runtime.model_manager import LoadedModel
 from multiscale_transformer.server.state import server_state
 
-router = APIRouter(tags=["OpenAI"])
+router = routing.router("OpenAI")
 
 
 class InputItem(Body):
@@ -74,11 +74,20 @@ class TextFormat(Body):
 class TextOptions(Body):
     """Options of the text."""
 
+    WITHOUT_EFFECT = frozenset({"verbosity"})
+
     format: TextFormat = TextFormat()
 
 
 class ResponsesBody(OpenAIOptions):
     """OpenAI's CreateResponse. `max_output_tokens` counts bytes."""
+
+    WITHOUT_EFFECT = named(
+        "access_programs background_options context_management image include max_tool_calls"
+        " parallel_tool_calls prompt_cache_key prompt_cache_options prompt_cache_retention reasoning"
+        " safety_identifier service_tier store user"
+    )
+    REFUSED = {"background": (False,), "conversation": (), "moderation": (), "prompt": (), "top_logprobs": (0,)}
 
     input: str | list[InputItem] = ""
     instructions: str = ""
@@ -88,6 +97,7 @@ class ResponsesBody(OpenAIOptions):
     tool_choice: Literal["none", "auto", "required"] | NamedChoice = "auto"
     text: TextOptions = TextOptions()
     metadata: dict[str, str] = {}
+    truncation: Literal["auto", "disabled"] = "auto"
 
     @property
     def choice(self) -> str:
@@ -121,13 +131,17 @@ async def responses(body: ResponsesBody, http: Request) -> Response:
         raise ApiError(400, "responses are not stored here; send the whole conversation", param="previous_response_id")
     state = server_state(http)
     entry = state.registry.find(body.model)
-    tools = [ToolBody(function=FunctionBody.model_validate(tool.model_dump())).as_tool() for tool in body.functions]
-    constraint = body.response_format.constraint()
-    conversation = Conversation(state, entry, body.messages(), tools, body.choice, constraint)
     created = int(time.time())
 
     def responder(model: LoadedModel, memory: CorpusMemory | None) -> _ResponseResponder:
-        return _ResponseResponder(body, conversation, model, memory, created)
+        tools = [ToolBody(function=FunctionBody.model_validate(tool.model_dump())).as_tool() for tool in body.functions]
+        constraint = body.response_format.constraint(body.grammar)
+        conversation = Conversation(state, entry, body.messages(), tools, body.choice, constraint)
+        request = conversation.generation_request(model, body.options(body.max_output_tokens, None), body.stop, **body.limits)
+        if body.truncation == "disabled" and request.prompt.truncated:
+            reason = f"the conversation is {request.prompt.truncated:,} bytes longer than the model's context"
+            raise ApiError(400, f"input: {reason}", param="input", code="context_length_exceeded")
+        return _ResponseResponder(body, conversation, model, memory, request, created)
 
     return await respond(http, state, entry, responder, stream=EVENTS_WITHOUT_DONE if body.stream else None, memory=body.memory)
 
@@ -140,14 +154,10 @@ class _ResponseResponder:
     conversation: Conversation
     model: LoadedModel
     memory: CorpusMemory | None
+    request: GenerationRequest
     created: int
     id: str = field(default_factory=lambda: new_id("resp"))
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
-
-    @cached_property
-    def request(self) -> GenerationRequest:
-        body, options = self.body, self.body.options(self.body.max_output_tokens, None)
-        return self.conversation.generation_request(self.model, options, body.stop, body.t_max_predict_ms, sources=body.sources)
 
     async def whole(self) -> dict[str, Any]:
         """The response as one body."""
@@ -185,8 +195,7 @@ class _ResponseResponder:
         yield self._event(f"response.{finished['status']}", response=finished)
 
     def _event(self, kind: str, **fields: Any) -> str:
-        data = {"type": kind, "sequence_number": next(self._numbers), **fields}
-        return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
+        return named_event(kind, sequence_number=next(self._numbers), **fields)
 
     def _finished(self, result: GenerationResult, output: list[dict[str, Any]], sources: dict[str, Any]) -> dict[str, Any]:
         return self._response(_status(result), output, usage=_usage(result), **sources)
@@ -213,7 +222,7 @@ class _ResponseResponder:
             "tool_choice": choice,
             "tools": [{**tool.model_dump(), "strict": None} for tool in body.functions],
             "top_p": sampling.top_p,
-            "truncation": "auto",
+            "truncation": body.truncation,
             "usage": None,
             **more,
         }

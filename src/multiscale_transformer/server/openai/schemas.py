@@ -21,6 +21,8 @@ TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 class StreamOptions(Body):
     """What else a stream says."""
 
+    WITHOUT_EFFECT = frozenset({"include_obfuscation"})
+
     include_usage: bool = False
 
 
@@ -38,11 +40,17 @@ class OpenAIOptions(SamplingOptions):
     t_max_predict_ms: float | None = Field(None, gt=0)
     memory: list[str] | None = None
     sources: bool = True
+    grammar: str = ""  # GBNF, which llama.cpp's clients send to these routes, too
 
     def options(self, max_new_tokens: int | None, logprobs: int | None) -> dict[str, Any]:
         """For `requests.sampling_of`."""
         bias = logit_bias_of(self.logit_bias)
         return self.sampling_options(max_new_tokens, self.repetition_penalty, logit_bias=bias, logprobs=logprobs)
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """For `requests.generation_request`."""
+        return {"stop_rules": self.stop_rules, "milliseconds": self.t_max_predict_ms, "sources": self.sources}
 
 
 class ContentPart(Body):
@@ -104,16 +112,22 @@ class ResponseFormat(Body):
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: JsonSchema | None = None
+    given_schema: dict[str, Any] | None = Field(None, alias="schema")  # beside json_object, as llama.cpp has it
 
-    def constraint(self) -> GrammarConstraint | None:
-        """Raises AxlError for a schema that cannot be kept to."""
+    def constraint(self, grammar: str = "") -> GrammarConstraint | None:
+        """The form, or a grammar where there is one. Raises AxlError for what cannot be kept to."""
+        if grammar:
+            if self.type != "text":
+                raise ApiError(400, "grammar: there is a response_format, too; send one of them", param="grammar")
+            return GrammarConstraint.gbnf(grammar)
         if self.type == "text":
             return None
+        given = self.json_schema.json_schema if self.json_schema is not None else self.given_schema
+        if given is not None:
+            return GrammarConstraint.json_schema(given)
         if self.type == "json_object":
             return GrammarConstraint.json_object()
-        if self.json_schema is None:
-            raise ApiError(400, "response_format: json_schema is missing", param="response_format")
-        return GrammarConstraint.json_schema(self.json_schema.json_schema)
+        raise ApiError(400, "response_format: json_schema is missing", param="response_format")
 
 
 def envelope(

@@ -63,9 +63,11 @@ class Memories:
         """RAM of all that are open."""
         return sum(opened.memory.nbytes for opened in self._opened.values())
 
-    def keep(self, user: object, folders: Folders) -> None:
-        """Keep a set open for as long as a model is loaded; `release` ends that."""
+    def keep(self, user: object, folders: Folders, *, instead_of: Folders = ()) -> None:
+        """Keep a set open for as long as a model is loaded, and no longer another one; `release` ends that."""
         self._defaults[user] = folders
+        if instead_of not in self._defaults.values():
+            self._opened.pop(instead_of, None)
 
     def release(self, user: object) -> None:
         """The model is unloaded: what no other one uses is given up."""

@@ -45,12 +45,15 @@ class ModelManager:
     """Loads and unloads; one model at a time, each for all names of its folder.
 
     `indexes` are the memories that requests may name; by default a model uses all of them, or its own where there are none.
-    `notes` says by folder what is wrong with a model that works nevertheless: its memory is damaged, or it was not tested.
+    `projects` are folders whose indexes follow their files (`runtime.projects`); all models look up in those that are ready,
+    before other indexes. `notes` says by folder what is wrong with a model that works nevertheless: its memory is damaged, or
+    it was not tested.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics, indexes: dict[str, Path] | None, shipped: Path | None = None) -> None:
         self.limits, self.metrics, self.indexes, self._shipped = limits, metrics, indexes, shipped
         self.memories = Memories()
+        self.projects: dict[str, Path] = {}
         self.loaded: dict[Path, LoadedModel] = {}
         self.notes: dict[Path, str] = {}
         self._lock = asyncio.Lock()
@@ -82,6 +85,18 @@ class ModelManager:
         """
         folders = self._folders(model, names)
         return self.memories.get(folders) if folders else None
+
+    async def use_project(self, name: str, folder: Path) -> None:
+        """Let all models look up in the index of a project as it is now; requests go on with the old one until it is open."""
+        self.projects[name] = folder
+        await self.memories.refresh()
+        async with self._lock:
+            for model in self.loaded.values():
+                if model.config.memory and folder not in model.memory:
+                    folders = (*self.projects.values(), *(old for old in model.memory if old not in self.projects.values()))
+                    await self.memories.open(folders)
+                    old, model.memory = model.memory, folders
+                    self.memories.keep(model.folder, folders, instead_of=old)
 
     def preload(self, entry: ModelEntry) -> LoadedModel:
         """Load a model before there is an event loop, so that the first request need not wait. Raises AxlError."""
@@ -184,7 +199,7 @@ class ModelManager:
     def _folders(self, model: LoadedModel, names: list[str] | None) -> tuple[Path, ...]:
         if names is None:
             return model.memory
-        indexes = self.indexes or {}
+        indexes = {**self.projects, **(self.indexes or {})}
         if unknown := [name for name in names if name not in indexes]:
             listed = ", ".join(indexes) or "none"
             raise ApiError(400, f"memory {unknown[0]!r} is not known; the server was started with: {listed}", param="memory")
@@ -205,6 +220,7 @@ class ModelManager:
                 folders = (library_index(lambda line: log.info("memory", note=line)),)
             else:
                 folders = (folder / MEMORY_FOLDER,)
+            folders = (*self.projects.values(), *folders)
             needed_bytes(folders)  # now, because a damaged one is to be said now
         except AxlError as error:
             return self._without_memory(folder, error)

@@ -81,10 +81,23 @@ class ModelRegistry:
         return started_with + [entry for entry in variants if (entry.folder / CONFIG_FILE).is_file()]  # its model is there
 
     def find(self, name: str | None) -> ModelEntry:
-        """The model of this name, or the first one where none is given. Raises ApiError (404) for another."""
+        """The model of this name, or the first one where none is given. Raises ApiError (404) for another.
+
+        A server that was started with one model answers with it whatever it is called: many clients send a name of their own.
+        """
         entries = self.entries()
         if not name:
             return entries[0]
+        try:
+            return self.named(name)
+        except ApiError:
+            if len(self.folders) == 1:
+                return entries[0]
+            raise
+
+    def named(self, name: str) -> ModelEntry:
+        """The model of exactly this name. Raises ApiError (404) for another."""
+        entries = self.entries()
         for wanted in (name, name.removesuffix(LATEST)):
             for entry in entries:
                 if entry.name == wanted:
@@ -103,12 +116,12 @@ class ModelRegistry:
 
     def copy(self, source: str, name: str) -> None:
         """A second name for a model."""
-        entry = self.find(source)
+        entry = self.named(source)
         self.create(name, entry.variant or Variant(folder=str(entry.folder)))
 
     def delete(self, name: str) -> None:
         """Forget a variant. Raises ApiError for the name of a folder, whose weights are not the server's to delete."""
-        entry = self.find(name)
+        entry = self.named(name)
         if entry.variant is None:
             raise ApiError(403, f"{name!r} is a folder that the server was started with; it is not deleted from here")
         self._path(entry.name).unlink(missing_ok=True)
