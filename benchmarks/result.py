@@ -43,6 +43,8 @@ BENCHMARKS = (
     "bpe",
     "self_debug",
     "repairs",
+    "code",
+    "sandbox",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run
 ROOT = Path(__file__).resolve().parents[1]
