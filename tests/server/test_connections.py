@@ -17,6 +17,8 @@ from multiscale_transformer.engine.structured_output import MAX_FORM, GrammarCon
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.server import connections
 from multiscale_transformer.server.connections import BoundedProtocol
+from multiscale_transformer.server.core.embeddings import MAX_TOTAL_BYTES
+from multiscale_transformer.server.core.prompts import MAX_PROMPT_BYTES
 from multiscale_transformer.server.core.routing import MAX_CONTAINERS, MAX_VALUES, check_shape
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.ollama.go_templates import MAX_ACTIONS, to_jinja
@@ -102,6 +104,18 @@ def test_bodies_of_many_parts_are_refused_before_they_are_parsed(http: httpx.Cli
     refused = http.post("/v1/chat/completions", json=many)
     assert refused.status_code == 413
     assert "objects" in refused.json()["error"]["message"]
+
+
+def test_embeddings_are_refused_by_what_they_cost(http: httpx.Client) -> None:
+    many = ["a" * MAX_PROMPT_BYTES] * (MAX_TOTAL_BYTES // MAX_PROMPT_BYTES + 1)
+    for route, body in (
+        ("/v1/embeddings", {"input": many}),
+        ("/api/embed", {"input": many}),
+        ("/embedding", {"content": many}),
+    ):
+        refused = http.post(route, json=body)
+        assert refused.status_code == 400
+        assert "bytes" in refused.text
 
 
 def test_forms_and_templates_have_a_bound() -> None:

@@ -1,7 +1,8 @@
 """Prompt scoring: reading a text for its own sake, for the log-probability of each byte or for an embedding.
 
-The windows are those of `evaluation.bits_per_byte`, so that a server that scores a text says what `axl eval bpb` says: every
-byte sees at least half a context of what came before, or everything, and the memory sees all of it.
+The windows of a text that is scored are those of `evaluation.bits_per_byte`, so that a server says what `axl eval bpb` says:
+every byte sees at least half a context of what came before, or everything, and the memory sees all of it. An embedding is a
+mean, to which the place of a byte in its window matters little: its windows are short and do not overlap, which is faster.
 """
 
 # Shape suffixes: T ids of the text, W rows with logits, V vocabulary, E model width.
@@ -21,6 +22,8 @@ from multiscale_transformer.memory.reader import TextReader, no_features
 from multiscale_transformer.model.sampling import SampledToken, reported
 from multiscale_transformer.model.vocabulary import BOS
 from multiscale_transformer.model.window import scoring_windows
+
+POOL_WINDOW = 512  # ids, of a text that is embedded
 
 
 @dataclass(eq=False)
@@ -54,8 +57,12 @@ class ScoreState:
 
     def __init__(self, engine: Engine, request: ScoreRequest) -> None:
         self.request, self._engine = request, engine
-        length = len(request.ids) if request.pool else len(request.ids) - 1
-        windows = (_Window(*window) for window in scoring_windows(length, engine.config.max_seq_len))
+        length, context = len(request.ids), engine.config.max_seq_len
+        if request.pool:
+            cuts = range(0, length, min(context, POOL_WINDOW))
+            windows = [_Window(start, min(start + cuts.step, length), cuts.step) for start in cuts]
+        else:
+            windows = [_Window(*window) for window in scoring_windows(length - 1, context)]
         self._windows = [window for window in windows if window.end >= request.since][::-1]
         self._sum_E = np.zeros(engine.config.d_model)
         self._open_window()

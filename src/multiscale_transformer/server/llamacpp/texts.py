@@ -88,5 +88,5 @@ async def embedding(body: EmbeddingBody, http: Request) -> Response:
     """Each of length 1."""
     state = server_state(http)
     async with state.models.use(state.registry.find(body.model)) as model:
-        vectors, _ = await unless_disconnected(http, embed(state.models, model, prompts_of(body.content)))
+        vectors, _ = await unless_disconnected(http, embed(model, prompts_of(body.content)))
     return JSONResponse([{"index": index, "embedding": [vector.tolist()]} for index, vector in enumerate(vectors)])

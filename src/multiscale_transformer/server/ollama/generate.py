@@ -192,7 +192,7 @@ async def embed_texts(body: EmbedBody, http: Request) -> Response:
         return JSONResponse({"model": body.model_name, "embeddings": []})
     async with state.models.use(entry, body.keep_alive_seconds) as model:
         loaded = time.monotonic()
-        vectors, count = await unless_disconnected(http, embed(state.models, model, body.inputs))
+        vectors, count = await unless_disconnected(http, embed(model, body.inputs))
     durations = {"total_duration": _nanoseconds(time.monotonic() - began), "load_duration": _nanoseconds(loaded - began)}
     embeddings = [shortened(vector, body.dimensions).tolist() for vector in vectors]
     answer = {"model": body.model_name or entry.name, "embeddings": embeddings}
@@ -204,7 +204,7 @@ async def embeddings(body: EmbedBody, http: Request) -> Response:
     """Ollama's older route."""
     state = server_state(http)
     async with state.models.use(state.registry.find(body.model_name), body.keep_alive_seconds) as model:
-        vectors, _ = await unless_disconnected(http, embed(state.models, model, body.inputs or [""]))
+        vectors, _ = await unless_disconnected(http, embed(model, body.inputs or [""]))
     return JSONResponse({"embedding": vectors[0].tolist()})
 
 

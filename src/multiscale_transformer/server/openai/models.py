@@ -80,7 +80,7 @@ async def embeddings(body: EmbeddingBody, http: Request) -> Response:
     if body.dimensions is not None and body.dimensions > width:
         raise ApiError(400, f"dimensions: the model has {width}", param="dimensions")
     async with state.models.use(entry) as model:
-        vectors, count = await unless_disconnected(http, embed(state.models, model, prompts_of(body.input)))
+        vectors, count = await unless_disconnected(http, embed(model, prompts_of(body.input)))
     if body.dimensions is not None:
         vectors = [shortened(vector, body.dimensions) for vector in vectors]
     data = [
