@@ -22,6 +22,19 @@ def up(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runnin
         yield server
 
 
+def test_it_says_when_a_project_is_indexed(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = tmp_path / "geo"
+    root.mkdir()
+    with running(settings_for(model, tmp_path, projects={"geo": root})) as server, sync_playwright() as playwright:
+        page = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"]).new_page()
+        page.goto(server.url)
+        expect(page.locator("#loaded li")).to_contain_text(["geo"])
+        expect(page.locator("#loaded li")).to_contain_text(["being indexed"])
+        (root / "shapes.py").write_text("def area(side):\n    return side * side\n")
+        expect(page.locator("#loaded li")).to_contain_text(["follows every save"], timeout=30_000)
+
+
 @pytest.fixture(params=["light", "dark"])
 def page(request: pytest.FixtureRequest, up: Running) -> Iterator[Page]:
     """The page, in both colour schemes; at its end no error and no request to another host."""

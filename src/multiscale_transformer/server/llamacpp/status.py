@@ -48,6 +48,7 @@ async def props(http: Request) -> dict[str, Any]:
         "eos_token": "<|eos|>",
         "token_unit": "byte",
         "modalities": {"vision": False, "audio": False},
+        "projects": [{"name": name, "indexed": name in state.models.projects} for name in state.settings.projects],
         "build_info": state.fingerprint,
     }
 

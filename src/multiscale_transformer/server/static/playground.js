@@ -182,14 +182,19 @@ async function showModels() {
 
 async function showLoaded() {
   try {
-    const { models } = await (await call("api/ps")).json();
-    element("loaded").replaceChildren(...models.map((model) => {
+    const { models } = await (await call("api/ps")).json(), { projects } = await (await call("props")).json();
+    const line = (name, about) => {
       const item = document.createElement("li"), more = document.createElement("small");
-      item.textContent = model.name.replace(/:latest$/, "");
-      more.textContent = `${model.details.parameter_size} parameters, up to ${Math.round(model.size / 1e6)} MB`;
+      item.textContent = name;
+      more.textContent = about;
       item.append(more);
       return item;
-    }));
+    };
+    element("loaded").replaceChildren(
+      ...models.map(({ name, details, size }) =>
+        line(name.replace(/:latest$/, ""), `${details.parameter_size} parameters, up to ${Math.round(size / 1e6)} MB`)),
+      ...projects.map(({ name, indexed }) => line(name, indexed ? "project, its index follows every save" : "project, being indexed")));
+    if (projects.some(({ indexed }) => !indexed)) setTimeout(showLoaded, 1000);
   } catch { /* the next request tells */ }
 }
 
