@@ -1,6 +1,6 @@
 """Each client does what it does in normal use, against the server whose address is the first argument.
 
-Runs in the environment of requirements.txt, where AXL is not: `python try_clients.py http://127.0.0.1:8880 tiny [name]`.
+Runs in the environment of libraries.txt, where AXL is not: `python try_libraries.py http://127.0.0.1:8880 tiny [name]`.
 Prints a line for each client and exits with 1 when one failed.
 """
 
@@ -121,7 +121,60 @@ def litellm() -> None:
     assert litellm.completion(model=f"ollama_chat/{MODEL}", messages=ASK, api_base=URL, max_tokens=8).choices
 
 
-CLIENTS = (openai_2, ollama, langchain_openai, langchain_ollama, llama_index_openai_like, llama_index_ollama, litellm)
+def anthropic() -> None:
+    import anthropic
+
+    client = anthropic.Anthropic(base_url=URL, api_key="none")
+    message = {"model": MODEL, "messages": ASK, "max_tokens": 8}
+    assert client.messages.create(**message).usage.output_tokens
+    assert client.messages.count_tokens(model=MODEL, messages=ASK).input_tokens > len("Say something.")
+    with client.messages.stream(**message) as stream:
+        text = "".join(stream.text_stream)
+        assert "".join(block.text for block in stream.get_final_message().content) == text
+    add = {"name": "add", "description": "Adds.", "input_schema": TOOL["function"]["parameters"]}
+    calling = message | {"tools": [add], "tool_choice": {"type": "any"}, "max_tokens": 200}
+    called = client.messages.create(**calling)
+    assert called.stop_reason == "tool_use"
+    assert called.content[-1].name == "add"
+    with client.messages.stream(**calling) as stream:
+        assert stream.get_final_message().content[-1].input == called.content[-1].input
+
+
+def langchain_anthropic() -> None:
+    from langchain_anthropic import ChatAnthropic
+
+    chat = ChatAnthropic(base_url=URL, api_key="none", model=MODEL, max_tokens=200)
+    assert chat.invoke("Hi").usage_metadata["output_tokens"]
+    assert list(chat.stream("Hi"))
+    assert chat.bind_tools([TOOL], tool_choice="add").invoke("Hi").tool_calls[0]["name"] == "add"
+
+
+def instructor() -> None:
+    import instructor
+    import openai
+    from pydantic import BaseModel
+
+    class Switch(BaseModel):
+        on: bool
+
+    for mode in (instructor.Mode.JSON_SCHEMA, instructor.Mode.TOOLS):
+        client = instructor.from_openai(openai.OpenAI(base_url=f"{URL}/v1"), mode=mode)
+        answer = client.chat.completions.create(model=MODEL, messages=ASK, response_model=Switch, max_tokens=200)
+        assert isinstance(answer.on, bool)
+
+
+CLIENTS = (
+    openai_2,
+    ollama,
+    langchain_openai,
+    langchain_ollama,
+    llama_index_openai_like,
+    llama_index_ollama,
+    litellm,
+    anthropic,
+    langchain_anthropic,
+    instructor,
+)
 
 if __name__ == "__main__":
     failed = 0
