@@ -70,10 +70,8 @@ def run(
     with tempfile.TemporaryDirectory() as scratch, _cache_home(Path(scratch) / "cache"):
         root = Path(scratch) / "work" / package
         files, size = _copy(package, root)
-        longest = max(root.rglob("*.py"), key=lambda path: path.stat().st_size)
-        newest = min(
-            (path for path in root.rglob("*.py") if path.stat().st_size > 20_000), key=lambda path: path.stat().st_size
-        )
+        by_size = sorted(root.rglob("*.py"), key=lambda path: path.stat().st_size)
+        longest, newest = by_size[-20], by_size[-100]  # the very longest may be data, which is not indexed
         newest.touch()  # the file that its user works on
         begin = time.monotonic()
         with serving(model, str(root)) as (url, _):
@@ -131,13 +129,13 @@ def _copy(package: str, root: Path) -> tuple[int, int]:
 
 def _until_suggested(url: str, prompt: str, path: Path, begin: float) -> float:
     """Seconds since `begin` until an answer has a file as its source."""
-    body = {"prompt": prompt, "max_tokens": 200, "temperature": 0}
+    body = {"prompt": prompt, "max_tokens": 60, "temperature": 0}
     with httpx.Client(base_url=url, timeout=PATIENCE) as client:
         while time.monotonic() - begin < PATIENCE:
             choice = client.post("/v1/completions", json=body).json()["choices"][0]
             if any(Path(source["file"]).name == path.name for source in choice.get("sources", [])):
                 return time.monotonic() - begin
-            time.sleep(0.05)
+            time.sleep(0.1)
     raise AxlError(f"no suggestion came from {path} within {PATIENCE:.0f} seconds")
 
 

@@ -44,6 +44,7 @@ BENCHMARKS = (
     "self_debug",
     "repairs",
     "code",
+    "project",
     "sandbox",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run

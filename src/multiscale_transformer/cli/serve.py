@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -140,12 +141,27 @@ def serve(
         note(f"other machines can use this server, and it asks for no key; give it one with --api-key or ${KEY_VARIABLE}")
     state = app.state.server
     ensure_kernels()
+    beginning = _begin(roots)
     with busy("loading the model"):
         state.models.preload(state.registry.find(None))
+        for thread in beginning:
+            thread.join()
     for problem in state.models.notes.values():
         note(problem)
     _announce(bound.getsockname()[:2], models, roots)
     run(app, bound)
+
+
+def _begin(roots: dict[str, Path]) -> list[threading.Thread]:
+    """Begin to index projects that are new, beside loading the model."""
+    if not roots:
+        return []
+    from multiscale_transformer.server.runtime.projects import begin
+
+    threads = [threading.Thread(target=begin, args=(root,), daemon=True) for root in roots.values()]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def _roots(projects: list[str]) -> dict[str, Path]:

@@ -108,16 +108,18 @@ class Memories:
                 continue
             try:
                 async with self._lock:
+                    if self._opened.get(folders) is not opened:  # somebody else was faster
+                        continue
                     fresh = await asyncio.to_thread(_open, folders)
+                    if folders in self._opened:
+                        self._opened[folders] = fresh
             except AxlError as error:
                 opened.states = states  # said once, until it changes again
                 self._note(folders, f"{error}; answers go on with the index as it was")
                 continue
             for folder in folders:
                 self.notes.pop(folder, None)
-            if folders in self._opened:
-                self._opened[folders] = fresh
-                log.info("index read again", folders=list(map(str, folders)))
+            log.info("index read again", folders=list(map(str, folders)))
 
     def make_room(self, max_bytes: int) -> None:
         """Give up sets that no loaded model uses by default until all take at most `max_bytes`, or none is left."""

@@ -8,6 +8,7 @@ is indexed in two steps, the files that were changed last first, so that suggest
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import math
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ from multiscale_transformer.server.runtime.model_manager import ModelManager
 
 RETRY_SECONDS = 5.0  # after a refresh that failed, for example because another process is writing the index
 FIRST_BYTES = 2 << 20  # of a project that is indexed first
-DEBOUNCE_MS, STEP_MS = 300, 50  # editors write a file in several steps
+DEBOUNCE_MS, STEP_MS = 200, 50  # editors write a file in several steps
 
 Key = tuple[str, str]
 
@@ -114,6 +115,14 @@ class Project:
     def _changed(self, file: SourceFile) -> bool:
         known = self._known.get(file.name)
         return known is None or known.changed != file.changed
+
+
+def begin(root: Path) -> None:
+    """Begin the index of a project that has none, while other things are prepared; what fails here, `follow` says."""
+    project = Project(root, project_index(root))
+    if manifest_state(project.folder) is None:
+        with contextlib.suppress(AxlError):
+            project.refresh()
 
 
 async def follow(project: Project, name: str, models: ModelManager) -> None:
