@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import watchfiles
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.index import build_index, load_index, merge_small, update_index
@@ -148,3 +149,18 @@ def test_a_server_completes_from_what_was_just_saved(
             )
             named = {"prompt": "def ", "max_tokens": 1, "memory": ["geo"]}
             assert client.post("/v1/completions", json=named).status_code == 200
+
+
+def test_a_project_that_cannot_be_watched_is_looked_at(
+    model: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "no space left on device")  # what inotify says where its watches are used up
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(watchfiles, "awatch", refuse)
+    monkeypatch.setattr(projects, "RETRY_SECONDS", 0.1)
+    with running(settings_for(model, tmp_path, projects={"geo": root})) as up:
+        wait_until(lambda: "geo" in up.app.state.server.models.projects, 20)
+        (root / "saved.py").write_text(CODE.format("saved", 3))
+        wait_until(lambda: (str(root), "saved.py") in load_index(project_index(root)).places(), 20)

@@ -38,6 +38,7 @@ from multiscale_transformer.server.runtime.model_manager import ModelManager
 RETRY_SECONDS = 5.0  # after a refresh that failed, for example because another process is writing the index
 FIRST_BYTES = 2 << 20  # of a project that is indexed first
 DEBOUNCE_MS, STEP_MS = 200, 50  # editors write a file in several steps
+LOOK_MS = 10_000  # after which files are looked at without an event: one may have come before the watcher began
 
 Key = tuple[str, str]
 
@@ -77,7 +78,7 @@ class Project:
         if not changed and not gone and manifest_state(self.folder) is not None:
             return False
         source, before = source_of(str(self.root)), manifest_state(self.folder)
-        known = {file.name: self._known[file.name] for file in files if file not in changed}
+        known = {file.name: self._known[file.name] for file in files if not self._changed(file)}
         try:
             if before is None:
                 newest = sorted(files, key=lambda file: file.changed, reverse=True)
@@ -133,8 +134,16 @@ async def follow(project: Project, name: str, models: ModelManager) -> None:
         await models.use_project(name, project.folder)
     while await _refresh(project, name, models):
         pass  # until there is nothing more to do
-    async for _ in awatch(project.root, debounce=DEBOUNCE_MS, step=STEP_MS, recursive=True):
-        await _refresh(project, name, models)
+    try:
+        async for _ in awatch(
+            project.root, debounce=DEBOUNCE_MS, step=STEP_MS, rust_timeout=LOOK_MS, yield_on_timeout=True, recursive=True
+        ):
+            await _refresh(project, name, models)
+    except (OSError, RuntimeError) as error:  # no more watches are to be had, or the file system tells nobody
+        log.warning("project", root=str(project.root), note=f"it cannot be watched ({error}), so it is looked at now and then")
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            await _refresh(project, name, models)
 
 
 async def _refresh(project: Project, name: str, models: ModelManager) -> bool:
