@@ -181,3 +181,21 @@ def test_the_playground_begins_with_the_defaults(http: httpx.Client) -> None:
     for name in ("temperature", "top_p"):
         (field,) = [line for line in page.splitlines() if f'<input id="{name}"' in line]
         assert f'value="{params[name]}"' in field
+
+
+@pytest.mark.parametrize("route", ["/v1/completions", "/completion", "/api/generate"])
+def test_a_prompt_with_crlf_is_continued_with_crlf(http: httpx.Client, route: str) -> None:
+    options = {"seed": 3, "max_tokens": 60, "n_predict": 60, "num_predict": 60, "temperature": 1.5}
+    bias = {"logit_bias": {"10": 5.0}}
+
+    def text(prompt: str, **more: object) -> str:
+        body = {"prompt": prompt, "raw": True, "stream": False, **options, **bias, "options": options, **more}
+        answer = http.post(route, json=body).json()
+        return str(answer.get("response") or answer.get("content") or answer["choices"][0]["text"])
+
+    plain, crlf = text("def f(x):\n    return x\n"), text("def f(x):\r\n    return x\r\n")
+    assert "\n" in plain or route == "/api/generate"  # which has no bias
+    assert crlf == plain.replace("\r", "").replace("\n", "\r\n")
+    if route != "/api/generate":
+        stopped = text("def f(x):\r\n    return x\r\n", stop=["\r\n"])
+        assert stopped == crlf.partition("\r\n")[0]

@@ -47,7 +47,7 @@ def continue_text(before: bytes, context: int) -> Cursor:
 
 def fill_gap(before: bytes, after: bytes, context: int, *, min_indent: int = 0) -> Cursor:
     """Fill the gap between two texts; no line of it is indented less than `min_indent` columns."""
-    crlf = _has_crlf(before, after)
+    crlf = has_crlf(before, after)
     if crlf:
         before, after = before.replace(b"\r\n", b"\n"), after.replace(b"\r\n", b"\n")
     rules = rules_at(before, after, min_indent=min_indent)
@@ -84,6 +84,6 @@ def _cut(begin: int, context: int) -> int:
     return -(-max(0, begin) // step) * step
 
 
-def _has_crlf(*texts: bytes) -> bool:
+def has_crlf(*texts: bytes) -> bool:
     """Whether most lines end with CRLF."""
     return 2 * sum(text.count(b"\r\n") for text in texts) > sum(text.count(b"\n") for text in texts)

@@ -16,7 +16,7 @@ from multiscale_transformer.agents.tool_schema import Tool, ToolCall
 from multiscale_transformer.engine.scheduler import OutputChunk
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.server.core.chat_template import may_be_call, parse_answer
-from multiscale_transformer.server.core.requests import GenerationRequest
+from multiscale_transformer.server.core.requests import GenerationRequest, plain_ends
 from multiscale_transformer.server.core.sources import find_sources
 from multiscale_transformer.server.runtime.worker import EngineRequest, RequestHandle, Worker
 
@@ -77,7 +77,8 @@ class GenerationResult:
 
     def stop_among(self, asked: Sequence[str]) -> str:
         """The stop string of those asked for that ended it, or nothing: templates and gaps have stop strings of their own."""
-        return self.chunk.stop_text if self.chunk.stop_text in asked else ""
+        found = (text for text in asked if self.chunk.stop_text in (text, plain_ends(text)))
+        return next(found, "") if self.chunk.stop_text else ""
 
     @property
     def seconds(self) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from multiscale_transformer.engine.infill import Gap, fill_gap
+from multiscale_transformer.engine.infill import Gap, fill_gap, has_crlf
 from multiscale_transformer.engine.stop_rules import NO_RULES, StopRules, rules_if
 from multiscale_transformer.model.vocabulary import BOS, EOS
 
@@ -73,6 +73,17 @@ def id_prompt(ids: list[int], context: int) -> Prompt:
     text = ids[1:] if ids[:1] in ([BOS], [EOS]) else ids
     read = text[-MAX_PROMPT_BYTES:]
     return Prompt([BOS, *read], bytes(i for i in read if i < BOS), max(0, len(text) + 1 - context))
+
+
+def with_crlf(prompt: Prompt) -> Prompt:
+    """The same prompt with plain line ends, as models read texts, where most of its lines end with CRLF: so will the answer.
+
+    Ids that are not just a text stay as they are.
+    """
+    if prompt.crlf or not has_crlf(prompt.before) or prompt.ids != [BOS, *prompt.before]:
+        return prompt
+    raw = prompt.before.replace(b"\r\n", b"\n")
+    return replace(prompt, ids=[BOS, *raw], before=raw, crlf=True)
 
 
 def any_prompt(given: str | list[int], context: int) -> Prompt:

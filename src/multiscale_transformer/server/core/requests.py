@@ -16,7 +16,7 @@ from multiscale_transformer.engine.stop_rules import StopRules
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.sampling import FIM_CANDIDATES, Sampling, default_sampling
-from multiscale_transformer.server.core.prompts import FIM_STOPS, Prompt
+from multiscale_transformer.server.core.prompts import FIM_STOPS, Prompt, with_crlf
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.state import ServerState
 
@@ -75,8 +75,13 @@ def generation_request(
 
     Where the client sets no limit (`max_new_tokens` is None or negative), the answer ends when the model ends it, when the
     context is full (behind a long prompt, after a quarter of it), or where it repeats itself. A gap has its own rules, and the
-    length of `default_sampling`.
+    length of `default_sampling`. Where most lines of a prompt end with CRLF so do those of the answer, unless its bytes are
+    reported.
     """
+    if constraint is None and options.get("logprobs") is None:
+        prompt = with_crlf(prompt)
+    if prompt.crlf:
+        stop = [plain_ends(text) for text in stop_strings(stop)]
     prompt, length = prompt.with_stop_rules(stop_rules), options.get("max_new_tokens")
     if (length is not None and length < 0) or (length is None and not prompt.fim):
         options = {**options, "max_new_tokens": max(context - len(prompt.ids), context // 4)}
@@ -108,6 +113,11 @@ def sampling_of(
     }
     fields["max_new_tokens"] = min(int(fields["max_new_tokens"]), MAX_NEW_TOKENS)
     return Sampling.model_validate(fields)
+
+
+def plain_ends(text: str) -> str:
+    """A text with plain line ends, as models write them."""
+    return text.replace("\r\n", "\n")
 
 
 def stop_strings(stop: str | Sequence[str] | None) -> list[str]:
