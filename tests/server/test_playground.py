@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from server.client_folders import node_modules
 from server.running import Running, running, settings_for
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -123,3 +124,21 @@ def test_errors_are_shown(page: Page) -> None:
 def test_the_list_of_routes(page: Page) -> None:
     page.goto(page.url + "docs")
     expect(page.locator("table")).to_contain_text("/v1/chat/completions")
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="axe-core comes from npm")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+def test_axe_finds_nothing_to_object_to(up: Running, scheme: str, width: int) -> None:
+    script = node_modules("axe", ["axe-core@4.14.1"]) / "axe-core" / "axe.min.js"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True)  # type: ignore[arg-type]
+        page.goto(up.url)
+        expect(page.locator("#model")).to_have_value("tiny")
+        page.add_script_tag(path=script)
+        for tab in ("complete", "chat"):
+            page.click(f"#tab-{tab}")
+            found = page.evaluate("axe.run().then((result) => result.violations.map((one) => [one.id, one.nodes[0].html]))")
+            assert found == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
