@@ -181,3 +181,17 @@ def test_tokens_are_bytes_and_come_back(http: httpx.Client, text: str) -> None:
 def test_ids_that_are_none_are_refused(http: httpx.Client) -> None:
     assert http.post("/detokenize", json={"tokens": [999]}).status_code == 400
     assert http.get("/tokenizer_info").json()["eos_token_id"] == 257
+
+
+def test_the_middle_is_filled_alike_in_mistrals_shape(http: httpx.Client) -> None:
+    asked = {"prompt": "def f(", "suffix": "return x", "max_tokens": 12}
+    ours = http.post("/v1/completions", json={**asked, "seed": 3}).json()["choices"][0]
+    theirs = http.post("/v1/fim/completions", json={**asked, "model": "codestral-latest", "random_seed": 3})
+    choice = theirs.json()["choices"][0]
+    assert (choice["message"]["content"], choice["finish_reason"]) == (ours["text"], ours["finish_reason"])
+    lines = http.post("/v1/fim/completions", json={**asked, "random_seed": 3, "stream": True}).text.splitlines()
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks) == ours["text"]
+    assert chunks[-1]["usage"]["completion_tokens"] == theirs.json()["usage"]["completion_tokens"]
+    assert http.post("/v1/fim/completions", json={**asked, "min_tokens": 5}).status_code == 400
+    assert http.post("/v1/fim/completions", json={"suffix": "x"}).status_code == 400

@@ -21,6 +21,7 @@ from multiscale_transformer.server.llamacpp import status as llamacpp_status
 from multiscale_transformer.server.llamacpp import texts as llamacpp_texts
 from multiscale_transformer.server.metrics import Metrics
 from multiscale_transformer.server.middleware import LOCAL_ORIGIN, AccessLog, SecurityMiddleware
+from multiscale_transformer.server.mistral import fim as mistral_fim
 from multiscale_transformer.server.ollama import generate as ollama_generate
 from multiscale_transformer.server.ollama import models as ollama_models
 from multiscale_transformer.server.openai import chat, completions, responses
@@ -39,6 +40,7 @@ ROUTES = (
     responses,
     openai_models,
     anthropic_messages,
+    mistral_fim,
     ollama_generate,
     ollama_models,
     llamacpp_completion,
