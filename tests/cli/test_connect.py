@@ -142,3 +142,9 @@ def test_a_service_is_shown_before_it_is_installed(tmp_path: Path, monkeypatch: 
     assert f'"serve" "{tmp_path}" "--port" "0"' in answer.out
     assert not list(tmp_path.rglob("*.service"))
     assert call("service", "uninstall").status == 2
+
+
+def test_learning_at_night_needs_a_project() -> None:
+    answer = call("serve", "--learn", "02:00")
+    assert answer.status == 2
+    assert "PROJECT" in answer.err

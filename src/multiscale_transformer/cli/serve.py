@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import shown_sources
 from multiscale_transformer.model.sampling import FIM_CANDIDATES, MAX_CANDIDATES
-from multiscale_transformer.server.settings import Limits, Settings
+from multiscale_transformer.server.settings import Learning, Limits, Settings
 from multiscale_transformer.zoo.shipped import SHIPPED, shipped_model
 
 LIMITS = "Limits"
@@ -52,6 +53,17 @@ def serve(
         str | None, typer.Option(metavar="NAME", help="What clients call the model (default: its folder's).")
     ] = None,
     memory: MemoryFolders = None,
+    learn: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="HH:MM",
+            formats=["%H:%M"],
+            help="Fine-tune the model on the projects at this time each day, and serve that.",
+        ),
+    ] = None,
+    learn_minutes: Annotated[
+        float, typer.Option(metavar="M", callback=above_zero, help="How long that takes, at the lowest priority.")
+    ] = 10.0,
     api_key: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help=f"Keys that clients must send (default: ${KEY_VARIABLE}, or none).")
     ] = None,
@@ -126,6 +138,7 @@ def serve(
         variants=user_data_path("axl", appauthor=False) / "models",
         indexes=indexes,
         projects=roots,
+        learning=_learning(learn, learn_minutes, roots),
         shipped=shipped_model(),
         hosts=tuple(allow_host or ()) + ((host,) if host not in ("0.0.0.0", "::") else ()),
         keys=keys,
@@ -150,6 +163,17 @@ def serve(
         note(problem)
     _announce(bound.getsockname()[:2], models, roots)
     run(app, bound)
+
+
+def _learning(at: datetime | None, minutes: float, roots: dict[str, Path]) -> Learning | None:
+    """Raises AxlError where there is nothing to learn from."""
+    from platformdirs import user_data_path
+
+    if at is None:
+        return None
+    if not roots:
+        raise AxlError("--learn goes with a PROJECT to learn from: axl serve PROJECT --learn 02:00")
+    return Learning(at.time(), minutes, user_data_path("axl", appauthor=False) / "learned")
 
 
 def _begin(roots: dict[str, Path]) -> list[threading.Thread]:

@@ -87,6 +87,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(_unload_expired(state.models)), asyncio.create_task(_refresh_indexes(state.models))]
     for name, root in state.settings.projects.items():
         tasks.append(asyncio.create_task(_follow(root, name, state.models)))
+    if state.settings.learning is not None:
+        from multiscale_transformer.server.runtime.learning import learn_daily
+
+        roots = list(state.settings.projects.values())
+        tasks.append(asyncio.create_task(learn_daily(state.settings.learning, roots, state.registry, state.models)))
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ This module imports nothing of the engine, so `axl serve --help` answers at once
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import time as Clock
 from pathlib import Path
 
 from multiscale_transformer.model.sampling import FIM_CANDIDATES
@@ -29,11 +30,21 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Learning:
+    """When to learn (local time), for how many minutes, and below which folder the weights are kept."""
+
+    at: Clock
+    minutes: float
+    folder: Path
+
+
+@dataclass(frozen=True)
 class Settings:
     """A server's models by name, its indexes, who may use it, and its limits.
 
     `variants` is the folder of the variants that Ollama's `create` makes. `indexes` are what requests look up in; without
-    them each model uses its own. `projects` are folders that are indexed and followed, by name. `shipped` is the model that
+    them each model uses its own. `projects` are folders that are indexed and followed, by name, and
+    learnt from as `learning` says. `shipped` is the model that
     looks up in the library's index. `fim_timeout` limits the seconds of requests that fill in the middle, which choose among
     `fim_candidates` unless they say otherwise, `max_seconds` those of every request.
     """
@@ -42,6 +53,7 @@ class Settings:
     variants: Path
     indexes: dict[str, Path] | None = None
     projects: dict[str, Path] = field(default_factory=dict)
+    learning: Learning | None = None
     shipped: Path | None = None
     hosts: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()

@@ -98,6 +98,22 @@ class ModelManager:
                     old, model.memory = model.memory, folders
                     self.memories.keep(model.folder, folders, instead_of=old)
 
+    async def replace(self, name: str, old: Path, new: Path) -> None:
+        """Load the checkpoint in `new`, which looks up in what the one in `old` does; that one goes when nobody uses it.
+
+        Raises AxlError when the new one is damaged or no room is left for it; then all stays as it is.
+        """
+        model, shipped = self.loaded.get(old), self._shipped
+        self._shipped = new if old == shipped else shipped
+        try:
+            async with self.use(ModelEntry(name, new)):
+                pass
+        except BaseException:
+            self._shipped = shipped
+            raise
+        if model is not None:
+            model.expires = time.monotonic()
+
     def preload(self, entry: ModelEntry) -> LoadedModel:
         """Load a model before there is an event loop, so that the first request need not wait. Raises AxlError."""
         model = self._register(entry, self._load(entry))
