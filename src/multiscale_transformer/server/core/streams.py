@@ -9,6 +9,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -24,6 +25,8 @@ from multiscale_transformer.server.runtime.registry import ModelEntry
 from multiscale_transformer.server.state import ServerState
 
 KEEP_ALIVE_SECONDS = 15.0  # of silence, after which a comment keeps proxies from hanging up
+# Threads of their own: behind searches for sources, which take the loop's, no request should wait to begin.
+_PREPARING = ThreadPoolExecutor(4, "axl-prepare")
 _NO_CACHE = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -93,7 +96,7 @@ async def respond(
     """
     if stream is None:
         async with state.models.use(entry, keep_alive, memory=memory) as model:
-            responder = await asyncio.to_thread(make_responder, model, state.models.memory(model, memory))
+            responder = await _prepared(make_responder, model, state.models.memory(model, memory))
             return JSONResponse(await unless_disconnected(http, responder.whole()))
     source = _with_model(state, entry, make_responder, keep_alive, memory)
     try:  # loading and refusing happen here, while the answer can still have a status
@@ -102,6 +105,10 @@ async def respond(
         await source.aclose()
         raise
     return StreamingResponse(_body(first, source, stream), media_type=stream.media_type, headers=_NO_CACHE)
+
+
+async def _prepared(make_responder: MakeResponder, model: LoadedModel, memory: CorpusMemory | None) -> Responder:
+    return await asyncio.get_running_loop().run_in_executor(_PREPARING, make_responder, model, memory)
 
 
 async def _first(source: AsyncGenerator[str]) -> str | None:
@@ -116,7 +123,7 @@ async def _with_model(
     memory: list[str] | None,
 ) -> AsyncGenerator[str]:
     async with state.models.use(entry, keep_alive, memory=memory) as model:
-        responder = await asyncio.to_thread(make_responder, model, state.models.memory(model, memory))
+        responder = await _prepared(make_responder, model, state.models.memory(model, memory))
         source = responder.events()
         try:
             async for event in source:
