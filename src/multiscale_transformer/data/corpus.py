@@ -146,7 +146,7 @@ def stream_documents(
             first[digest] = place
             yield document
     if not first:
-        raise _nothingusable_documents(paths, dropped)
+        raise _nothing_usable(paths, dropped)
 
 
 def load_documents(
@@ -175,7 +175,7 @@ def _read(
         report("reading", 0.3 * number / len(files))
         pairs.extend((document, file) for document in usable_documents(file, dropped))
     if not pairs:
-        raise _nothingusable_documents(paths, dropped)
+        raise _nothing_usable(paths, dropped)
     pairs.sort(key=lambda pair: pair[0])
     return [file for _, file in pairs], [document for document, _ in pairs]
 
@@ -205,7 +205,7 @@ def _place(document: Document) -> str:
     return f"{document.source}/{document.name}" if document.source else document.name
 
 
-def _nothingusable_documents(paths: Sequence[str | Path], dropped: Dropped) -> AxlError:
+def _nothing_usable(paths: Sequence[str | Path], dropped: Dropped) -> AxlError:
     names = ", ".join(shown(carried(str(path))) for path in paths)
     todo = "make it readable or leave it out" if set(dropped.counts) == {UNREADABLE} else "name other paths"
     total = dropped.counts.total()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import Request
@@ -80,7 +81,8 @@ async def apply_template(body: TemplateBody, http: Request) -> dict[str, str]:
     """With the chat template of the model; nothing is generated."""
     state = server_state(http)
     entry, tools = state.registry.find(body.model), [tool.as_tool() for tool in body.tools]
-    return {"prompt": Conversation(state, entry, [message.as_message() for message in body.messages], tools).text}
+    conversation = Conversation(state, entry, [message.as_message() for message in body.messages], tools)
+    return {"prompt": await asyncio.to_thread(lambda: conversation.text)}
 
 
 @router.post("/embedding", summary="Texts as vectors, with llama.cpp's names")

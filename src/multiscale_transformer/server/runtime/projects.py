@@ -75,9 +75,9 @@ class Project:
         files = list_sources([self.root], dropped=Dropped(), without=[self.folder])
         changed = [file for file in files if self._changed(file)]
         gone = self._known.keys() - {file.name for file in files}
-        if not changed and not gone and manifest_state(self.folder) is not None:
-            return False
         source, before = source_of(str(self.root)), manifest_state(self.folder)
+        if not changed and not gone and before is not None:
+            return False
         known = {file.name: self._known[file.name] for file in files if not self._changed(file)}
         try:
             if before is None:

@@ -85,14 +85,13 @@ class ModelRegistry:
 
         A server that was started with one model answers with it whatever it is called: many clients send a name of their own.
         """
-        entries = self.entries()
         if not name:
-            return entries[0]
+            return self.entries()[0]
         try:
             return self.named(name)
         except ApiError:
             if len(self.folders) == 1:
-                return entries[0]
+                return self.entries()[0]
             raise
 
     def named(self, name: str) -> ModelEntry:
