@@ -7,7 +7,8 @@ Prints a line for each client and exits with 1 when one failed.
 import asyncio
 import os
 import sys
-import traceback
+
+from trying import try_all
 
 os.environ |= {"OPENAI_API_KEY": "none", "OPENAI_AGENTS_DISABLE_TRACING": "1"}
 URL, MODEL = sys.argv[1], sys.argv[2]
@@ -93,15 +94,4 @@ def smolagents() -> None:
 CLIENTS = (openai_agents, pydantic_ai, smolagents)
 
 if __name__ == "__main__":
-    failed = 0
-    for client in CLIENTS:
-        if sys.argv[3:] and client.__name__ not in sys.argv[3:]:
-            continue
-        try:
-            client()
-            print(f"{client.__name__}: ok", flush=True)
-        except Exception:
-            failed += 1
-            traceback.print_exc()
-            print(f"{client.__name__}: FAILED", flush=True)
-    sys.exit(failed > 0)
+    try_all(CLIENTS)

@@ -53,7 +53,7 @@ class Index:
     def __iter__(self) -> Iterator[Document]:
         """All documents that are not removed. Raises AxlError for a damaged shard."""
         for shard, number in self._places():
-            yield Document(shard.names[number], shard.text(number), shard.sources[number])
+            yield shard.document(number)
 
     @property
     def nbytes(self) -> int:
@@ -192,17 +192,12 @@ def merge_small(index: Index, *, most: int = SMALL_SHARDS, shard_bytes: int = SH
             return index
         places = index.places()
         chosen = sorted(place for place in places.values() if place[0] in small)
-        documents = (_document_at(index, *place) for place in chosen)
+        documents = (index.shards[shard].document(number) for shard, number in chosen)
         fresh = _write_shards(index.folder, _next_number(index), documents, shard_bytes)
         kept = [place for place in range(len(index.shards)) if place not in small]
         folders = [*(index.folders[place] for place in kept), *fresh]
         removed = [*(index.removed[place] for place in kept), *(set[int]() for _ in fresh)]
         return _replace(index, folders, removed, index.sources)
-
-
-def _document_at(index: Index, shard: int, number: int) -> Document:
-    held = index.shards[shard]
-    return Document(held.names[number], held.text(number), held.sources[number])
 
 
 def check_index(index: Index) -> None:

@@ -85,7 +85,7 @@ class CorpusMemory:
         """The documents that are not removed, of shards that keep their texts. Raises AxlError when the texts are damaged."""
         for shard, number in self._places():
             if shard.texts is not None:
-                yield Document(shard.names[number], shard.text(number), shard.sources[number])
+                yield shard.document(number)
 
     def digest(self) -> str:
         """SHA-256 over what is looked up in: the documents that are not removed, whatever index they stand in."""

@@ -92,6 +92,10 @@ class Shard:
         of_position = np.concatenate((of_position, of_position[-1:]))
         return of_position[len(self.next_N) - self.suffixes_N - 1]
 
+    def document(self, number: int) -> Document:
+        """A document with its name and source. Raises AxlError when the file of texts is damaged."""
+        return Document(self.names[number], self.text(number), self.sources[number])
+
     def text(self, document: int) -> bytes:
         """The content of a document. Raises AxlError when the file of texts is damaged."""
         try:
