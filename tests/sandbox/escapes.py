@@ -138,6 +138,12 @@ if not os.fork():
     os.setsid()
     if not os.fork():
         time.sleep(1000)"""
+FLEEING = """
+import os
+while True:
+    if os.fork():
+        os._exit(0)
+    os.setsid()"""
 _THREADS = """
 import threading, time
 for _ in range(1000):
@@ -163,6 +169,7 @@ GREEDY = {  # programs that want more than they get; those that print ESCAPED go
     "sleep": "import time; time.sleep(1000)",
     "signals that are ignored": _IGNORING,
     "a child that sleeps on": _DAEMON,
+    "a process that flees": FLEEING,
     "a child that holds the output": "import os, time\nif not os.fork(): time.sleep(1000)\nprint('done')",
     "recursion": "def f(): f()\nimport sys\nsys.setrecursionlimit(10**9)\nf()",
     "closed output": "import os\nos.close(1)\nos.close(2)\nwhile True: pass",

@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from held import needs_sandbox
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.sandbox import probe
+from multiscale_transformer.sandbox import probe, run
 from multiscale_transformer.sandbox.limits import Limits, Outcome, Program, Rung
 from multiscale_transformer.sandbox.run import Sandbox
 
@@ -156,3 +157,25 @@ def test_the_probe_sees_what_is_open() -> None:
     assert "read" in str(probe.escapes(Rung.LANDLOCK, outcome(answers % "true")))
     assert probe.escapes(Rung.LIMITS, outcome(answers % "true")) is None
     assert "did not run" in str(probe.escapes(Rung.LIMITS, outcome("")))
+
+
+def test_a_fork_server_that_died_is_started_again() -> None:
+    with Sandbox() as box:
+        assert box._process is not None
+        box._process.kill()
+        box._process.wait()
+        with pytest.raises(AxlError, match="started again"):
+            box.run_python("print(6 * 7)")
+        assert box.run_python("print(6 * 7)").stdout == "42\n"
+
+
+def test_a_fork_server_that_hangs_is_started_again_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "WAIT_BESIDE", 0.5)
+    with Sandbox() as box:
+        assert box._process is not None
+        hung = psutil.Process(box._process.pid)
+        hung.suspend()
+        with pytest.raises(AxlError, match="started again"):
+            box.run_python("print(6 * 7)", limits=Limits(seconds=0.1))
+        assert not hung.is_running()
+        assert box.run_python("print(6 * 7)").stdout == "42\n"

@@ -30,6 +30,7 @@ WARM = (  # imported before any program asks for them: what short programs begin
     "operator", "datetime", "decimal", "fractions", "statistics", "hashlib", "dataclasses", "enum", "unittest",
 )  # fmt: skip
 POLL_SECONDS = 0.05  # between two looks at the clock while a program is silent
+REAP_SECONDS = 0.001  # between two rounds of killing what is left
 CHUNK = 1 << 16
 
 
@@ -116,17 +117,21 @@ class ForkServer:
 
         Raises OSError where the worker has told that it could not close itself off.
         """
-        if self.rung >= Rung.NAMESPACES:
+        namespaces = self.rung >= Rung.NAMESPACES
+        if namespaces:
             os.kill(pid, signal.SIGKILL)  # the first process of a namespace takes all others with it; a zombie does not mind
-        else:
-            _kill_descendants()
         statuses = {}
         while True:
+            if not namespaces:
+                kill_descendants(os.getpid())
             try:
-                child, waited = os.waitpid(-1, 0)
+                child, waited = os.waitpid(-1, 0 if namespaces else os.WNOHANG)
             except ChildProcessError:
                 break
-            statuses[child] = waited
+            if child:
+                statuses[child] = waited
+            else:
+                time.sleep(REAP_SECONDS)  # no more: who was in the middle of a fork may have left a child that no look has seen
         with open(told, encoding="ascii") as file:
             words = file.read()
         broken, mark, ended = words.rpartition(END_OF_REPORT)
@@ -164,15 +169,18 @@ def _watched(pid: int, texts: dict[int, bytearray], deadline: float, most: int) 
     return {end: text[:most] for end, text in texts.items()}, status
 
 
-def _kill_descendants() -> None:
-    """Stop them all, then kill them: killed one by one, those of a fork bomb would fork on into the places that become free."""
+def kill_descendants(process: int) -> None:
+    """Stop them all, then kill them: killed one by one, those of a fork bomb would fork on into the places that become free.
+
+    Who is in the middle of a fork may still leave a child behind; to be sure, call this until there is nothing to wait for.
+    """
     stopped: set[int] = set()
-    while new := set(_descendants(os.getpid())) - stopped:
+    while new := set(_descendants(process)) - stopped:
         stopped |= new
-        for process in new:
-            _signal(process, signal.SIGSTOP)
-    for process in stopped:
-        _signal(process, signal.SIGKILL)
+        for one in new:
+            _signal(one, signal.SIGSTOP)
+    for one in stopped:
+        _signal(one, signal.SIGKILL)
 
 
 def _descendants(process: int) -> Iterator[int]:

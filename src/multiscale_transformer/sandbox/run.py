@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.sandbox.fork_server import kill_descendants
 from multiscale_transformer.sandbox.limits import TRUSTED_FROM, Limits, Outcome, Program, Rung
 from multiscale_transformer.sandbox.probe import PROBE, escapes
 
@@ -33,7 +34,7 @@ _ROOT = Path(__file__).resolve().parents[2]  # where the package lies, for the f
 _START = (
     "import sys; sys.path.insert(0, {root!r}); from multiscale_transformer.sandbox.fork_server import main; main({fd}, {rung})"
 )
-_WAIT_BESIDE = 30.0  # seconds that a fork server may take beyond a program's own time
+WAIT_BESIDE = 30.0  # seconds that a fork server may take beyond a program's own time
 
 
 class Sandbox:
@@ -50,7 +51,7 @@ class Sandbox:
         self._count = 0
         self._process: subprocess.Popen[bytes] | None = None
         try:
-            self.rung = self._start(most, minimum)
+            self._start(most, minimum)
         except BaseException:
             self.close()
             raise
@@ -92,25 +93,28 @@ class Sandbox:
 
     def _ask(self, program: Program, limits: Limits, scratch: Path) -> Outcome:
         request = {"program": program.model_dump(), "limits": limits.model_dump(), "scratch": str(scratch)}
-        self._connection.settimeout(limits.seconds + _WAIT_BESIDE)
+        self._connection.settimeout(limits.seconds + WAIT_BESIDE)
         try:
             self._stream.write(json.dumps(request).encode() + b"\n")
             self._stream.flush()
             answer = self._stream.readline()
-        except (OSError, ValueError) as error:
-            raise AxlError(f"the sandbox's fork server does not answer: {error}") from None
+        except OSError as error:
+            self._restart()
+            raise AxlError(f"the sandbox's fork server did not answer and was started again: {error}") from None
         if not answer:
-            raise AxlError("the sandbox's fork server has ended; make a new sandbox")
+            self._restart()
+            raise AxlError("the sandbox's fork server had ended and was started again")
         return Outcome.model_validate_json(answer)
 
-    def _start(self, most: Rung, minimum: Rung) -> Rung:
+    def _start(self, most: Rung, minimum: Rung) -> None:
         reasons = []
         for rung in sorted(Rung, reverse=True):
             if rung > most or rung < max(minimum, Rung.LIMITS):
                 continue
+            self.rung = rung
             reason = self._start_on(rung) or self._broken_claims(rung)
             if reason is None:
-                return rung
+                return
             reasons.append(f"{rung.name.lower()}: {reason}")
             self._stop()
         what = "; ".join(reasons) or f"this system ({sys.platform}) has no rung of it"
@@ -134,7 +138,7 @@ class Sandbox:
                 start_new_session=True,
             )
         self._stream = ours.makefile("rwb")
-        ours.settimeout(_WAIT_BESIDE)
+        ours.settimeout(WAIT_BESIDE)
         greeting = self._stream.readline()
         return str(json.loads(greeting)["error"] or "") or None if greeting else "the fork server did not start"
 
@@ -146,9 +150,16 @@ class Sandbox:
             return str(error)
         return escapes(rung, outcome)
 
+    def _restart(self) -> None:
+        """Take a new fork server on the rung that held. Raises AxlError where it does not start."""
+        self._stop()
+        if reason := self._start_on(self.rung):
+            raise AxlError(f"the sandbox's fork server has ended and does not start again: {reason}")
+
     def _stop(self) -> None:
         if self._process is not None:
             self._connection.close()
+            kill_descendants(self._process.pid)
             self._process.kill()
             self._process.wait()
             self._process = None
