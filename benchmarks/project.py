@@ -15,7 +15,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +24,7 @@ import typer
 from benchmarks.command import Rounds
 from benchmarks.command import main as run_command
 from benchmarks.result import Result, Row, origin
-from benchmarks.serve import serving
+from benchmarks.serve import cache_home, serving
 from multiscale_transformer.cli.options import Checkpoint
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.zoo.shipped import shipped_model
@@ -67,7 +66,7 @@ def run(
     rounds: Rounds = 5,
 ) -> ProjectResult:
     """axl serve PROJECT: the first suggestion from 30 MB, a name that was just saved, and /health beside hostile requests."""
-    with tempfile.TemporaryDirectory() as scratch, _cache_home(Path(scratch) / "cache"):
+    with tempfile.TemporaryDirectory() as scratch, cache_home(Path(scratch) / "cache"):
         root = Path(scratch) / "work" / package
         files, size = _copy(package, root)
         by_size = sorted(root.rglob("*.py"), key=lambda path: path.stat().st_size)
@@ -94,21 +93,6 @@ def run(
         health_alone=alone,
         health=waits,
     )
-
-
-@contextmanager
-def _cache_home(folder: Path) -> Iterator[None]:
-    """Keep indexes of projects in a folder of this run; that of the library, which is made once, is taken along."""
-    import os
-    from unittest import mock
-
-    from multiscale_transformer.zoo.library import library_index
-
-    library = library_index()
-    target = folder / "axl" / "indexes" / library.name
-    shutil.copytree(library, target)
-    with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(folder)}):
-        yield
 
 
 def _copy(package: str, root: Path) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """The server as its clients find it: throughput beside the engine's own, and hours of bad manners in minutes.
 
 The server runs in a process of its own, as `axl serve` starts it; the clients are tasks of this one. The soak sends what real
-traffic holds at its worst: clients that hang up, that read slowly, bodies that are no JSON, prompts of a megabyte.
+traffic holds at its worst: clients that hang up, that read slowly, bodies that are no JSON, prompts of a megabyte, and a
+project whose files change all the time.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from unittest import mock
 from urllib.parse import urlsplit
 
 import httpx
@@ -32,15 +37,20 @@ from multiscale_transformer.cli.options import Checkpoint
 from multiscale_transformer.engine.engine import load_engine
 from multiscale_transformer.engine.scheduler import Request, Scheduler
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.files import write_text
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.folder import read_config
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS, EOS
+from multiscale_transformer.zoo.library import library_index
 from multiscale_transformer.zoo.shipped import shipped_model
 
 WRITTEN = 512  # bytes of an answer
+FILLING = 0.2  # share of the soak in which caches fill and 64 clients at once wait for the model: what comes after it is quoted
 TURNS = 3  # answers that a client asks for, one after the other
 PROMPTS = [f"import {name}\n\n\ndef main(" for name in ("argparse", "json", "os", "re", "sys", "time", "logging", "pathlib")]
+SAVE_SECONDS = 2.0  # between two files that are saved in the project
+_SAVED = "\n# saved: "
 SAMPLED_SECONDS = 5.0  # between two looks at the server's memory
 THROUGHPUT_CLIENTS = 16
 _ADDRESS = re.compile(r"on (http://\S+)")
@@ -57,7 +67,7 @@ class Throughput(Row):
 
 
 class FirstByteSeconds(Row):
-    """Time to the first byte of answers."""
+    """Time to the first byte of answers, once the caches are full."""
 
     p50: float
     p99: float
@@ -75,6 +85,7 @@ class Soak(Row):
 
     clients: int
     minutes: float
+    saves: int
     alive: bool
     left_over: int
     outcomes: dict[str, int]
@@ -105,6 +116,15 @@ def run(
         serving=measure_throughput(model, memory, THROUGHPUT_CLIENTS, rounds),
         soak=measure_soak(model, clients, minutes) if minutes > 0 else None,
     )
+
+
+@contextlib.contextmanager
+def cache_home(folder: Path) -> Iterator[None]:
+    """Keep indexes of projects in a folder of this run; that of the library, which is made once, is taken along."""
+    library = library_index()
+    shutil.copytree(library, folder / "axl" / "indexes" / library.name)
+    with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(folder)}):
+        yield
 
 
 @contextlib.contextmanager
@@ -204,34 +224,40 @@ async def _ask(url: str, body: dict[str, Any]) -> None:
 def measure_soak(model: Path, clients: int, minutes: float, seed: int = 0) -> Soak:
     """What becomes of requests, of the time to the first byte and of the server's memory while clients misbehave."""
     small = ("--kv-cache-mb", "64")  # which is full before the memory is first looked at: what grows then is a leak
-    with serving(model, "--max-queue", str(2 * clients), *small) as (url, process):
-        return asyncio.run(_Clients(url, process, seed).run(clients, 60 * minutes))
+    with tempfile.TemporaryDirectory() as scratch, cache_home(Path(scratch) / "cache"):
+        project = Path(scratch) / "project"
+        shutil.copytree(Path(asyncio.__file__).parent, project, ignore=shutil.ignore_patterns("__pycache__"))
+        with serving(model, str(project), "--max-queue", str(2 * clients), *small) as (url, process):
+            return asyncio.run(_Clients(url, process, project, seed).run(clients, 60 * minutes))
 
 
 class _Clients:
-    def __init__(self, url: str, process: int, seed: int) -> None:
-        self.url, self.process = url, process
+    def __init__(self, url: str, process: int, project: Path, seed: int) -> None:
+        self.url, self.process, self.project, self.saves = url, process, project, 0
         self.outcomes: Counter[str] = Counter()
         self.first_bytes: list[float] = []
+        self.settled_at = 0.0
         self.rss: list[float] = []
         self.random = random.Random(seed)
 
     async def run(self, clients: int, seconds: float) -> Soak:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        self.settled_at = time.monotonic() + FILLING * seconds
         end = time.monotonic() + seconds
         async with httpx.AsyncClient(base_url=self.url, timeout=120, limits=limits) as client:
-            watching = asyncio.create_task(self._watch(end))
+            beside = asyncio.gather(self._watch(end), self._edit(end))
             await asyncio.gather(*(self._client(client, end) for _ in range(clients)))
-            await watching
+            await beside
             alive = (await client.get("/health")).status_code == 200
             waiting = [slot["running"] + slot["waiting"] for slot in (await client.get("/slots")).json()]
-        settled = self.rss[len(self.rss) // 5 :]  # a fifth of the time is for caches to fill
+        settled = self.rss[int(len(self.rss) * FILLING) :]
         half = len(settled) // 2
         ordered = sorted(self.first_bytes)
         rss = MeanRss(first_half=statistics.mean(settled[:half]), second_half=statistics.mean(settled[half:]))
         return Soak(
             clients=clients,
             minutes=seconds / 60,
+            saves=self.saves,
             alive=alive,
             left_over=sum(waiting),
             outcomes=dict(self.outcomes),
@@ -245,6 +271,16 @@ class _Clients:
         while time.monotonic() < end:
             self.rss.append(rss_bytes(self.process) / 1e6)
             await asyncio.sleep(SAMPLED_SECONDS)
+
+    async def _edit(self, end: float) -> None:
+        """Change one file after the other, as an editor saves it."""
+        files = sorted(self.project.rglob("*.py"))
+        while time.monotonic() < end:
+            path = files[self.saves % len(files)]
+            text = path.read_text(encoding="utf-8").partition(_SAVED)[0]
+            write_text(path, f"{text}{_SAVED}{self.saves}\n")
+            self.saves += 1
+            await asyncio.sleep(SAVE_SECONDS)
 
     async def _client(self, client: httpx.AsyncClient, end: float) -> None:
         kinds = (self._polite, self._polite, self._polite, self._hangs_up, self._reads_slowly, self._malformed, self._huge)
@@ -280,7 +316,7 @@ class _Clients:
                 if line.startswith("data: "):
                     first, last = first or time.monotonic(), line
                     await asyncio.sleep(pause)
-        if first is not None:
+        if first is not None and began >= self.settled_at:
             self.first_bytes.append(first - began)
         return "answered" if last == "data: [DONE]" else "CUT SHORT"
 
@@ -310,10 +346,12 @@ def table(result: ServeResult) -> str:
     first, lost = soak.first_byte_seconds, sum(n for name, n in soak.outcomes.items() if "LOST" in name or "CUT" in name)
     lines = [f"| {name} | {count:,} |" for name, count in sorted(soak.outcomes.items())]
     return (
-        f"{text}\n{soak.clients} clients for {soak.minutes:g} minutes: {soak.requests:,} requests, {lost} without an "
-        f"answer; resident memory of the second half {soak.rss_growth:+.1%} of the first; first byte after "
-        f"{first.p50:.2f} s (median), {first.p99:.1f} s (99 %), while a seventh of the requests are prompts of a "
-        "megabyte.\n\n" + "\n".join(["| what became of them | |", "|---|---:|", *lines]) + "\n"
+        f"{text}\n{soak.clients} clients for {soak.minutes:g} minutes, while files of the project that is served are saved "
+        f"{soak.saves:,} times: {soak.requests:,} requests, {lost} without an answer; resident memory of the second half "
+        f"{soak.rss_growth:+.1%} of the first; first byte after {first.p50:.2f} s (median), {first.p99:.1f} s (99 %), while a "
+        "seventh of the requests are prompts of a megabyte.\n\n"
+        + "\n".join(["| what became of them | |", "|---|---:|", *lines])
+        + "\n"
     )
 
 

@@ -41,7 +41,7 @@ def features_of(engine: Engine, ids: list[int]) -> MemoryFeatures:
     if not engine.config.memory:
         return no_features(len(ids))
     memory = corpus_memory()
-    return TextReader(memory.rows, 1).read(ids)
+    return TextReader(memory).read(ids)
 
 
 def logits_in(engine: Engine, ids: list[int], chunks: list[int]) -> np.ndarray:

@@ -62,7 +62,7 @@ def test_rows_stand_in_the_order_of_their_contexts(contents: list[bytes]) -> Non
             assert shard.next_N[row] == text[place]
             document, offset = shard.place(row)
             assert (contents[document] + b"\0")[offset] == text[place]
-            assert shard.document_of_row()[row] == document
+            assert shard.document_of_row[row] == document
 
 
 def test_a_saved_index_is_read_back(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from numba import njit
 
 from memory.plain_structure import keys_at
 from multiscale_transformer.kernels.structure_keys import new_line
-from multiscale_transformer.kernels.structure_search import SORTED_BYTES, keys_of_places, places_under
+from multiscale_transformer.kernels.structure_search import SORTED_BYTES, is_left_out, keys_of_places, places_under
 from multiscale_transformer.memory import structure
-from multiscale_transformer.memory.structure import joined, structure_of, without_documents
+from multiscale_transformer.memory.in_ram import corpus_in_ram
+from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.memory_spec import CORPUS_STRUCTURES, NUM_CORPUS_STRUCTURES
 from tiny import words
 
@@ -23,6 +24,11 @@ TEXT = st.text("ab1(,) \n\t=", max_size=120).map(str.encode)
 def places_of(corpus, kind, key):
     """What the kernels find in the first shard."""
     return places_under(corpus, 0, kind, key)
+
+
+@njit
+def left_out(corpus, shard, place, own_document):
+    return is_left_out(corpus, shard, place, own_document)
 
 
 def keys_of(text: bytes, places: list[int]) -> np.ndarray:
@@ -60,9 +66,8 @@ def test_a_key_is_of_what_came_before_and_of_nothing_kept_from_elsewhere(text: b
 @settings(max_examples=50, deadline=None)
 def test_all_places_of_a_key_are_found_and_sorted_by_what_follows(texts: list[bytes]) -> None:
     text = b"\0" + b"".join(content + b"\0" for content in texts)
-    made = structure_of(text)
-    starts = np.cumsum([1, *(len(content) + 1 for content in texts)])
-    corpus = joined([made], [starts])
+    shard, _ = build_shard([("", content) for content in texts])
+    made, in_ram = shard.structure, corpus_in_ram([shard])
     places = [
         place
         for place in range(1, len(text))
@@ -71,34 +76,32 @@ def test_all_places_of_a_key_are_found_and_sorted_by_what_follows(texts: list[by
     keys_KM = keys_of(made.text_N.tobytes(), places)
     for kind in range(NUM_CORPUS_STRUCTURES):
         for key in set(keys_KM[kind].tolist()):
-            low, high = places_of(corpus, kind, np.uint32(key))
-            found = corpus.places_X[low:high].tolist()
+            low, high = places_of(in_ram.corpus, kind, np.uint32(key))
+            found = made.places_X[low:high].tolist()
             assert sorted(found) == [place for place, other in zip(places, keys_KM[kind].tolist(), strict=True) if other == key]
             following = [made.text_N[place : place + SORTED_BYTES].tobytes() for place in found]
             assert following == sorted(following)
 
 
 def test_of_a_key_with_many_places_an_even_share_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = b"\0" + b"".join(b"x%03d\n" % number for number in range(1000)) + b"\0"
+    content = b"".join(b"x%03d\n" % number for number in range(1000))
+    text = b"\0" + content + b"\0"
     monkeypatch.setattr(structure, "KEPT_PLACES", 50)
-    corpus = joined([structure_of(text)], [np.array([1, len(text)])])
+    shard, _ = build_shard([("", content)])
+    in_ram = corpus_in_ram([shard])
     place = text.index(b"x500")
-    low, high = places_of(corpus, 2, keys_of(text, [place])[2, 0])  # the line so far: nothing
-    kept = [int(text[place + 1 : place + 4]) for place in corpus.places_X[low:high]]
+    low, high = places_of(in_ram.corpus, 2, keys_of(text, [place])[2, 0])  # the line so far: nothing
+    kept = [int(text[place + 1 : place + 4]) for place in shard.structure.places_X[low:high]]
     assert len(kept) == 50
     assert max(np.diff([0, *kept, 999])) <= 21
 
 
-def test_without_a_document_nothing_is_left_of_it_and_all_of_the_rest() -> None:
-    contents = [words(5, seed) for seed in range(3)]
-    text = b"\0" + b"".join(content + b"\0" for content in contents)
-    starts = np.cumsum([1, *(len(content) + 1 for content in contents)])
-    whole = structure_of(text)
-    rest = without_documents(whole, starts, {1})
-    gone = (whole.places_X >= starts[1]) & (whole.places_X < starts[2])
-    assert gone.any()
-    assert (rest.places_X == whole.places_X[~gone]).all()
-    assert (rest.checks_X == whole.checks_X[~gone]).all()
-    assert (np.diff(rest.buckets_KB.astype(np.int64)) >= 0).all()
-    assert rest.buckets_KB[:, -1].sum() == len(rest.places_X)
-    assert without_documents(whole, starts, set()) is whole
+def test_places_of_removed_documents_and_of_ones_own_are_left_out() -> None:
+    shards = [build_shard([(str(number), words(5, number)) for number in range(first, first + 3)])[0] for first in (0, 3)]
+    in_ram = corpus_in_ram(shards, [(), (1,)])
+    for number, shard in enumerate(shards):
+        for own in (-1, 0, 2, 3, 5):
+            for document in range(3):
+                places = range(int(shard.starts[document]), int(shard.starts[document + 1]))
+                expected = (number, document) == (1, 1) or own == 3 * number + document
+                assert {left_out(in_ram.corpus, number, place, own) for place in places} == {expected}

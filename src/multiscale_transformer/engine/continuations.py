@@ -34,7 +34,7 @@ def log_probabilities(
         raise AxlError(f"a prompt and its continuations take 1 to {engine.config.max_seq_len} ids")
     memory = memory if engine.config.memory else None
     sequence = engine.new_sequence(prompt, (memory, ""))
-    reader = None if memory is None else TextReader(memory.rows, len(memory.shards))
+    reader = None if memory is None else TextReader(memory)
     if reader is not None and sequence.length:
         reader.read(prompt[: sequence.length], n_skip=sequence.length)
 

@@ -110,7 +110,7 @@ class SequenceState:
         )
         self.sequence: Sequence = self._engine.new_sequence(self.ids[self.start :], (memory, before))
         cached = self.start + self.sequence.length
-        self.reader = None if memory is None else TextReader(memory.rows, len(memory.shards))
+        self.reader = None if memory is None else TextReader(memory)
         if self.reader is not None and cached:
             self.reader.read(self.ids[:cached], n_skip=cached)
 

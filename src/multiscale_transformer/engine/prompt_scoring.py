@@ -113,7 +113,7 @@ class ScoreState:
         start = self._window.start if self._window else 0
         self._sequence = self._engine.new_sequence([], object())  # shared pages would hold no logits
         memory = self.request.memory if self._engine.config.memory else None
-        self._reader = None if memory is None else TextReader(memory.rows, len(memory.shards))
+        self._reader = None if memory is None else TextReader(memory)
         if self._reader is not None and start:
             self._reader.read(self.request.ids[:start], n_skip=start)
         if self._window is None and self.request.pool:

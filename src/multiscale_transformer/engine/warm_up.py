@@ -87,7 +87,7 @@ def _compile_memory(checkpoint: Path) -> None:
     shard, _ = build_shard([("a", _TEXT)])
     memory = CorpusMemory([shard])
     clear(new_chains(8))
-    reader = TextReader(memory.rows, 1)
+    reader = TextReader(memory)
     reader.keep()
     reader.read(list(_TEXT))
     reader.restore()

@@ -24,19 +24,20 @@ from multiscale_transformer.kernels.context_search import (
     remember,
     roll,
 )
+from multiscale_transformer.kernels.corpus import load_int32, load_uint8
 from multiscale_transformer.kernels.jit import jit_device, jit_entry, without_refcounts
-from multiscale_transformer.kernels.memory_search import DEPTH, REMOVED, Search, extend, forget, new_search, restart
+from multiscale_transformer.kernels.memory_search import DEPTH, Search, extend, forget, new_search, restart
 from multiscale_transformer.kernels.records import Records, record
 from multiscale_transformer.kernels.structure_keys import word_begin
 from multiscale_transformer.kernels.structure_search import (
     CORPUS_KINDS,
-    SORTED_BYTES,
     STRUCTURE_SAMPLES,
     WordSearch,
     agree,
+    agrees_with_corpus,
+    is_left_out,
     narrowed,
     new_word_search,
-    own_places,
     places_under,
 )
 from multiscale_transformer.model.memory_spec import (
@@ -128,12 +129,12 @@ def _count(scratch, order, symbol):
 
 
 @jit_device
-def _count_corpus(rows, reader, scratch):
+def _count_corpus(corpus, reader, scratch):
     """Count what came next after the same last bytes in the corpus, leaving out the document that is read."""
     own_document = reader.state[0].own_document
-    has_documents = len(rows.documents_N) > 0
     for shard in range(len(reader.search.depths_S)):
-        first = rows.first_rows[shard]
+        of = corpus.shards[shard]
+        own = own_document - of.first_document
         for order in range(_JC):
             length = _CORPUS[order]
             if length > reader.search.depths_S[shard]:
@@ -142,13 +143,13 @@ def _count_corpus(rows, reader, scratch):
             size = high - low
             most = SAMPLES if length >= FEW_BELOW else FEW_SAMPLES
             for sample in range(min(size, most)):
-                row = first + low + (sample if size <= most else (2 * sample + 1) * size // (2 * most))
-                symbol = rows.next_N[row]
+                row = low + (sample if size <= most else (2 * sample + 1) * size // (2 * most))
+                symbol = load_uint8(of.next_N, row)
                 if symbol == NOTHING:
                     continue
-                if has_documents:
-                    document = rows.documents_N[row]
-                    if document == own_document or document == REMOVED:  # noqa: PLR1714, SIM109 (the kernel makes no tuple)
+                if of.documents_N != 0:
+                    document = load_int32(of.documents_N, row)
+                    if document == own or (of.gone_D != 0 and load_uint8(of.gone_D, document) != 0):
                         continue
                 _count(scratch, order, symbol)
 
@@ -191,20 +192,19 @@ def _count_document_structure(chains, reader, scratch, begin):
         for _ in range(STRUCTURE_SAMPLES):
             if place < oldest:
                 break
-            if structure.keys_KT[kind, place] == key and agree(text_T, begin, text_T, place, end - begin, 0):
+            if structure.keys_KT[kind, place] == key and agree(text_T, begin, place, end - begin):
                 _count(scratch, _JD + kind, text_T[place + end - begin])
             place = structure.before_KT[kind, place]
 
 
 @jit_device
-def _count_corpus_structure(rows, chains, reader, scratch, begin):
+def _count_corpus_structure(corpus, chains, reader, scratch, begin):
     """Count how words went on in the corpus that began in places of the same kind, leaving out the document that is read."""
-    end, text_T, corpus, words = reader.state[0].end, chains.text_T, rows.structure, reader.words
+    end, text_T, words = reader.state[0].end, chains.text_T, reader.words
     written, goes_on = end - begin, begin < end and words.at[0] == end - 1
     own, keys_KT = reader.state[0].own_document, chains.structure.keys_KT
     for shard in range(len(words.ranges_SK2)):
-        text = corpus.text_begins_S[shard]
-        own_low, own_high = own_places(corpus, shard, own)
+        places_X, text_N = corpus.shards[shard].places_X, corpus.shards[shard].text_N
         for kind in range(NUM_CORPUS_STRUCTURES):
             if goes_on:
                 low, high = words.ranges_SK2[shard, kind, 0], words.ranges_SK2[shard, kind, 1]
@@ -217,11 +217,9 @@ def _count_corpus_structure(rows, chains, reader, scratch, begin):
             size = high - low
             for sample in range(min(size, STRUCTURE_SAMPLES)):
                 row = low + (sample if size <= STRUCTURE_SAMPLES else (2 * sample + 1) * size // (2 * STRUCTURE_SAMPLES))
-                place = np.int64(corpus.places_X[row])
-                if (place < own_low or place >= own_high) and agree(
-                    text_T, begin, corpus.text_N, text + place, written, SORTED_BYTES
-                ):
-                    _count(scratch, _JS + kind, corpus.text_N[text + place + written])
+                place = load_int32(places_X, row)
+                if agrees_with_corpus(text_T, begin, text_N, place, written) and not is_left_out(corpus, shard, place, own):
+                    _count(scratch, _JS + kind, load_uint8(text_N, place + written))
     words.at[0] = end
 
 
@@ -259,14 +257,14 @@ def _choose(scratch, symbols_M):
 
 
 @jit_device
-def look_up(rows, chains, reader, scratch, symbols_M, bins_MJ, lengths_2):
+def look_up(corpus, chains, reader, scratch, symbols_M, bins_MJ, lengths_2):
     """Write candidates and the bins of their counts for the byte after the text that `reader` has read."""
-    _count_corpus(rows, reader, scratch)
+    _count_corpus(corpus, reader, scratch)
     longest, newest = _count_context(chains, reader, scratch)
     begin = word_begin(chains.text_T, reader.state[0].end)
     if begin >= reader.state[0].floor:
         _count_document_structure(chains, reader, scratch, begin)
-        _count_corpus_structure(rows, chains, reader, scratch, begin)
+        _count_corpus_structure(corpus, chains, reader, scratch, begin)
     _choose(scratch, symbols_M)
     lengths_2[0] = 0
     for order in range(_JC):
@@ -292,31 +290,31 @@ def look_up(rows, chains, reader, scratch, symbols_M, bins_MJ, lengths_2):
 
 
 @jit_device
-def _write(rows, chains, reader, symbol, search):
+def _write(corpus, chains, reader, symbol, search):
     """Append a byte to the text; `search` also follows it in the corpus."""
     end = reader.state[0].end
     chains.text_T[end] = symbol
     reader.state[0].end = end + 1
     remember(chains, end + 1, roll(chains.text_T, end + 1), True)
     if search and symbol == SEPARATOR:
-        restart(rows, reader.search)
+        restart(corpus, reader.search)
     elif search:
-        extend(rows, reader.search, symbol)
+        extend(corpus, reader.search, symbol)
 
 
 @jit_entry
-def read_history(rows, chains, reader, history_T, from_start):
+def read_history(corpus, chains, reader, history_T, from_start):
     """Read text that nothing is asked about; `from_start` says that a document begins with it."""
-    rows, chains, reader, history_T = (
-        without_refcounts(rows),
+    corpus, chains, reader, history_T = (
+        without_refcounts(corpus),
         without_refcounts(chains),
         without_refcounts(reader),
         without_refcounts(history_T),
     )
-    _write(rows, chains, reader, SEPARATOR, True)
+    _write(corpus, chains, reader, SEPARATOR, True)
     reader.state[0].floor = reader.state[0].end
     if not from_start:
-        forget(rows, reader.search)
+        forget(corpus, reader.search)
     searched = max(0, len(history_T) - DEPTH - 1)
     end = reader.state[0].end
     recent = np.uint64(0)
@@ -327,30 +325,30 @@ def read_history(rows, chains, reader, history_T, from_start):
         remember(chains, end, recent, len(history_T) - at <= STRUCTURE_HISTORY)
     reader.state[0].end = end
     for at in range(searched, len(history_T)):
-        _write(rows, chains, reader, history_T[at], True)
-    # The search began in the middle of the history when that is long: the same rows, for they depend on DEPTH bytes only.
+        _write(corpus, chains, reader, history_T[at], True)
+    # The search began in the middle of the history when that is long: the same corpus, for they depend on DEPTH bytes only.
 
 
 @jit_device
-def _copy_prefix(rows, chains, reader):
+def _copy_prefix(corpus, chains, reader):
     """The middle is reached: write the prefix once more behind the suffix, so that the text goes on where the gap is."""
     begin, end = reader.state[0].prefix_begin, reader.state[0].prefix_end
-    _write(rows, chains, reader, SEPARATOR, True)
+    _write(corpus, chains, reader, SEPARATOR, True)
     for at in range(begin, end):
-        _write(rows, chains, reader, chains.text_T[at], at >= end - DEPTH - 1)
+        _write(corpus, chains, reader, chains.text_T[at], at >= end - DEPTH - 1)
     reader.state[0].floor = end + 1
 
 
 @jit_entry
-def read(rows, chains, reader, scratch, ids_T, n_skip, documents, symbols_TM, bins_TMJ, lengths_T2):
+def read(corpus, chains, reader, scratch, ids_T, n_skip, documents, symbols_TM, bins_TMJ, lengths_T2):
     """Read ids and write, for each after the first `n_skip` ones, what the memories say of the byte after it.
 
     The outputs must be NO_CANDIDATE and zero before. `documents` is the number of documents that BOS counts through while
     leaving out each in turn, or 0 when none is left out; BOS_WITHIN is a BOS after which the same one stays out. Nothing is
     said of the suffix of a fill-in-the-middle prompt.
     """
-    rows, chains, reader, scratch, ids_T = (
-        without_refcounts(rows),
+    corpus, chains, reader, scratch, ids_T = (
+        without_refcounts(corpus),
         without_refcounts(chains),
         without_refcounts(reader),
         without_refcounts(scratch),
@@ -364,7 +362,7 @@ def read(rows, chains, reader, scratch, ids_T, n_skip, documents, symbols_TM, bi
     state = reader.state[0]
     unsearched = n_skip - DEPTH - 1  # what was read longer ago no look-up depends on
     if unsearched > 0:
-        forget(rows, reader.search)
+        forget(corpus, reader.search)
     for t in range(len(ids_T)):
         symbol = ids_T[t]
         if symbol == EOS:
@@ -373,22 +371,22 @@ def read(rows, chains, reader, scratch, ids_T, n_skip, documents, symbols_TM, bi
         if symbol == BOS or symbol == BOS_WITHIN:  # noqa: PLR1714, SIM109 (the kernel makes no tuple)
             if documents > 0 and t > 0 and symbol == BOS:
                 state.own_document = (state.own_document + 1) % documents
-            _write(rows, chains, reader, SEPARATOR, True)
+            _write(corpus, chains, reader, SEPARATOR, True)
             state.floor = state.end
             state.part = PLAIN
         elif symbol == FIM_PREFIX and state.part == PLAIN and chains.text_T[state.end - 1] == SEPARATOR:
             state.part, state.prefix_begin = PREFIX, state.end
         elif symbol == FIM_SUFFIX and state.part == PREFIX:
             state.part, state.prefix_end = SUFFIX, state.end
-            _write(rows, chains, reader, SEPARATOR, False)
+            _write(corpus, chains, reader, SEPARATOR, False)
         elif symbol == FIM_MIDDLE and state.part == SUFFIX:
             state.part = MIDDLE
-            _copy_prefix(rows, chains, reader)
+            _copy_prefix(corpus, chains, reader)
         else:
-            _write(rows, chains, reader, symbol, state.part != SUFFIX and t >= unsearched)
+            _write(corpus, chains, reader, symbol, state.part != SUFFIX and t >= unsearched)
         if state.part != SUFFIX and t >= n_skip:
             at = t - n_skip
-            look_up(rows, chains, reader, scratch, symbols_TM[at], bins_TMJ[at], lengths_T2[at])
+            look_up(corpus, chains, reader, scratch, symbols_TM[at], bins_TMJ[at], lengths_T2[at])
 
 
 @jit_entry

@@ -2,7 +2,7 @@
 
 Appending one byte to a context maps the rows of order k to those of order k + 1 (Ferragina & Manzini 2000), so following a text
 costs two counts for each order whose rows differ from those of the next lower one. Counts start from a checkpoint every few
-hundred rows and finish with a short scan. Several shards lie behind one another in the same arrays.
+hundred rows and finish with a short scan.
 """
 
 # Shape suffixes: N rows, C checkpoints, S shards, K orders (0 to DEPTH).
@@ -14,15 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from multiscale_transformer.kernels.corpus import load_uint8, load_uint32
 from multiscale_transformer.kernels.jit import jit_device, jit_entry, without_refcounts
-from multiscale_transformer.kernels.structure_search import CorpusStructure
 from multiscale_transformer.model.memory_spec import SEPARATOR
 
 DEPTH = 32  # the longest context that is looked up, in bytes
 CHECKPOINT_BITS = 9  # a checkpoint every 512 rows: 2 bytes of RAM for each byte of corpus
 KEPT_ORDERS = 4  # at most the four bytes that `Search.recent` holds
 KEPT_BITS = 14
-REMOVED = -2  # stands in `documents_N` for rows of removed documents
 
 
 class Search(NamedTuple):
@@ -50,22 +49,6 @@ def new_search(shards: int) -> Search:
     )
 
 
-class Rows(NamedTuple):
-    """What the kernels read, for all shards together.
-
-    `documents_N` says which document each row belongs to, counted over all shards; it is empty when neither a document is
-    removed nor one has to be left out, so that nobody pays for it.
-    """
-
-    next_N: npt.NDArray[np.uint8]
-    checkpoints_C256: npt.NDArray[np.uint32]
-    first_rows: npt.NDArray[np.int64]  # S + 1
-    first_checkpoints: npt.NDArray[np.int64]  # S
-    starts_S257: npt.NDArray[np.int64]  # rows of contexts that end in a smaller byte
-    documents_N: npt.NDArray[np.int32]
-    structure: CorpusStructure
-
-
 @jit_entry
 def count_checkpoints(next_N, bits):
     """How often each byte comes next in the rows before each checkpoint; the last one counts all rows."""
@@ -80,54 +63,56 @@ def count_checkpoints(next_N, bits):
 
 
 @jit_device
-def _count_before(rows, shard, symbol, row):
+def _count_before(corpus, shard, symbol, row):
     """How many of the first `row` rows of a shard have `symbol` next."""
+    place = corpus.shards[shard]
     nearest = (row + (1 << (CHECKPOINT_BITS - 1))) >> CHECKPOINT_BITS
-    first = rows.first_rows[shard]
-    edge = min(nearest << CHECKPOINT_BITS, rows.first_rows[shard + 1] - first)
-    counted = np.int64(rows.checkpoints_C256[rows.first_checkpoints[shard] + nearest, symbol])
-    between = 0
+    edge = min(nearest << CHECKPOINT_BITS, place.rows)
+    counted = load_uint32(place.checkpoints_C256, nearest * 256 + symbol)
     if edge <= row:
-        for at in range(first + edge, first + row):
-            between += rows.next_N[at] == symbol
-        return counted + between
-    for at in range(first + row, first + edge):
-        between += rows.next_N[at] == symbol
-    return counted - between
+        return counted + _count_among(place.next_N, edge, row, symbol)
+    return counted - _count_among(place.next_N, row, edge, symbol)
 
 
 @jit_device
-def restart(rows, search):
+def _count_among(next_N, begin, end, symbol):
+    count = 0
+    for at in range(begin, end):
+        count += load_uint8(next_N, at) == symbol
+    return count
+
+
+@jit_device
+def restart(corpus, search):
     """Go to the beginning of a document: the rows that follow a separator."""
     ranges_SK2, depths_S = search.ranges_SK2, search.depths_S
     search.recent[0] = SEPARATOR
     for shard in range(len(depths_S)):
         ranges_SK2[shard, 0, 0] = 0
-        ranges_SK2[shard, 0, 1] = rows.first_rows[shard + 1] - rows.first_rows[shard]
+        ranges_SK2[shard, 0, 1] = corpus.shards[shard].rows
         ranges_SK2[shard, 1, 0] = 0
-        ranges_SK2[shard, 1, 1] = rows.starts_S257[shard, SEPARATOR + 1]
+        ranges_SK2[shard, 1, 1] = corpus.starts_S257[shard, SEPARATOR + 1]
         depths_S[shard] = 1
 
 
 @jit_device
-def forget(rows, search):
+def forget(corpus, search):
     """Go to where nothing is known of the context: all rows."""
-    restart(rows, search)
+    restart(corpus, search)
     search.depths_S[:] = 0
 
 
 @jit_device
-def extend(rows, search, symbol):
+def extend(corpus, search, symbol):
     """Append a byte to the context: `ranges_SK2[s, k]` become the rows (from, to) of its last k bytes, up to `depths_S[s]`."""
     ranges_SK2, depths_S = search.ranges_SK2, search.depths_S
     search.recent[0] = (search.recent[0] << np.uint32(8)) | np.uint32(symbol)
     recent = search.recent[0]
     slot = np.int64((np.uint32(recent * np.uint32(0x9E3779B1))) >> np.uint32(32 - KEPT_BITS))
     for shard in range(len(depths_S)):
-        first = rows.first_rows[shard]
-        start = rows.starts_S257[shard, symbol]
+        start = corpus.starts_S257[shard, symbol]
         low, high = ranges_SK2[shard, 0]
-        new_low, new_high = start, rows.starts_S257[shard, symbol + 1]
+        new_low, new_high = start, corpus.starts_S257[shard, symbol + 1]
         complete = depths_S[shard] >= KEPT_ORDERS - 1
         known = complete and search.kept_keys_SX[shard, slot] == recent
         depth = 0
@@ -144,7 +129,7 @@ def extend(rows, search, symbol):
                 new_low = search.kept_SXK2[shard, slot, depth, 0]
                 new_high = search.kept_SXK2[shard, slot, depth, 1]
             elif not same:
-                new_low, new_high = _step(rows, shard, first, start, low, high, symbol)
+                new_low, new_high = _step(corpus, shard, start, low, high, symbol)
         depths_S[shard] = depth
         if complete and not known:
             search.kept_keys_SX[shard, slot] = recent
@@ -155,16 +140,18 @@ def extend(rows, search, symbol):
 
 
 @jit_entry
-def follow(rows, search, text_T, first, depths_N, shards_N, ranges_N2):
+def follow(corpus, search, text_T, first, depths_N, shards_N, ranges_N2):
     """Append a text; for each byte from `first` on, depth, shard and rows of the deepest match that ends with it."""
-    _follow(without_refcounts(rows), without_refcounts(search), without_refcounts(text_T), first, depths_N, shards_N, ranges_N2)
+    _follow(
+        without_refcounts(corpus), without_refcounts(search), without_refcounts(text_T), first, depths_N, shards_N, ranges_N2
+    )
 
 
 @jit_device
-def _follow(rows, search, text_T, first, depths_N, shards_N, ranges_N2):
-    restart(rows, search)
+def _follow(corpus, search, text_T, first, depths_N, shards_N, ranges_N2):
+    restart(corpus, search)
     for at in range(len(text_T)):
-        extend(rows, search, np.int64(text_T[at]))
+        extend(corpus, search, np.int64(text_T[at]))
         if at < first:
             continue
         for shard in range(len(search.depths_S)):
@@ -176,13 +163,11 @@ def _follow(rows, search, text_T, first, depths_N, shards_N, ranges_N2):
 
 
 @jit_device
-def _step(rows, shard, first, start, low, high, symbol):
+def _step(corpus, shard, start, low, high, symbol):
     if high - low <= 1 << (CHECKPOINT_BITS - 3):  # few rows: see whether there is anything to count at all
-        among = 0
-        for at in range(first + low, first + high):
-            among += rows.next_N[at] == symbol
+        among = _count_among(corpus.shards[shard].next_N, low, high, symbol)
         if among == 0:
             return start, start
-        begin = start + _count_before(rows, shard, symbol, low)
+        begin = start + _count_before(corpus, shard, symbol, low)
         return begin, begin + among
-    return start + _count_before(rows, shard, symbol, low), start + _count_before(rows, shard, symbol, high)
+    return start + _count_before(corpus, shard, symbol, low), start + _count_before(corpus, shard, symbol, high)

@@ -5,8 +5,8 @@ chained, newest first. In the corpus, the places of each kind are sorted by thei
 so those that go on as the word that is being written are one range, which every further byte narrows.
 """
 
-# Shape suffixes: T bytes of text, K kinds (those of the corpus are the CORPUS_STRUCTURES), H hash slots, N bytes of the corpus,
-# X places of all kinds and shards, Y buckets, S shards, D documents, M places.
+# Shape suffixes: T bytes of text, K kinds (those of the corpus are the CORPUS_STRUCTURES), H hash slots, N bytes of a shard,
+# X places of all kinds in it, S shards, D documents, M places.
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from multiscale_transformer.kernels.corpus import load_int32, load_int64, load_uint8, load_uint16, load_uint32
 from multiscale_transformer.kernels.jit import jit_device, jit_entry, without_refcounts
 from multiscale_transformer.kernels.structure_keys import keys_at, new_line
 from multiscale_transformer.model.memory_spec import CORPUS_STRUCTURES, NUM_CORPUS_STRUCTURES, NUM_STRUCTURES
@@ -40,27 +41,6 @@ class DocumentStructure(NamedTuple):
     before_KT: Int32s
     keys_KT: Keys
     line: Int64s  # see `structure_keys`
-
-
-class CorpusStructure(NamedTuple):
-    """The places of all shards, kind after kind within shard after shard.
-
-    A kind of a shard begins at `place_begins_SK` among the places and at `bucket_begins_SK` among the buckets, which say where
-    the keys with the same first `bits_S` bits begin in it. `text_begins_S` is where the text of a shard begins. A shard has the
-    documents from `first_documents_S` (S + 1) on; `starts_D` says where they begin in its text, and after its last one where
-    that ends.
-    """
-
-    text_N: Bytes
-    places_X: Int32s
-    checks_X: npt.NDArray[np.uint16]
-    buckets_Y: Keys
-    place_begins_SK: Int64s
-    bucket_begins_SK: Int64s
-    bits_S: Int64s
-    text_begins_S: Int64s
-    first_documents_S: Int64s
-    starts_D: Int64s
 
 
 class WordSearch(NamedTuple):
@@ -120,27 +100,25 @@ def keys_of_places(text_T, places_M, line, keys_KM):
 @jit_device
 def places_under(corpus, shard, kind, key):
     """The range of X of the places of a shard whose key of a kind this is."""
-    bits = corpus.bits_S[shard]
-    first, bucket = corpus.place_begins_SK[shard, kind], corpus.bucket_begins_SK[shard, kind] + (key >> np.uint32(32 - bits))
-    check = np.uint16((key << np.uint32(bits)) >> np.uint32(32 - CHECK_BITS))
-    low, end = first + np.int64(corpus.buckets_Y[bucket]), first + np.int64(corpus.buckets_Y[bucket + 1])
-    low = _first_of_check(corpus, low, end, check)
+    of, first = corpus.shards[shard], corpus.place_begins_SK[shard, kind]
+    bucket = corpus.bucket_begins_SK[shard, kind] + (np.int64(key) >> (32 - of.bits))
+    check = np.int64(np.uint16((key << np.uint32(of.bits)) >> np.uint32(32 - CHECK_BITS)))
+    low, end = first + load_uint32(of.buckets, bucket), first + load_uint32(of.buckets, bucket + 1)
+    low = _first_of_check(of.checks_X, low, end, check)
     high = low
-    while high < end and corpus.checks_X[high] == check and high - low < STRUCTURE_SAMPLES:
+    while high < end and load_uint16(of.checks_X, high) == check and high - low < STRUCTURE_SAMPLES:
         high += 1
-    if high - low == STRUCTURE_SAMPLES and check < np.uint16(0xFFFF):
-        high = _first_of_check(corpus, high, end, check + np.uint16(1))
-    elif high - low == STRUCTURE_SAMPLES:
-        high = end
+    if high - low == STRUCTURE_SAMPLES:
+        high = _first_of_check(of.checks_X, high, end, check + 1)
     return low, high
 
 
 @jit_device
-def _first_of_check(corpus, low, high, check):
+def _first_of_check(checks_X, low, high, check):
     """The first of some places whose check is at least this one."""
     while low < high:
         middle = (low + high) >> 1
-        if corpus.checks_X[middle] < check:
+        if load_uint16(checks_X, middle) < check:
             low = middle + 1
         else:
             high = middle
@@ -152,18 +130,18 @@ def narrowed(corpus, shard, low, high, depth, symbol):
     """Of places whose next `depth` bytes agree, sorted by what follows, the range of those that go on with `symbol`."""
     if depth >= SORTED_BYTES:
         return low, high
-    text = corpus.text_begins_S[shard] + depth
+    places_X, text_N = corpus.shards[shard].places_X, corpus.shards[shard].text_N + depth
     end = high
     while low < high:
         middle = (low + high) >> 1
-        if corpus.text_N[text + corpus.places_X[middle]] < symbol:
+        if load_uint8(text_N, load_int32(places_X, middle)) < symbol:
             low = middle + 1
         else:
             high = middle
     first, high = low, end
     while low < high:
         middle = (low + high) >> 1
-        if corpus.text_N[text + corpus.places_X[middle]] <= symbol:
+        if load_uint8(text_N, load_int32(places_X, middle)) <= symbol:
             low = middle + 1
         else:
             high = middle
@@ -171,17 +149,35 @@ def narrowed(corpus, shard, low, high, depth, symbol):
 
 
 @jit_device
-def own_places(corpus, shard, document):
-    """Where a document begins and ends in the text of a shard; an empty range if it is in another, or -1."""
-    if document < corpus.first_documents_S[shard] or document >= corpus.first_documents_S[shard + 1]:
-        return np.int64(0), np.int64(0)
-    return corpus.starts_D[document + shard], corpus.starts_D[document + shard + 1]
+def is_left_out(corpus, shard, place, own_document):
+    """Whether a place in the text of a shard is of a removed document, or of `own_document` (over all shards, or -1)."""
+    of = corpus.shards[shard]
+    own = own_document - of.first_document
+    if of.gone_D == 0 and not 0 <= own < of.documents:
+        return False
+    low, high = np.int64(0), of.documents  # the document is the last one that begins at or before the place
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if load_int64(of.starts_D, middle) <= place:
+            low = middle
+        else:
+            high = middle
+    return low == own or (of.gone_D != 0 and load_uint8(of.gone_D, low) != 0)
 
 
 @jit_device
-def agree(text_T, begin, other_T, place, count, first):
-    """Whether two texts have the same `count` bytes from `begin` and `place` on, of which the first `first` are known to."""
-    at = first
-    while at < count and text_T[begin + at] == other_T[place + at]:
+def agree(text_T, begin, place, count):
+    """Whether a text has the same `count` bytes from `begin` and from `place` on."""
+    at = 0
+    while at < count and text_T[begin + at] == text_T[place + at]:
+        at += 1
+    return at >= count
+
+
+@jit_device
+def agrees_with_corpus(text_T, begin, text_N, place, count):
+    """Whether `count` bytes of a text are those of a shard from `place` on, of which the first SORTED_BYTES are known to be."""
+    at = SORTED_BYTES
+    while at < count and text_T[begin + at] == load_uint8(text_N, place + at):
         at += 1
     return at >= count

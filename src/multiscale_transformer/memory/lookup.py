@@ -25,9 +25,8 @@ from multiscale_transformer.kernels.memory_features import (
     read,
     read_history,
 )
-from multiscale_transformer.kernels.memory_search import Rows
-from multiscale_transformer.memory.corpus_rows import rows_of
 from multiscale_transformer.memory.document import Document, path_of, shown_sources
+from multiscale_transformer.memory.in_ram import corpus_in_ram, ram_bytes
 from multiscale_transformer.memory.index import MEMORY_FOLDER, load_index
 from multiscale_transformer.memory.shard import Shard, build_shard
 
@@ -65,16 +64,16 @@ class CorpusMemory:
         self, shards: Sequence[Shard], removed: Sequence[Sequence[int]] = (), *, leave_out: bool = False, threads: int = 1
     ) -> None:
         self.shards, self.threads = list(shards), threads
-        self.rows: Rows = rows_of(self.shards, removed, with_documents=leave_out)
+        self._in_ram = corpus_in_ram(self.shards, removed, with_documents=leave_out)
+        self.corpus = self._in_ram.corpus  # valid for as long as this memory lives
         self._removed = [set(gone) for gone in removed] or [set() for _ in self.shards]
         self._documents = sum(map(len, self.shards)) if leave_out else 0
         self._idle: list[tuple[Chains, Reader, Scratch]] = []  # what a look-up needs of its own, when nobody looks up with it
 
     @property
     def nbytes(self) -> int:
-        """Bytes of RAM that looking up takes."""
-        parts = (*self.rows[:-1], *self.rows.structure)
-        return sum(part.nbytes for part in parts)
+        """Bytes of RAM that looking up takes; memories with the same shards share them."""
+        return ram_bytes(self.shards)
 
     def shown_name(self, shard: int, document: int) -> str:
         """What a person calls a document of a shard: its path, with as much of its source as tells the sources apart."""
@@ -91,6 +90,10 @@ class CorpusMemory:
         """SHA-256 over what is looked up in: the documents that are not removed, whatever index they stand in."""
         digests = sorted(shard.digests[number] for shard, number in self._places())
         return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def is_removed(self, shard: int, document: int) -> bool:
+        """Whether a document of a shard is removed."""
+        return document in self._removed[shard]
 
     def _places(self) -> Iterator[tuple[Shard, int]]:
         """Each document that is not removed, by its shard and its number in that."""
@@ -139,11 +142,11 @@ class CorpusMemory:
             reader.words.at[0] = -1
             reader.state["own_document"] = window.document
             history = window.history[-HISTORY:]
-            read_history(self.rows, chains, reader, history, window.from_start and len(history) == len(window.history))
+            read_history(self.corpus, chains, reader, history, window.from_start and len(history) == len(window.history))
             length = len(window.ids)
             out = (recall.symbols_BTM, recall.bins_BTMJ, recall.lengths_BT2)
             read(
-                self.rows,
+                self.corpus,
                 chains,
                 reader,
                 scratch,

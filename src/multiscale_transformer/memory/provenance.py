@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from multiscale_transformer.kernels.memory_search import DEPTH, REMOVED, follow, new_search
+from multiscale_transformer.kernels.memory_search import DEPTH, follow, new_search
 from multiscale_transformer.memory.lookup import CorpusMemory
 
 MIN_MATCH = 12  # bytes that a match must have to be worth naming: shorter ones are everywhere
@@ -74,7 +74,7 @@ def _matches(memory: CorpusMemory, text: bytes, first: int) -> _Matches:
     count = len(text) - first
     matches = _Matches(np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros((count, 2), np.int64))
     seen = np.frombuffer(text, np.uint8)[max(0, first - DEPTH - 1) :]
-    follow(memory.rows, new_search(len(memory.shards)), seen, len(seen) - count, *matches)
+    follow(memory.corpus, new_search(len(memory.shards)), seen, len(seen) - count, *matches)
     return matches
 
 
@@ -84,9 +84,9 @@ def _longest(memory: CorpusMemory, text: bytes, first: int, end: int, matches: _
     low, high = map(int, matches.ranges_N2[end - first - 1])
     shard, best = memory.shards[number], None
     for row in range(low, high, max(1, (high - low) // PLACES)):
-        if len(memory.rows.documents_N) and memory.rows.documents_N[memory.rows.first_rows[number] + row] == REMOVED:
-            continue
         document, offset = shard.place(row)
+        if memory.is_removed(number, document):
+            continue
         content = shard.text(document)
         length = _agreeing(content, offset, text, end)
         if best is None or length > best[0]:

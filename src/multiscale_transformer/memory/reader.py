@@ -20,7 +20,6 @@ from multiscale_transformer.kernels.memory_features import (
     read_history,
     unwrite,
 )
-from multiscale_transformer.kernels.memory_search import Rows
 from multiscale_transformer.model.memory_spec import CANDIDATE_COUNT, NO_CANDIDATE, NUM_ORDERS
 
 if TYPE_CHECKING:
@@ -60,12 +59,12 @@ def no_features(count: int) -> MemoryFeatures:
 class TextReader:
     """Reads a text (as ids, in as many pieces as one likes) and says what the memories make of the byte after each."""
 
-    def __init__(self, rows: Rows, shards: int) -> None:
-        self._rows = rows
+    def __init__(self, memory: CorpusMemory) -> None:
+        self._memory, self._corpus = memory, memory.corpus
         self._chains, self._scratch = new_chains(ROOM), new_scratch()
-        self._reader = new_reader(shards)
+        self._reader = new_reader(len(memory.shards))
         self._saved: list[npt.NDArray[Any]] = []
-        read_history(self._rows, self._chains, self._reader, NOTHING_READ, True)
+        read_history(self._corpus, self._chains, self._reader, NOTHING_READ, True)
 
     def read(self, ids: Sequence[int], n_skip: int = 0) -> MemoryFeatures:
         """What the memories say after each further id but the first `n_skip`, which are only followed, many times faster."""
@@ -73,7 +72,7 @@ class TextReader:
         state = self._reader.state[0]
         prefix = int(state["end"]) if state["part"] in (PREFIX, SUFFIX) else 0  # it is written once more before the middle
         self._make_room(2 * len(ids) + prefix + 4)
-        read(self._rows, self._chains, self._reader, self._scratch, np.asarray(ids, np.int64), n_skip, 0, *features)
+        read(self._corpus, self._chains, self._reader, self._scratch, np.asarray(ids, np.int64), n_skip, 0, *features)
         return features
 
     def keep(self) -> None:
@@ -111,7 +110,7 @@ class MemoryReader:
     """A `TextReader` for the reference path: memory features as tensors."""
 
     def __init__(self, memory: CorpusMemory) -> None:
-        self._reader = TextReader(memory.rows, len(memory.shards))
+        self._reader = TextReader(memory)
 
     def read(self, ids: Sequence[int]) -> MemoryTensors:
         """The features (1, T) after each of T further ids."""

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.arrays import map_array, write_array
 from multiscale_transformer.memory.document import Document
+from multiscale_transformer.memory.in_ram import ShardInRam, in_ram
 from multiscale_transformer.memory.structure import STRUCTURE_FILES, Structure, load_structure, structure_of, write_structure
 from multiscale_transformer.model.memory_spec import NOTHING, SEPARATOR
 
@@ -41,6 +43,8 @@ TEXTS_KEPT = 64  # unpacked, of each shard: what a completion draws on, the next
 MAX_BYTES = (1 << 31) - 2  # what int32 addresses
 SHARD_BYTES = 256 << 20  # of text in a shard: building it takes 3.2 GB of RAM, and a second one makes look-ups half slower
 PIECE = 1 << 22  # rows or bytes that are done at once where all together would take RAM
+
+_OPEN: WeakValueDictionary[Any, Shard] = WeakValueDictionary()  # by folder and state of its files
 
 Bytes = npt.NDArray[np.uint8]
 Item = Document | tuple[str, bytes]
@@ -80,14 +84,26 @@ class Shard:
         """Source and name of each document."""
         return zip(self.sources, self.names, strict=True)
 
+    @property
+    def ram_bytes(self) -> int:
+        """Bytes of RAM that look-ups in it take so far."""
+        made = (self.__dict__.get("in_ram"), self.__dict__.get("document_of_row"))
+        return sum(part.nbytes for part in made if part is not None)
+
     def place(self, row: int) -> tuple[int, int]:
         """Document and offset in it of the byte that follows the context of `row`; the offset may be the document's length."""
         position = len(self.next_N) - int(self.suffixes_N[row])
         document = int(np.searchsorted(self.starts, position, side="right")) - 1
         return document, position - int(self.starts[document])
 
+    @functools.cached_property
+    def in_ram(self) -> ShardInRam:
+        """What look-ups read; made when it is first asked for, and kept as long as the shard."""
+        return in_ram(self.next_N, self.starts, self.structure)
+
+    @functools.cached_property
     def document_of_row(self) -> npt.NDArray[np.int32]:
-        """The document (N) that the byte after each row's context belongs to; its end mark counts as its own."""
+        """The document (N) that the byte after each row's context belongs to, with its end mark as its own; it is kept, too."""
         of_position = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.starts))
         of_position = np.concatenate((of_position, of_position[-1:]))
         return of_position[len(self.next_N) - self.suffixes_N - 1]
@@ -237,7 +253,30 @@ def _write_documents(folder: Path, gathered: Gathered) -> None:
 
 
 def load_shard(folder: Path) -> Shard:
-    """Map a shard into memory. Raises AxlError, in one line, when a file is missing or damaged."""
+    """Map a shard into memory; the same object as before where somebody still has it and its files are the same.
+
+    Raises AxlError, in one line, when a file is missing or damaged.
+    """
+    state = (folder.absolute(), _state_of_files(folder))
+    shard = _OPEN.get(state)
+    if shard is None:
+        _OPEN[state] = shard = _load(folder)
+    return shard
+
+
+def _state_of_files(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
+    states: list[tuple[int, int, int] | None] = []
+    for name in (DOCUMENTS_FILE, NEXT_FILE, SUFFIXES_FILE, TEXTS_FILE, *STRUCTURE_FILES):
+        try:
+            status = (folder / name).stat()
+        except OSError:
+            states.append(None)
+        else:
+            states.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(states)
+
+
+def _load(folder: Path) -> Shard:
     try:
         fields: dict[str, Any] = json.loads((folder / DOCUMENTS_FILE).read_text(encoding="utf-8"))
         starts = _starts(fields["lengths"])

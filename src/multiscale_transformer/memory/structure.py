@@ -1,14 +1,13 @@
 """The structural part of an index: places where words begin in the corpus, sorted by what kind of place they are.
 
-It is made when a shard is written, kept beside its suffix array, and laid behind the parts of other shards for the kernels
-(`kernels.structure_search`). Of a key that has more places than anybody looks at, an even share is kept.
+It is made when a shard is written, kept beside its suffix array, and read by `kernels.structure_search`. Of a key that has more
+places than anybody looks at, an even share is kept.
 """
 
 # Shape suffixes: N bytes of text (its padding included), M places, K kinds, D documents, X places of all kinds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from multiscale_transformer.kernels.structure_search import (
     CHECK_BITS,
     PADDING,
     SORTED_BYTES,
-    CorpusStructure,
     keys_of_places,
 )
 from multiscale_transformer.memory.arrays import map_array, write_array
@@ -46,6 +44,15 @@ class Structure:
     places_X: npt.NDArray[np.int32]
     checks_X: npt.NDArray[np.uint16]
     buckets_KB: npt.NDArray[np.uint32]
+
+    @property
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """All its parts."""
+        return self.text_N, self.places_X, self.checks_X, self.buckets_KB
+
+    def copy(self) -> Structure:
+        """The same in RAM."""
+        return Structure(np.array(self.text_N), np.array(self.places_X), np.array(self.checks_X), np.array(self.buckets_KB))
 
 
 def structure_of(text: bytes | bytearray) -> Structure:
@@ -103,7 +110,7 @@ def _evenly(keys_M: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
 
 def write_structure(folder: Path, structure: Structure) -> None:
     """Write the files of a structure into the folder of a shard. Raises OSError when the disk is full."""
-    for name, array in zip(STRUCTURE_FILES, _arrays(structure), strict=True):
+    for name, array in zip(STRUCTURE_FILES, structure.arrays, strict=True):
         write_array(folder / name, array.dtype.type, array.shape, [array])
 
 
@@ -129,58 +136,3 @@ def load_structure(folder: Path, length: int) -> Structure:
     if count and not 0 <= structure.places_X.min() <= structure.places_X.max() <= length:
         raise ValueError(f"{places.name} names places outside of the text")
     return structure
-
-
-def _arrays(structure: Structure) -> tuple[npt.NDArray[Any], ...]:
-    return structure.text_N, structure.places_X, structure.checks_X, structure.buckets_KB
-
-
-def without_documents(structure: Structure, starts: npt.NDArray[np.int64], removed: Collection[int]) -> Structure:
-    """The structure without the places of some documents; `starts` are those of `Shard`."""
-    if not removed:
-        return structure
-    gone_N = np.zeros(len(structure.text_N), np.bool_)
-    for document in removed:
-        gone_N[starts[document] : starts[document + 1]] = True
-    kept_X = ~gone_N[structure.places_X]
-    places, checks, buckets = [], [], []
-    kept_before = np.concatenate(([0], np.cumsum(kept_X)))
-    begin = 0
-    for buckets_B in structure.buckets_KB.astype(np.int64):
-        end = begin + int(buckets_B[-1])
-        kept = kept_X[begin:end]
-        places.append(structure.places_X[begin:end][kept])
-        checks.append(structure.checks_X[begin:end][kept])
-        buckets.append((kept_before[begin + buckets_B] - kept_before[begin]).astype(np.uint32))
-        begin = end
-    return Structure(structure.text_N, np.concatenate(places), np.concatenate(checks), np.stack(buckets))
-
-
-def joined(structures: Sequence[Structure], starts: Sequence[npt.NDArray[np.int64]]) -> CorpusStructure:
-    """Lay the structures of shards behind one another, in RAM (see `corpus_rows.rows_of`); `starts` are those of the shards."""
-    shards = len(structures)
-    counts_SK = np.array([structure.buckets_KB[:, -1] for structure in structures], np.int64).reshape(
-        shards, NUM_CORPUS_STRUCTURES
-    )
-    buckets_S = np.array([structure.buckets_KB.shape[1] for structure in structures], np.int64)
-    return CorpusStructure(
-        _behind(np.uint8, [structure.text_N for structure in structures]),
-        _behind(np.int32, [structure.places_X for structure in structures]),
-        _behind(np.uint16, [structure.checks_X for structure in structures]),
-        _behind(np.uint32, [structure.buckets_KB.ravel() for structure in structures]),
-        _begins(counts_SK.ravel()).reshape(shards, NUM_CORPUS_STRUCTURES),
-        _begins(np.repeat(buckets_S, NUM_CORPUS_STRUCTURES)).reshape(shards, NUM_CORPUS_STRUCTURES),
-        np.array([int(buckets - 1).bit_length() - 1 for buckets in buckets_S], np.int64),
-        _begins(np.array([len(structure.text_N) for structure in structures], np.int64)),
-        np.cumsum([0, *(len(part) - 1 for part in starts)], dtype=np.int64),
-        _behind(np.int64, list(starts)),
-    )
-
-
-def _behind(kind: type[np.generic], parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    return np.concatenate([np.empty(0, kind), *parts])
-
-
-def _begins(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Where each of some parts begins that lie behind one another."""
-    return np.cumsum(lengths, dtype=np.int64) - lengths

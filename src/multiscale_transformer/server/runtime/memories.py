@@ -1,7 +1,7 @@
 """Indexes in RAM: each set of them once, for all models, brought up to date when an index has changed on the disk.
 
-Laying the shards behind one another takes seconds for large indexes, so it happens in threads, one set at a time; requests go
-on with what there is until the new one is ready. What only some requests ask for is given up when room is needed.
+Reading a large index into RAM takes seconds, so it happens in threads, one set at a time; requests go on with what there is
+until the new one is ready. What only some requests ask for is given up when room is needed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from pathlib import Path
 import structlog
 
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.memory.in_ram import ram_bytes
 from multiscale_transformer.memory.index import load_index, manifest_state
 from multiscale_transformer.memory.lookup import CorpusMemory, open_memory
 from multiscale_transformer.server.errors import ApiError
 
 MAX_SETS = 8  # that are in RAM at once beside those of loaded models
-RAM_PER_BYTE = 3.1  # bytes of RAM for each byte of text: what came next, and checkpoints
-RAM_PER_BYTE_REMOVED = 4  # more where documents are removed
+RAM_PER_BYTE = 5.5  # bytes of RAM for each byte of text: what came next, checkpoints, and the structure
+RAM_PER_BYTE_REMOVED = 4  # more in a shard from which documents are removed
 
 Folders = tuple[Path, ...]
 States = tuple[tuple[int, int, int] | None, ...]
@@ -42,11 +43,12 @@ def states_of(folders: Sequence[Path]) -> States:
 
 
 def needed_bytes(folders: Sequence[Path]) -> int:
-    """RAM that these indexes will take together. Raises AxlError when one is missing or damaged."""
-    indexes = [load_index(folder) for folder in folders]
-    any_removed = any(removed for index in indexes for removed in index.removed)
-    ram_per_byte = RAM_PER_BYTE + (RAM_PER_BYTE_REMOVED if any_removed else 0)
-    return int(ram_per_byte * sum(index.nbytes for index in indexes))
+    """RAM that these indexes will take together, at most. Raises AxlError when one is missing or damaged."""
+    needed = 0.0
+    for index in map(load_index, folders):
+        for shard, gone in zip(index.shards, index.removed, strict=True):
+            needed += shard.nbytes * (RAM_PER_BYTE + (RAM_PER_BYTE_REMOVED if gone else 0))
+    return int(needed)
 
 
 class Memories:
@@ -60,8 +62,8 @@ class Memories:
 
     @property
     def nbytes(self) -> int:
-        """RAM of all that are open."""
-        return sum(opened.memory.nbytes for opened in self._opened.values())
+        """RAM of all that are open; what several have in common counts once."""
+        return ram_bytes(shard for opened in self._opened.values() for shard in opened.memory.shards)
 
     def keep(self, user: object, folders: Folders, *, instead_of: Folders = ()) -> None:
         """Keep a set open for as long as a model is loaded, and no longer another one; `release` ends that."""

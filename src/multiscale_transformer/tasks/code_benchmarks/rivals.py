@@ -45,7 +45,7 @@ class MemoryAlone:
     def _completion(self, problem: Problem) -> str:
         before = problem.prompt.encode()
         ids = fim_ids(before, problem.suffix.encode()) if problem.suffix else [BOS, *before]
-        reader = TextReader(self._memory.rows, len(self._memory.shards))
+        reader = TextReader(self._memory)
         detokenizer = IncrementalDetokenizer([stop.encode() for stop in problem.stops])
         features, text = reader.read(ids, n_skip=len(ids) - 1), ""
         for _ in range(problem.max_bytes):
