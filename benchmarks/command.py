@@ -18,7 +18,7 @@ from benchmarks.result import ROOT, module_of
 from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.options import paths
 from multiscale_transformer.data.mixture import PREFIX as MIXTURE
-from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.data.named_sources import STDLIB
 
 Results = Annotated[
     Path | None,

@@ -13,8 +13,9 @@ from trees import function, git, listed, reasons, repository, write
 from multiscale_transformer.data.corpus import load_corpus, load_documents, split, stream_documents
 from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.dropped import Dropped
+from multiscale_transformer.data.named_sources import STDLIB
 from multiscale_transformer.data.names import carried, native, shown
-from multiscale_transformer.data.sources import STDLIB, source_of
+from multiscale_transformer.data.sources import source_of
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import Document
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from trees import read_sources
 
+from multiscale_transformer.data.named_sources import STDLIB
 from multiscale_transformer.data.records import record_text
-from multiscale_transformer.data.sources import STDLIB
 from multiscale_transformer.errors import AxlError
 
 

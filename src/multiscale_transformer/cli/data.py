@@ -57,9 +57,9 @@ def show(
     """
     from multiscale_transformer.cli.reading import read_corpus
     from multiscale_transformer.data.dropped import Dropped
+    from multiscale_transformer.data.named_sources import STDLIB
     from multiscale_transformer.data.names import shown
     from multiscale_transformer.data.selection import Selection
-    from multiscale_transformer.data.sources import STDLIB
 
     log = Dropped(listed=dropped)
     try:

@@ -12,7 +12,8 @@ from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.options import Exclude, Include, folder, paths
 from multiscale_transformer.cli.ui import command, counted, out, print_field, size
 from multiscale_transformer.data.dropped import UNREADABLE, Dropped
-from multiscale_transformer.data.sources import INSTALLED, STDLIB, source_of
+from multiscale_transformer.data.named_sources import NAMED_SOURCES
+from multiscale_transformer.data.sources import source_of
 from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def index(
 def _check_prunable(sources: list[str]) -> None:
     """Refuse to prune by a file or a glob: the rest of its folder, indexed otherwise, would count as gone."""
     for path in sources:
-        if path not in (STDLIB, INSTALLED) and not Path(path).expanduser().is_dir():
+        if path not in NAMED_SOURCES and not Path(path).expanduser().is_dir():
             raise AxlError(f"--prune goes with folders, and {path} is none: what is gone from it cannot be told")
 
 

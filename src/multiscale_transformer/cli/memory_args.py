@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from multiscale_transformer.cli.options import NO_MEMORY, SHIPPED_FOLDER
 from multiscale_transformer.cli.ui import busy, note
-from multiscale_transformer.data.sources import INSTALLED, STDLIB
+from multiscale_transformer.data.named_sources import INSTALLED, STDLIB
 from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ def quickstart(
     from multiscale_transformer.cli.complete import show_stream
     from multiscale_transformer.cli.memory_args import memory_for
     from multiscale_transformer.cli.reading import read_corpus
-    from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.data.named_sources import STDLIB
     from multiscale_transformer.engine.infill import continue_text
     from multiscale_transformer.engine.session import open_session
     from multiscale_transformer.machine import available_cores

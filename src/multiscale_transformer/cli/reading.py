@@ -12,9 +12,9 @@ from multiscale_transformer.cli.ui import counted, print_field, size
 from multiscale_transformer.data.corpus import Corpus, load_corpus, stream_documents
 from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.mixture import PREFIX as MIXTURE
+from multiscale_transformer.data.named_sources import NAMED_SOURCES
 from multiscale_transformer.data.prompted import PREFIX as PROMPTED
 from multiscale_transformer.data.selection import EVERYTHING, Selection
-from multiscale_transformer.data.sources import INSTALLED, STDLIB
 from multiscale_transformer.memory.document import Document
 
 KINDS_SHOWN = 8
@@ -29,7 +29,7 @@ def _absolute(path: str) -> str:
     for prefix in (MIXTURE, PROMPTED):
         if path.startswith(prefix):
             return prefix + str(Path(path.removeprefix(prefix)).expanduser().absolute())
-    return path if path in (STDLIB, INSTALLED) else str(Path(path).expanduser().absolute())
+    return path if path in NAMED_SOURCES else str(Path(path).expanduser().absolute())
 
 
 def read_corpus(

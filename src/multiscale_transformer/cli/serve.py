@@ -15,7 +15,7 @@ from multiscale_transformer.cli.memory_args import index_folders
 from multiscale_transformer.cli.options import EngineThreads, MemoryFolders, above_zero, checkpoint
 from multiscale_transformer.cli.renamed import renamed
 from multiscale_transformer.cli.ui import busy, errors, note
-from multiscale_transformer.data.sources import INSTALLED, STDLIB
+from multiscale_transformer.data.named_sources import NAMED_SOURCES, STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import shown_sources
 from multiscale_transformer.model.sampling import FIM_CANDIDATES, MAX_CANDIDATES
@@ -201,8 +201,7 @@ def _indexes(memory: list[str]) -> dict[str, Path]:
     """The folders of indexes by what requests call them: the folder's name, or more of its path where two are called alike."""
     folders = index_folders(memory)
     places = {
-        name if name in (STDLIB, INSTALLED) else str(folder.resolve()): folder
-        for name, folder in zip(memory, folders, strict=False)
+        name if name in NAMED_SOURCES else str(folder.resolve()): folder for name, folder in zip(memory, folders, strict=False)
     }
     names = shown_sources(places)
     return {names[place]: folder for place, folder in places.items()}

@@ -134,8 +134,8 @@ def train(
     """
     from multiscale_transformer.cli import training_ui
     from multiscale_transformer.cli.reading import read_corpus
+    from multiscale_transformer.data.named_sources import STDLIB
     from multiscale_transformer.data.selection import Selection
-    from multiscale_transformer.data.sources import STDLIB
     from multiscale_transformer.machine import available_cores
     from multiscale_transformer.training.device import choose_device
     from multiscale_transformer.training.initialization import check_init, sized, tuned

@@ -29,7 +29,7 @@ def tune(
     """
     from multiscale_transformer.cli.memory_args import memory_for
     from multiscale_transformer.data.corpus import load_corpus
-    from multiscale_transformer.data.sources import STDLIB
+    from multiscale_transformer.data.named_sources import STDLIB
     from multiscale_transformer.engine.engine import Engine
     from multiscale_transformer.engine.prompt_scoring import engine_bits_per_byte
     from multiscale_transformer.engine.weights import build_network, linear_names, read_weights

@@ -18,11 +18,12 @@ from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.data.dropped import EXACT_COPY, NEAR_DUPLICATE, UNREADABLE, Dropped
 from multiscale_transformer.data.filters import MAX_BYTES, reason_to_drop
 from multiscale_transformer.data.folders import SourceFile
+from multiscale_transformer.data.named_sources import NAMED_SOURCES, STDLIB
 from multiscale_transformer.data.names import carried, shown
 from multiscale_transformer.data.prompted import PREFIX as PROMPTED
 from multiscale_transformer.data.prompted import TRAIN, VALIDATION, with_prompted
 from multiscale_transformer.data.selection import EVERYTHING, Selection
-from multiscale_transformer.data.sources import INSTALLED, STDLIB, list_sources, read_source
+from multiscale_transformer.data.sources import list_sources, read_source
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import Document
 
@@ -192,7 +193,7 @@ def usable_documents(file: SourceFile, dropped: Dropped) -> Iterator[Document]:
 
 def _preference(file: SourceFile) -> tuple[bool, int, int]:
     """Least for the file that is to stay of several near-duplicates; in libraries all are equal."""
-    if file.source in (STDLIB, INSTALLED):
+    if file.source in NAMED_SOURCES:
         return True, 0, 0
     return not file.tracked, _depth(file), -int(file.changed)
 

@@ -24,13 +24,13 @@ from multiscale_transformer.data import dropped as reasons
 from multiscale_transformer.data.download import read_manifest
 from multiscale_transformer.data.dropped import Dropped
 from multiscale_transformer.data.folders import SourceFile
+from multiscale_transformer.data.named_sources import NAMED_SOURCES
 from multiscale_transformer.data.selection import Selection
 from multiscale_transformer.validation import read_yaml, validated
 
 PREFIX = "mixture:"
 TABS, TWO_SPACES = "\t", "  "
 INDENTABLE = frozenset({".c", ".cpp", ".go", ".h", ".hpp", ".js", ".jsx", ".mjs", ".py", ".pyi", ".sh", ".ts", ".tsx"})
-_WORDS = ("stdlib", "installed")
 
 
 class Part(BaseModel):
@@ -72,7 +72,7 @@ def read_mixture(path: str) -> Mixture:
     mixture = validated(Mixture, read_yaml(Path(path)), path)
     folder = Path(path).absolute().parent
     parts = (
-        part if part.data in _WORDS else part.model_copy(update={"data": str(folder / Path(part.data).expanduser())})
+        part if part.data in NAMED_SOURCES else part.model_copy(update={"data": str(folder / Path(part.data).expanduser())})
         for part in mixture.parts
     )
     return mixture.model_copy(update={"parts": tuple(parts)})

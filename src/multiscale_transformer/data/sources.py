@@ -23,6 +23,7 @@ from multiscale_transformer.data.folders import DEPENDENCIES, SourceFile, list_f
 from multiscale_transformer.data.installed import PYTHON, permissive_packages
 from multiscale_transformer.data.mixture import PREFIX as MIXTURE
 from multiscale_transformer.data.mixture import Part, indented, list_mixture, read_mixture
+from multiscale_transformer.data.named_sources import INSTALLED, NAMED_SOURCES, STDLIB
 from multiscale_transformer.data.names import carried, shown
 from multiscale_transformer.data.notebooks import MAX_BYTES as MAX_NOTEBOOK
 from multiscale_transformer.data.notebooks import SUFFIX, DamagedNotebookError, notebook_text
@@ -35,8 +36,6 @@ from multiscale_transformer.data.written import written_by_axl
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import Document
 
-STDLIB = "stdlib"
-INSTALLED = "installed"
 _MAX_NAMED = (1 << 31) - 2  # bytes of one file that is named: what a shard of an index holds
 
 
@@ -85,7 +84,7 @@ def source_of(path: str) -> str:
 
     For a single file it is the folder that it stands in, for a glob the part before the first wildcard.
     """
-    if path in (STDLIB, INSTALLED) or path.startswith((MIXTURE, PROMPTED)):
+    if path in NAMED_SOURCES or path.startswith((MIXTURE, PROMPTED)):
         return path
     place = os.path.abspath(os.path.expanduser(path))
     if os.path.isfile(place):

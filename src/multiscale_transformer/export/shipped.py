@@ -12,7 +12,7 @@ import torch
 
 from multiscale_transformer import files
 from multiscale_transformer.data.mixture import PREFIX as MIXTURE
-from multiscale_transformer.data.sources import INSTALLED
+from multiscale_transformer.data.named_sources import INSTALLED
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.checkpoint import load_model, save_model
 from multiscale_transformer.model.folder import WEIGHTS_FILE

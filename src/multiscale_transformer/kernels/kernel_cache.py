@@ -20,7 +20,7 @@ import pickle
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -180,14 +180,15 @@ def _closure(module: str) -> set[str]:
     known, new = set[str](), {module}
     while new:
         known |= new
-        new = {imported for name in new for imported in _imports(_source(name))} - known
+        new = {imported for name in new for imported in _imports(name)} - known
     return known
 
 
-def _imports(source: bytes) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module and f"{node.module}.".startswith(_OF_KERNELS):
-            yield node.module
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """The modules of kernels and models that a module imports."""
+    nodes = [node for node in ast.walk(ast.parse(_source(module))) if isinstance(node, ast.ImportFrom)]
+    return frozenset(node.module for node in nodes if node.module and f"{node.module}.".startswith(_OF_KERNELS))
 
 
 @cache

@@ -16,7 +16,7 @@ from multiscale_transformer.data.corpus import stream_documents
 from multiscale_transformer.data.download import read_manifest
 from multiscale_transformer.data.filters import reason_to_drop
 from multiscale_transformer.data.installed import UNSEEN, UNSEEN_PROJECTS, permissive_packages
-from multiscale_transformer.data.sources import STDLIB
+from multiscale_transformer.data.named_sources import STDLIB
 
 LIBRARY_LICENCE = "PSF-2.0"
 MAX_PACKAGE = 6_000_000  # bytes of one package that are read, the files in the order of their hashes

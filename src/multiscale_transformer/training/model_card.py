@@ -16,9 +16,9 @@ from multiscale_transformer import files
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.installed import licences, permissive_packages
 from multiscale_transformer.data.mixture import downloaded_packages, part_licences
+from multiscale_transformer.data.named_sources import INSTALLED
 from multiscale_transformer.data.prompted import skill_licences
 from multiscale_transformer.data.selection import EVERYTHING
-from multiscale_transformer.data.sources import INSTALLED
 from multiscale_transformer.evaluation.compression_baselines import labelled
 from multiscale_transformer.zoo.training_record import DataRecord, MachineRecord, TrainingRecord
 

@@ -18,7 +18,7 @@ from platformdirs import user_cache_path
 
 from multiscale_transformer.data.corpus import stream_documents
 from multiscale_transformer.data.installed import permissive_packages
-from multiscale_transformer.data.sources import INSTALLED, STDLIB
+from multiscale_transformer.data.named_sources import INSTALLED, STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.locks import CACHE_SECONDS, writing
 from multiscale_transformer.memory.index import FORMAT, build_index, load_index
