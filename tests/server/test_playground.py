@@ -96,6 +96,31 @@ def test_it_converses(page: Page) -> None:
     expect(page.locator("#messages li")).to_have_count(0)
 
 
+def test_it_proposes_and_takes_over_what_was_verified(page: Page) -> None:
+    page.click("#tab-improve")
+    expect(page.locator("#proposes")).to_contain_text("docstrings")
+    page.select_option("#skill", "refactor")
+    expect(page.locator("#proposes")).to_contain_text("linter")
+    page.fill("#code", "def known(word, words):\n    return not word in words\n")
+    page.click("#propose")
+    expect(page.locator("#accept-change")).to_be_enabled(timeout=60_000)
+    expect(page.locator("#verified")).to_contain_text("Verified: 1 finding gone")
+    expect(page.locator("#diff .added")).to_have_text("+    return word not in words")
+    page.click("#accept-change")
+    assert "word not in words" in page.input_value("#code")
+    expect(page.locator("#accept-change")).to_be_disabled()
+
+
+def test_a_proposal_can_be_stopped(page: Page) -> None:
+    page.route("**/v1/skills/*", lambda route: None)  # an answer that never comes
+    page.click("#tab-improve")
+    page.focus("#code")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#stop-proposal")).to_be_enabled()
+    page.keyboard.press("Escape")
+    expect(page.locator("#propose")).to_be_enabled()
+
+
 def test_sources_are_marked_and_named(page: Page) -> None:
     page.route(
         "**/v1/completions",
@@ -137,7 +162,7 @@ def test_axe_finds_nothing_to_object_to(up: Running, scheme: str, width: int) ->
         page.goto(up.url)
         expect(page.locator("#model")).to_have_value("tiny")
         page.add_script_tag(path=script)
-        for tab in ("complete", "chat"):
+        for tab in ("complete", "chat", "improve"):
             page.click(f"#tab-{tab}")
             found = page.evaluate("axe.run().then((result) => result.violations.map((one) => [one.id, one.nodes[0].html]))")
             assert found == []

@@ -49,6 +49,7 @@ def translate(
     from multiscale_transformer.tasks.calls import LIMITS
     from multiscale_transformer.tasks.javascript import node_path
     from multiscale_transformer.tasks.module_driver import module_at
+    from multiscale_transformer.tasks.source_text import unified_diff
     from multiscale_transformer.tasks.translate import TASK, merged
     from multiscale_transformer.tasks.translate import translate as translated
     from multiscale_transformer.zoo.training_record import trained_skills
@@ -69,29 +70,34 @@ def translate(
     if not found:
         raise nothing("no translation gives the same results as Python", as_json=as_json, language=to, functions=left)
     path = out or target.path.with_suffix(".js")
+    before, after = path.read_bytes().decode() if path.exists() else "", merged(found.values())
+    verified = "; ".join(f"{name}: {_verified(one)}" for name, one in found.items())
+    change = Shown(path, before, after, unified_diff(before, after, path.as_posix()), verified)
     if apply:
-        before = path.read_bytes().decode() if path.exists() else ""
-        write_change(Shown(path, before, merged(found.values()), "", ""))
-    _show(found, left, path if apply else None, as_json=as_json)
+        write_change(change)
+    _show(found, left, change, applied=apply, as_json=as_json)
 
 
-def _show(found: dict[str, Translation], left: list[str], written: Path | None, *, as_json: bool) -> None:
-    verified = {name: f"the same results as Python on {one.calls} of {one.calls} calls" for name, one in found.items()}
+def _verified(translation: Translation) -> str:
+    return f"the same results as Python on {translation.calls} of {translation.calls} calls"
+
+
+def _show(found: dict[str, Translation], left: list[str], change: Shown, *, applied: bool, as_json: bool) -> None:
     if as_json:
         functions = [
-            {"function": name, "javascript": one.javascript, "verified": verified[name], "source": one.source}
+            {"function": name, "javascript": one.javascript, "verified": _verified(one), "source": one.source}
             for name, one in found.items()
         ]
-        ui.print_line(
-            json.dumps({"file": written and str(written), "translations": functions, "left": left, "applied": bool(written)})
-        )
+        file = str(change.path) if applied else None
+        facts = {"file": file, "diff": change.diff, "verified": change.verified, "applied": applied}
+        ui.print_line(json.dumps({**facts, "translations": functions, "left": left}))
         return
     for name, one in found.items():
         ui.write(one.javascript)
         ui.print_text("")
-        ui.print_field("Verified", f"{name}: {verified[name]}; written by {one.source}")
+        ui.print_field("Verified", f"{name}: {_verified(one)}; written by {one.source}")
         ui.print_text("")
     if left:
         ui.print_field("Left out", ", ".join(left))
-    if written:
-        ui.print_field("Applied", f"to {written}")
+    if applied:
+        ui.print_field("Applied", f"to {change.path}")

@@ -13,7 +13,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 
 import multiscale_transformer
-from multiscale_transformer.server import playground
+from multiscale_transformer.server import playground, skills
 from multiscale_transformer.server.anthropic import messages as anthropic_messages
 from multiscale_transformer.server.errors import install_error_handlers
 from multiscale_transformer.server.llamacpp import completion as llamacpp_completion
@@ -46,6 +46,7 @@ ROUTES = (
     llamacpp_completion,
     llamacpp_status,
     llamacpp_texts,
+    skills,
     playground,
 )
 

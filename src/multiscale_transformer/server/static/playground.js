@@ -53,8 +53,8 @@ function notice(text) {
 }
 
 function busy(on) {
-  for (const id of ["run", "send"]) element(id).disabled = on;
-  for (const id of ["stop", "stop-chat"]) element(id).disabled = !on;
+  for (const id of ["run", "send", "propose"]) element(id).disabled = on;
+  for (const id of ["stop", "stop-chat", "stop-proposal"]) element(id).disabled = !on;
 }
 
 async function run(path, body, onChoice) {
@@ -170,6 +170,52 @@ function bubble(role) {
   return item;
 }
 
+async function propose() {
+  running?.abort();
+  const mine = new AbortController();
+  running = mine;
+  notice("");
+  busy(true);
+  showProposal({});
+  element("verified").textContent = "Proposing, and running what was proposed";
+  try {
+    const name = element("function").value.trim();
+    const body = { source: element("code").value, model: element("model").value, ...(name ? { function: name } : {}) };
+    showProposal(await (await call(`v1/skills/${element("skill").value}`, body, mine.signal)).json());
+  } catch (error) {
+    element("verified").textContent = "";
+    if (error.name !== "AbortError") notice(error.message);
+  } finally {
+    if (running === mine) {
+      running = null;
+      busy(false);
+    }
+  }
+}
+
+let proposed = null;
+function showProposal({ file, diff, after, verified, reason }) {
+  proposed = file === "text.py" ? after : null; // tests and translations are files of their own
+  const kinds = { "+": "added", "-": "removed", "@": "place" };
+  element("diff").replaceChildren(...(diff ?? "").split("\n").slice(2, -1).map((line) => {
+    const part = document.createElement("span");
+    part.className = kinds[line[0]] ?? "";
+    part.textContent = line;
+    return part;
+  }));
+  element("verified").textContent = verified ? `Verified: ${verified}` : reason ? `Nothing to propose: ${reason}` : "";
+  element("accept-change").disabled = proposed === null;
+}
+
+const skills = new Map();
+async function showSkills() {
+  try {
+    for (const { id, proposes } of (await (await call("v1/skills")).json()).data) skills.set(id, proposes);
+    element("skill").replaceChildren(...[...skills.keys()].map((id) => new Option(id, id)));
+    element("proposes").textContent = skills.get(element("skill").value);
+  } catch { /* the list of models says what is wrong */ }
+}
+
 async function showModels() {
   try {
     const { data } = await (await call("v1/models")).json();
@@ -198,8 +244,9 @@ async function showLoaded() {
   } catch { /* the next request tells */ }
 }
 
-const tabs = ["complete", "chat"];
+const tabs = ["complete", "chat", "improve"];
 function show(name) {
+  for (const id of ["sampling", "memory"]) element(id).hidden = name === "improve";
   for (const tab of tabs) {
     element(tab).hidden = tab !== name;
     element(`tab-${tab}`).setAttribute("aria-selected", tab === name);
@@ -211,7 +258,7 @@ for (const tab of tabs) {
   button.addEventListener("click", () => show(tab));
   button.addEventListener("keydown", (event) => {
     if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-    const other = tabs[(tabs.indexOf(tab) + 1) % tabs.length];
+    const other = tabs[(tabs.indexOf(tab) + (event.key === "ArrowRight" ? 1 : tabs.length - 1)) % tabs.length];
     show(other);
     element(`tab-${other}`).focus();
   });
@@ -220,7 +267,14 @@ for (const name of ["temperature", "top_p"])
   element(name).addEventListener("input", () => { element(`${name}-shown`).textContent = element(name).value; });
 element("run").addEventListener("click", complete);
 element("send").addEventListener("click", chat);
-for (const id of ["stop", "stop-chat"]) element(id).addEventListener("click", () => running?.abort());
+element("propose").addEventListener("click", propose);
+element("skill").addEventListener("change", () => { element("proposes").textContent = skills.get(element("skill").value); });
+element("accept-change").addEventListener("click", () => {
+  element("code").value = proposed;
+  showProposal({});
+  element("code").focus();
+});
+for (const id of ["stop", "stop-chat", "stop-proposal"]) element(id).addEventListener("click", () => running?.abort());
 element("accept").addEventListener("click", () => {
   element("prompt").value = last.given + last.text;
   element("accept").disabled = true;
@@ -231,9 +285,10 @@ element("clear").addEventListener("click", () => {
   element("messages").replaceChildren();
   element("say").focus();
 });
-element("key").addEventListener("change", showModels);
+element("key").addEventListener("change", () => { showModels(); showSkills(); });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) (element("chat").hidden ? complete : chat)();
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) [complete, chat, propose][tabs.findIndex((tab) => !element(tab).hidden)]();
   if (event.key === "Escape") running?.abort();
 });
 showModels();
+showSkills();
