@@ -42,8 +42,10 @@ class ShardInRam:
 
 def in_ram(next_N: npt.NDArray[np.uint8], starts_D: npt.NDArray[np.int64], structure: Structure) -> ShardInRam:
     """Copy the parts of a shard that may lie on the disk, and count its checkpoints."""
-    copy_N = np.array(next_N)  # counted in the copy: mapped arrays cannot be written, which for the compiler is another type
-    return ShardInRam(copy_N, count_checkpoints(copy_N, CHECKPOINT_BITS), np.array(starts_D), structure.copy())
+    copy_N = np.array(
+        next_N, np.uint8
+    )  # counted in the copy: mapped arrays cannot be written, which for the compiler is another type
+    return ShardInRam(copy_N, count_checkpoints(copy_N, CHECKPOINT_BITS), np.array(starts_D, np.int64), structure.copy())
 
 
 def ram_bytes(shards: Iterable[Shard]) -> int:
@@ -67,7 +69,8 @@ def corpus_in_ram(
     Rows know their document where something is removed or `with_documents` asks for it, which takes 4 bytes of RAM a row.
     """
     removed = removed or [()] * len(shards)
-    records, owners = np.zeros(len(shards), SHARD), list[Any](shards)
+    records, owners = np.zeros(len(shards), SHARD), list[Any]()
+    starts_S257 = np.zeros((len(shards), 257), np.int64)
     place_begins_SK = np.zeros((len(shards), NUM_CORPUS_STRUCTURES), np.int64)
     bucket_begins_SK = np.zeros((len(shards), NUM_CORPUS_STRUCTURES), np.int64)
     first_document = 0
@@ -75,23 +78,23 @@ def corpus_in_ram(
         ram = shard.in_ram
         text_N, places_X, checks_X, buckets_KB = ram.structure.arrays
         width = buckets_KB.shape[1]
+        starts_S257[number] = _starts(ram.checkpoints_C256)
         place_begins_SK[number, 1:] = np.cumsum(buckets_KB[:-1, -1], dtype=np.int64)
         bucket_begins_SK[number] = width * np.arange(NUM_CORPUS_STRUCTURES)
-        addresses = [array.ctypes.data for array in (text_N, places_X, checks_X, buckets_KB, ram.starts_D)]
-        documents_N = gone_D = 0
-        if with_documents or gone:
-            documents_N = shard.document_of_row.ctypes.data
-        if gone:
-            flags_D = np.zeros(len(shard), np.uint8)
-            flags_D[list(gone)] = 1
-            owners.append(flags_D)
-            gone_D = flags_D.ctypes.data
+        documents_N = shard.document_of_row if with_documents or gone else None
+        gone_D = _flags(len(shard), gone) if gone else None
+        arrays = (ram.next_N, ram.checkpoints_C256, documents_N, gone_D, text_N, places_X, checks_X, buckets_KB, ram.starts_D)
         sizes = (len(ram.next_N), first_document, len(shard), (width - 1).bit_length() - 1)
-        rows = (ram.next_N.ctypes.data, ram.checkpoints_C256.ctypes.data, documents_N, gone_D)
-        records[number] = (*sizes, *rows, *addresses)
+        records[number] = (*sizes, *(0 if array is None else array.ctypes.data for array in arrays))
+        owners.append(arrays)  # these very ones: two threads may have made two sets, of which the shard keeps one
         first_document += len(shard)
-    starts_S257 = np.array([_starts(shard.in_ram.checkpoints_C256) for shard in shards], np.int64).reshape(len(shards), 257)
     return CorpusInRam(Corpus(records, starts_S257, place_begins_SK, bucket_begins_SK), tuple(owners))
+
+
+def _flags(count: int, chosen: Collection[int]) -> npt.NDArray[np.uint8]:
+    flags = np.zeros(count, np.uint8)
+    flags[list(chosen)] = 1
+    return flags
 
 
 def _starts(checkpoints_C256: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:

@@ -52,7 +52,8 @@ class Structure:
 
     def copy(self) -> Structure:
         """The same in RAM."""
-        return Structure(np.array(self.text_N), np.array(self.places_X), np.array(self.checks_X), np.array(self.buckets_KB))
+        text_N, places_X = np.array(self.text_N, np.uint8), np.array(self.places_X, np.int32)
+        return Structure(text_N, places_X, np.array(self.checks_X, np.uint16), np.array(self.buckets_KB, np.uint32))
 
 
 def structure_of(text: bytes | bytearray) -> Structure:
