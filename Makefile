@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 3
 
-.PHONY: quickstart test check fast slow browser clean
+.PHONY: quickstart test check fast slow browser site clean
 
 quickstart: $(VENV)/.installed
 	@$(BIN)/axl compile
@@ -23,6 +23,10 @@ fast: $(VENV)/.dev
 
 slow: $(VENV)/.dev browser
 	$(BIN)/pytest -m slow
+
+# The documentation as a site in build/site; `.venv/bin/mkdocs serve` while writing.
+site: $(VENV)/.dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The playground is tested in Chromium; CI installs it, a person is asked to.
 browser:
