@@ -1,4 +1,4 @@
-"""What README.md, docs/memory.md and docs/tutorial.md tell people to type works: marked commands run, in order, in one folder, as they stand.
+"""What README.md and two pages of docs/ tell people to type works: marked commands run, in order, in one folder, as they stand.
 
 A block of commands is run when the line before it says `<!-- test -->`:
 
@@ -24,7 +24,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-TOLD = (README, ROOT / "docs" / "memory.md", ROOT / "docs" / "tutorial.md")  # the later ones go on in the folder that the README leaves
+# The later ones go on in the folder that the README leaves.
+TOLD = (README, ROOT / "docs" / "memory.md", ROOT / "docs" / "tutorial.md")
 BLOCK = re.compile(r"^<!-- test -->\n+```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STAND_IN = """#!{python}
 import os, re, sys, types
