@@ -46,6 +46,7 @@ BENCHMARKS = (
     "code",
     "project",
     "sandbox",
+    "zoo",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run
 ROOT = Path(__file__).resolve().parents[1]

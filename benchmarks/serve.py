@@ -85,7 +85,7 @@ class Soak(Row):
 
     clients: int
     minutes: float
-    saves: int
+    saves: int = 0  # of files of the project that is served; results from before there was one have none
     alive: bool
     left_over: int
     outcomes: dict[str, int]
