@@ -44,10 +44,9 @@ def table(result: ZooResult) -> str:
     ]
     for one in models:
         q4 = "" if one.q4_bytes is None else f"{one.q4_bytes / 1e6:.1f} MB"
-        lines.append(
-            f"| {one.name} | {one.skill or 'complete'} | {one.parameters:,} | {one.bytes_read / 1e6:.1f} MB "
-            f"| {one.minutes:.1f} | {one.bits_per_byte:.3f} | {one.bytes_per_second:,.0f} | {one.ram_bytes / 1e6:,.0f} MB | {q4} |"
-        )
+        size = f"{one.parameters:,} | {one.bytes_read / 1e6:.1f} MB | {one.minutes:.1f}"
+        cost = f"{one.bytes_per_second:,.0f} | {one.ram_bytes / 1e6:,.0f} MB | {q4}"
+        lines.append(f"| {one.name} | {one.skill or 'complete'} | {size} | {one.bits_per_byte:.3f} | {cost} |")
     lines += ["", "| model | skill | figure | model | best rival without a net |", "|---|---|---|---:|---:|"]
     for one in (one for one in models if one.figure is not None):
         rival = "" if one.rival_figure is None else f"{one.rival_figure:.3g} ({one.rival})"
