@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.machine import available_cores
 from multiscale_transformer.training.data_parallel import DataParallel, joined_group, under_torchrun
 from multiscale_transformer.training.held_out import measure_run
+from multiscale_transformer.training.local_sgd import ROUND_SECONDS, LocalSgd
 from multiscale_transformer.training.peers import ALONE, Peers
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.run import RunRequest, check_output, follow_run, resumed_request, train_run
@@ -47,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--threads", type=int, metavar="N", help="of each process")
     options.add_argument("--grow", action="store_true", default=None)
     options.add_argument("--no-memory", action="store_false", dest="memory")
+    apart = options.add_argument_group("over slow links, without torchrun: each process on its own, with rounds (docs/cluster.md)")
+    apart.add_argument("--lighthouse", metavar="URL", help="where the members meet: that of torchft_lighthouse")
+    apart.add_argument("--member", type=int, default=0, metavar="N", help="which one this is, from 0")
+    apart.add_argument("--members", type=int, default=2, metavar="N", help="how many there may be")
+    apart.add_argument("--address", default="", metavar="HOST", help="where the others reach this machine (default: its name)")
+    apart.add_argument("--round-seconds", type=float, default=ROUND_SECONDS, metavar="S", help="between two meetings")
     options.add_argument("--resume", action="store_true", help="go on where an interrupted run is, else begin")
     return options
 
@@ -66,13 +74,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _together(options: argparse.Namespace) -> None:
     if not under_torchrun():
-        _lead(options, ALONE)
+        _lead(options, _apart(options) if options.lighthouse else ALONE)
         return
+    if options.lighthouse:
+        raise AxlError("--lighthouse is for processes that are started one by one, without torchrun")
     with joined_group() as peers:
         if peers.rank == 0:
             _lead(options, peers)
         else:
             _follow(options, peers)
+
+
+def _apart(options: argparse.Namespace) -> LocalSgd:
+    address = options.address or socket.gethostname()
+    return LocalSgd(options.lighthouse, options.member, options.members, address, options.round_seconds)
 
 
 def _lead(options: argparse.Namespace, peers: Peers) -> None:

@@ -176,9 +176,9 @@ class Trainer:
         An interrupt (Ctrl-C) comes between two steps, never within one, so what it leaves can be saved and gone on with.
         """
         limit = self.settings.minutes * 60
-        begin = time.perf_counter() - self.progress.seconds
         self.model.train()
         self._peers.begin(self)
+        begin = time.perf_counter() - self.progress.seconds
         with self.at_work():
             while self.progress.fraction < 1.0:
                 with uninterrupted():
