@@ -50,8 +50,8 @@ def train_on(address: str, jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
         raise AxlError("--ray needs Ray: pip install 'axl[cluster]'; without --ray the models are trained one by one") from error
     try:
         ray.init(None if address == LOCAL else address, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise AxlError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # Ray raises anything, plain Exception too
+        raise AxlError(f"no Ray cluster answers at {address}: {(str(error).splitlines() or ['no reason given'])[0]}") from error
     try:
         yield from _trained(ray, jobs)
     finally:
