@@ -36,6 +36,7 @@ class Member(Peers):
 
 
 def trainer_of(corpus: Corpus, peers: Peers, batch_bytes: int, seed: int) -> Trainer:
+    """A trainer that begins with the weights of the seed."""
     torch.manual_seed(seed)
     model = MultiScaleTransformer(CONFIG)
     settings = TrainSettings(optimizer="muon", batch_bytes=batch_bytes, stages=((0.0, 256),), seed=seed)
@@ -43,6 +44,7 @@ def trainer_of(corpus: Corpus, peers: Peers, batch_bytes: int, seed: int) -> Tra
 
 
 def bits(trainer: Trainer, corpus: Corpus) -> float:
+    """Bits per byte on all held-out files."""
     trainer.model.eval()
     return score_documents(trainer.model, corpus.held_out, threads=1).bits_per_byte
 
@@ -57,7 +59,7 @@ def together(corpus: Corpus, members: int, own: int, steps: int, seed: int) -> f
 
 
 def apart(corpus: Corpus, members: int, own: int, steps: int, seed: int, round_steps: int, lost: bool) -> float:
-    """Members that meet after every `round_steps`; with `lost`, one dies after a third of the run and one comes at two thirds."""
+    """Members that meet after every `round_steps`; with `lost`, one dies after a third of the run and one comes at two."""
     trainers = [trainer_of(corpus, Member(rank, members), own, seed) for rank in range(members)]
     outer = [OuterStep(trainer.model) for trainer in trainers]
     for begin in range(0, steps, round_steps):
@@ -78,6 +80,7 @@ def apart(corpus: Corpus, members: int, own: int, steps: int, seed: int, round_s
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Train both ways and write the figures."""
     options = argparse.ArgumentParser()
     options.add_argument("--data", action="append", required=True)
     options.add_argument("--members", type=int, default=4)
@@ -98,7 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(rows[-1], flush=True)
         for round_steps in chosen.round_steps:
             for lost in (False, True):
-                row = {**base, "way": "apart", "round_steps": round_steps, "lost": lost, "bits": apart(*shape, round_steps, lost)}
+                row = {
+                    **base,
+                    "way": "apart",
+                    "round_steps": round_steps,
+                    "lost": lost,
+                    "bits": apart(*shape, round_steps, lost),
+                }
                 rows.append(row)
                 print(row, flush=True)
         chosen.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -2,9 +2,9 @@
 
     python -m benchmarks.remote_lookup FOLDER…
 
-A server thread looks up and sends what it found over a TCP connection of this machine; counted is the CPU time of both ends, the
-least of several rounds, so that other work on the machine does not count. What a network adds is then arithmetic: one round trip
-a question, and the bytes at 1 Gbit/s.
+A server thread looks up and sends what it found over a TCP connection of this machine; counted is the CPU time of both ends,
+the least of several rounds, so that other work on the machine does not count. What a network adds is then arithmetic: one
+round trip a question, and the bytes at 1 Gbit/s.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def _reader(memory: CorpusMemory) -> TextReader:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print a row for each size of a question."""
     options = argparse.ArgumentParser()
     options.add_argument("folders", nargs="+")
     corpus = load_corpus(options.parse_args(arguments).folders)

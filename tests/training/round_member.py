@@ -1,6 +1,6 @@
 """A member of a run in rounds: `round_member.py LIGHTHOUSE MEMBER MEMBERS ADDRESS SECONDS ROUND_SECONDS OUT`.
 
-It says when it has begun, and leaves its weights and what it sent in OUT.
+It begins when it is sent a line, says when it has begun, and leaves its weights and what it sent in OUT.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from tiny import PLENTY, TINY, documents, model_of, settings_of
 
 def main(lighthouse: str, member: str, members: str, address: str, seconds: str, round_seconds: str, out: str) -> None:
     torch.set_num_threads(1)
+    print("loaded", flush=True)
+    sys.stdin.readline()
     peers = LocalSgd(lighthouse, int(member), int(members), address, float(round_seconds))
     settings = settings_of(minutes=float(seconds) / 60)
     trainer = Trainer(model_of(TINY), TINY, documents(), settings, PLENTY, None, None, peers)

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from hosts import Host, hosts, needs_hosts
 from multiscale_transformer.training.peers import Peers
 from multiscale_transformer.training.trainer import Trainer
-from tiny import PLENTY, TINY, corpus_memory, documents, model_of, settings_of, words
+from tiny import PLENTY, TINY, documents, model_of, settings_of, words
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("peer_worker.py")
@@ -115,9 +115,7 @@ def four_hosts() -> Iterator[list[Host]]:
 @pytest.mark.slow
 @needs_hosts
 @pytest.mark.parametrize("count", [2, 4])
-def test_hosts_of_a_network_end_with_the_weights_of_one_process(
-    tmp_path: Path, four_hosts: list[Host], count: int
-) -> None:
+def test_hosts_of_a_network_end_with_the_weights_of_one_process(tmp_path: Path, four_hosts: list[Host], count: int) -> None:
     many, members = tmp_path / "many.safetensors", four_hosts[:count]
     running = []
     for number, host in enumerate(members):

@@ -21,7 +21,7 @@ from tiny import TINY
 
 ROOT = Path(__file__).parents[2]
 MEMBER = Path(__file__).with_name("round_member.py")
-LIGHTHOUSE = "import sys; from torchft._torchft import lighthouse_main; sys.exit(lighthouse_main())"
+LIGHTHOUSE = Path(__file__).with_name("lighthouse.py")
 needs_torchft = pytest.mark.skipif(find_spec("torchft") is None, reason="needs torchft: pip install 'axl[cluster]'")
 SECONDS, ROUND = 90.0, 4.0
 
@@ -50,7 +50,16 @@ def environment(host: Host) -> dict[str, str]:
 
 def started(host: Host, lighthouse: Host, member: int, out: Path) -> subprocess.Popen[str]:
     where = (f"http://{lighthouse.address}:29510", member, 3, host.address, SECONDS, ROUND, out)
-    return host.start([sys.executable, MEMBER, *where], env=environment(host), stdout=subprocess.PIPE)
+    return host.start([sys.executable, MEMBER, *where], env=environment(host), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def begin(process: subprocess.Popen[str]) -> None:
+    """Let it begin: loading takes longer than a run."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loaded\n"
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 def first_step(process: subprocess.Popen[str]) -> int:
@@ -65,19 +74,26 @@ def first_step(process: subprocess.Popen[str]) -> int:
 def test_one_member_is_killed_and_another_comes_and_the_rest_end_with_the_same_weights(
     tmp_path: Path, network: list[Host]
 ) -> None:
-    lead, second, third = network
-    bind = ("--min_replicas", 1, "--bind", f"0.0.0.0:29510", "--join_timeout_ms", 20_000)
-    with lead.start([sys.executable, "-c", LIGHTHOUSE, *bind], env=environment(lead), stderr=subprocess.DEVNULL) as lighthouse:
+    lead = network[0]
+    beside = environment(lead)
+    with lead.start(
+        [sys.executable, LIGHTHOUSE, 29510], env=beside, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as lighthouse:
+        assert lighthouse.stdout is not None
         try:
+            assert lighthouse.stdout.readline() == "ready\n"
             outs = [tmp_path / f"{number}.safetensors" for number in range(3)]
-            stays, dies = started(lead, lead, 0, outs[0]), started(second, lead, 1, outs[1])
+            members = [started(host, lead, number, outs[number]) for number, host in enumerate(network)]
+            stays, dies, comes = members
+            begin(stays)
+            begin(dies)
             first_step(stays)
             first_step(dies)
             dies.kill()
             dies.wait()
-            comes = started(third, lead, 2, outs[2])
+            begin(comes)
             assert first_step(comes) > 1, "it began afresh instead of going on with the others"
-            assert [stays.wait(300), comes.wait(300)] == [0, 0]
+            assert [stays.wait(900), comes.wait(900)] == [0, 0]
         finally:
             lighthouse.kill()
     weights, facts = zip(*(_read(outs[number]) for number in (0, 2)), strict=True)

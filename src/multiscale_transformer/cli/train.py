@@ -151,10 +151,21 @@ def train(
 
     if nodes is not None:
         if init is not None or size != PUBLISHED or include or exclude:
-            raise AxlError("--nodes trains a model from nothing on all of --data; leave out --init, --size, --include, --exclude")
-        options = {"--out": out, "--minutes": minutes, "--optimizer": optimizer, "--lr": lr, "--seed": seed, "--threads": threads}
+            raise AxlError(
+                "--nodes trains a model from nothing on all of --data; leave out --init, --size, --include, --exclude"
+            )
+        options = {
+            "--out": out,
+            "--minutes": minutes,
+            "--optimizer": optimizer,
+            "--lr": lr,
+            "--seed": seed,
+            "--threads": threads,
+        }
         flags = {"--grow": grow, "--no-memory": not memory, "--resume": resume}
-        _on_nodes(nodes, name, config, data or [], {**options, "--fim-rate": fim_rate}, [flag for flag, on in flags.items() if on])
+        _on_nodes(
+            nodes, name, config, data or [], {**options, "--fim-rate": fim_rate}, [flag for flag, on in flags.items() if on]
+        )
         return
     threads = threads or available_cores()
     if resume and init is not None:

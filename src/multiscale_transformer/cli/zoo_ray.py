@@ -47,7 +47,9 @@ def train_on(address: str, jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
     try:
         import ray
     except ImportError as error:
-        raise AxlError("--ray needs Ray: pip install 'axl[cluster]'; without --ray the models are trained one by one") from error
+        raise AxlError(
+            "--ray needs Ray: pip install 'axl[cluster]'; without --ray the models are trained one by one"
+        ) from error
     try:
         ray.init(None if address == LOCAL else address, log_to_driver=False, configure_logging=False)
     except Exception as error:  # Ray raises anything, plain Exception too

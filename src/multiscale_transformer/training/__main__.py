@@ -49,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--threads", type=int, metavar="N", help="of each process")
     options.add_argument("--grow", action="store_true", default=None)
     options.add_argument("--no-memory", action="store_false", dest="memory")
-    apart = options.add_argument_group("over slow links, without torchrun: each process on its own, with rounds (docs/cluster.md)")
+    apart = options.add_argument_group(
+        "over slow links, without torchrun: each process on its own, with rounds (docs/cluster.md)"
+    )
     apart.add_argument("--lighthouse", metavar="URL", help="where the members meet: that of torchft_lighthouse")
     apart.add_argument("--member", type=int, default=0, metavar="N", help="which one this is, from 0")
     apart.add_argument("--members", type=int, default=2, metavar="N", help="how many there may be")

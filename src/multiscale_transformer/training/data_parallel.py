@@ -1,8 +1,8 @@
 """Data parallel training: after each step the gradients of all processes are added up (`torch.distributed`, gloo).
 
 N processes with batches of b bytes compute what one computes with a batch of N * b, up to the rounding of sums. The sum is one
-all-reduce of one buffer: `DistributedDataParallel` overlaps it with the backward pass, but it needs a backward pass that is one,
-and ours are as many as there are threads. `torchrun` starts the processes and says who they are (RANK, WORLD_SIZE).
+all-reduce of one buffer: `DistributedDataParallel` overlaps it with the backward pass, but it needs one backward pass, and ours
+are as many as there are threads. `torchrun` starts the processes and says who they are (RANK, WORLD_SIZE).
 """
 
 from __future__ import annotations

@@ -160,9 +160,7 @@ def follow_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, pee
     trainer.run()
 
 
-def _ready_trainer(
-    request: RunRequest, corpus: Corpus, resume: bool, peers: Peers
-) -> tuple[Trainer, CorpusMemory | None]:
+def _ready_trainer(request: RunRequest, corpus: Corpus, resume: bool, peers: Peers) -> tuple[Trainer, CorpusMemory | None]:
     torch.set_num_threads(request.settings.threads)
     device = choose_device(request.device)
     memory, seconds = _memory(request, corpus, resume)
@@ -171,9 +169,7 @@ def _ready_trainer(
     return trainer, memory
 
 
-def _trained(
-    request: RunRequest, corpus: Corpus, resume: bool, callbacks: Sequence[Callback], peers: Peers
-) -> Path:
+def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Sequence[Callback], peers: Peers) -> Path:
     trainer, memory = _ready_trainer(request, corpus, resume, peers)
     begun_as = _begun_as(request, resume)
     writer = ResumeWriter(request.out, trainer, {**request.as_json(), "corpus": corpus.sha256, "begun_as": begun_as})
