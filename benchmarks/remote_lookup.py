@@ -53,8 +53,10 @@ def asked(end: socket.socket) -> Callable[[list[int]], MemoryFeatures]:
         if not ids:
             return no_features(0)
         stream.flush()
-        empty = no_features(len(ids))
-        return MemoryFeatures(*(np.frombuffer(stream.read(part.nbytes), part.dtype).reshape(part.shape) for part in empty))
+        found = no_features(len(ids))
+        for part in found:
+            stream.readinto(part)
+        return found
 
     return read
 

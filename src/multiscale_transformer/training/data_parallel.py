@@ -51,7 +51,7 @@ class DataParallel(Peers):
         length = sum(sizes) + len(parameters) + 1
         if self._buffer is None or len(self._buffer) != length:
             self._buffer = torch.empty(length)
-        *places, has, shown = self._buffer.split([*sizes, len(parameters), 1])
+        *places, has, shown = torch.split(self._buffer, [*sizes, len(parameters), 1])
         has.copy_(torch.tensor([float(gradient is not None) for gradient in gradients]))
         shown.fill_(loss)
         for place, gradient in zip(places, gradients, strict=True):
@@ -60,14 +60,14 @@ class DataParallel(Peers):
             dist.all_reduce(self._buffer)
         for parameter, place, there in zip(parameters, places, has.tolist(), strict=True):
             parameter.grad = place.view_as(parameter).to(parameter.device, copy=True) if there else None
-        return shown.item()
+        return float(shown)
 
     def clock(self, seconds: float) -> float:
         """The seconds of the first process: all leave off after the same step. Raises PeerLostError."""
         shared = torch.tensor([seconds], dtype=torch.float64)
         with _peers_there():
             dist.broadcast(shared, 0)
-        return shared.item()
+        return float(shared)
 
     def dtype(self, own: torch.dtype) -> torch.dtype:
         """bf16 where that is the faster one on all machines."""

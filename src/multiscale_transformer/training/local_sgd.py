@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import TCPStore
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.training.outer_step import OuterStep
@@ -127,7 +128,7 @@ class LocalSgd(Peers):
         return tensor
 
 
-def _manager(lighthouse: str, address: str, least: int) -> tuple[Any, Any, dist.TCPStore]:
+def _manager(lighthouse: str, address: str, least: int) -> tuple[Any, Any, TCPStore]:
     """torchft's manager of this process, its group, and the store that both use as long as they live."""
     try:
         from torchft.manager import Manager
@@ -135,7 +136,7 @@ def _manager(lighthouse: str, address: str, least: int) -> tuple[Any, Any, dist.
     except ImportError as error:
         raise AxlError("training in rounds needs torchft: pip install 'axl[cluster]'") from error
     logging.getLogger("torchft").setLevel(logging.ERROR)
-    store = dist.TCPStore(address, 0, is_master=True, wait_for_workers=False)
+    store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
     group = ProcessGroupGloo(timeout=PATIENCE)
     try:
         manager = Manager(

@@ -53,6 +53,6 @@ class OuterStep:
 
     @torch.no_grad()
     def _give(self) -> None:
-        pieces = self.anchor.detach().split([weight.numel() for weight in self._weights])
+        pieces = torch.split(self.anchor.detach(), [weight.numel() for weight in self._weights])
         for weight, piece in zip(self._weights, pieces, strict=True):
             weight.copy_(piece.view_as(weight))
