@@ -34,7 +34,7 @@ def test_fewer_than_two_hosts_are_refused(text: str) -> None:
 def test_this_machine_is_known_by_name_and_address() -> None:
     assert is_here(socket.gethostname())
     assert is_here("127.0.0.1")
-    assert not is_here("192.0.2.1")  # of the block for documentation
+    assert not is_here("203.0.113.7")  # of the block for documentation
 
 
 def test_what_the_command_line_hands_over_is_what_the_processes_take() -> None:
