@@ -53,11 +53,14 @@ def started(host: Host, lighthouse: Host, member: int, out: Path) -> subprocess.
     return host.start([sys.executable, MEMBER, *where], env=environment(host), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def begin(process: subprocess.Popen[str]) -> None:
-    """Let it begin: loading takes longer than a run."""
-    assert process.stdin is not None
+def wait_until_loaded(process: subprocess.Popen[str]) -> None:
+    """Loading may take longer than the run that it is for."""
     assert process.stdout is not None
     assert process.stdout.readline() == "loaded\n"
+
+
+def begin(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
 
@@ -84,6 +87,8 @@ def test_one_member_is_killed_and_another_comes_and_the_rest_end_with_the_same_w
             assert lighthouse.stdout.readline() == "ready\n"
             outs = [tmp_path / f"{number}.safetensors" for number in range(3)]
             members = [started(host, lead, number, outs[number]) for number, host in enumerate(network)]
+            for member in members:
+                wait_until_loaded(member)
             stays, dies, comes = members
             begin(stays)
             begin(dies)

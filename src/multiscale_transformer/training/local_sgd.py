@@ -15,6 +15,7 @@ import math
 import time
 from contextlib import suppress
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,7 +40,8 @@ LAST_TRIES = 3
 class LocalSgd(Peers):
     """Member `rank` of at most `count`, who meet at `lighthouse` (http://host:port) every `round_seconds`.
 
-    `address` is where other members reach this one. Raises AxlError without torchft, or where the lighthouse is not there.
+    `address` is where other members reach this one. Raises AxlError without torchft. A member is there from `begin` on, not
+    while it reads its data: others wait for those who are there.
     """
 
     def __init__(
@@ -47,19 +49,25 @@ class LocalSgd(Peers):
     ) -> None:
         if not 0 <= rank < count:
             raise AxlError(f"--member {rank} is not one of {count}: they are counted from 0")
+        if find_spec("torchft") is None:
+            raise AxlError("training in rounds needs torchft: pip install 'axl[cluster]'")
         self.rank, self.count = rank, count
         self.sums = 0  # bytes of all that was summed, for reports
         self.rounds: list[int] = []  # how many members each round had
         self._round_seconds = round_seconds
-        self._manager, self._group, self._store = _manager(lighthouse, address, least)
+        self._where = lighthouse, address, least
         self._outer: OuterStep | None = None
         self._next, self._read = 0.0, 0
         self._limit, self._over = math.inf, False
 
     def begin(self, trainer: Trainer) -> None:
-        """Meet the others, and go on as they do when they have begun. Raises AxlError for a model that grows."""
+        """Meet the others, and go on as they do when they have begun.
+
+        Raises AxlError for a model that grows, or where no lighthouse answers.
+        """
         if trainer.settings.grow:
             raise AxlError("a model that grows has other weights in each process; leave out --grow")
+        self._manager, self._group, self._store = _manager(*self._where)
         self._outer, self._limit = OuterStep(trainer.model), trainer.settings.minutes * 60
         self._read = trainer.progress.bytes
         self._meet(trainer)
@@ -130,11 +138,9 @@ class LocalSgd(Peers):
 
 def _manager(lighthouse: str, address: str, least: int) -> tuple[Any, Any, TCPStore]:
     """torchft's manager of this process, its group, and the store that both use as long as they live."""
-    try:
-        from torchft.manager import Manager
-        from torchft.process_group import ProcessGroupGloo
-    except ImportError as error:
-        raise AxlError("training in rounds needs torchft: pip install 'axl[cluster]'") from error
+    from torchft.manager import Manager
+    from torchft.process_group import ProcessGroupGloo
+
     logging.getLogger("torchft").setLevel(logging.ERROR)
     store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
     group = ProcessGroupGloo(timeout=PATIENCE)
