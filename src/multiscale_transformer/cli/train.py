@@ -110,6 +110,14 @@ def train(
     ] = None,
     threads: Threads = None,
     log: Annotated[Literal["csv", "tensorboard"], typer.Option(help="Where the curve is recorded.")] = "csv",
+    nodes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST,HOST…",
+            rich_help_panel=TRAINING,
+            help="Train on several machines together: prints what each has to run, and runs this machine's part.",
+        ),
+    ] = None,
 ) -> None:
     """Train a model, and measure it on files it never read.
 
@@ -141,6 +149,24 @@ def train(
     from multiscale_transformer.training.initialization import check_init, sized, tuned
     from multiscale_transformer.training.run import check_output, free_folder
 
+    if nodes is not None:
+        if init is not None or size != PUBLISHED or include or exclude:
+            raise AxlError(
+                "--nodes trains a model from nothing on all of --data; leave out --init, --size, --include, --exclude"
+            )
+        options = {
+            "--out": out,
+            "--minutes": minutes,
+            "--optimizer": optimizer,
+            "--lr": lr,
+            "--seed": seed,
+            "--threads": threads,
+        }
+        flags = {"--grow": grow, "--no-memory": not memory, "--resume": resume}
+        _on_nodes(
+            nodes, name, config, data or [], {**options, "--fim-rate": fim_rate}, [flag for flag, on in flags.items() if on]
+        )
+        return
     threads = threads or available_cores()
     if resume and init is not None:
         raise AxlError("--init says what a run begins with, and --resume goes on with one that has begun; give one of them")
@@ -188,6 +214,20 @@ def train(
     )
     training_ui.run(request, corpus)
     training_ui.show_next(out)
+
+
+def _on_nodes(
+    nodes: str, name: str | None, config: Path | None, data: list[str], options: dict[str, object], flags: list[str]
+) -> None:
+    from multiscale_transformer.cli.nodes import hosts_of, start_together
+
+    recipe = _named(name, config)
+    if recipe is None:
+        raise AxlError("--nodes needs a NAME or --config: the best size of this machine is not that of several")
+    model = str(config) if config is not None else recipe.name
+    given = {"--out": CHECKPOINTS / recipe.name.lower(), **{key: value for key, value in options.items() if value is not None}}
+    words = [word for key, value in given.items() for word in (key, str(value))]
+    start_together(hosts_of(nodes), [model, *words, *flags, *(word for path in data for word in ("--data", path))])
 
 
 def _named(name: str | None, config: Path | None) -> Recipe | None:

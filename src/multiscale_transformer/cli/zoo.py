@@ -56,17 +56,31 @@ def train(
         float | None, typer.Option(metavar="M", callback=above_zero, help="Of each (default: the model's own).")
     ] = None,
     threads: Threads = None,
+    everything: Annotated[bool, typer.Option("--all", metavar="", help="All models by name, as without names.")] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Train them as tasks of a Ray cluster (host:port, auto, or local: this machine)."),
+    ] = None,
 ) -> None:
     """Train models one after the other; what is finished is left alone, and what was interrupted goes on.
 
+    With --ray the models that are not begun yet are trained by the machines of a cluster, several at once, and their
+    checkpoints come back to --root.
+
     axl zoo train
     axl zoo train AXL-Refactor-Lion AXL-Docs-Lion --size both
+    axl zoo train --all --ray auto
     """
     from multiscale_transformer.cli.train import train as train_one
     from multiscale_transformer.model.folder import TRAINING_FILE
     from multiscale_transformer.training.resume import has_resume
 
+    if everything and names:
+        raise AxlError("give names or --all, not both")
     places = _places(_chosen(names), size, root)
+    if ray is not None:
+        _train_on(ray, places, minutes, threads)
+        places = [place for place in places if has_resume(place[2])]  # what was interrupted here goes on here
     for number, (recipe, one, out) in enumerate(places, 1):
         ui.print_text(f"{number} of {len(places)}: {recipe.name}, {one}")
         if (out / TRAINING_FILE).exists() and not has_resume(out):
@@ -75,6 +89,27 @@ def train(
             train_one(None, out=out, resume=True, threads=threads)
         else:
             train_one(recipe.name, out=out, size=one, minutes=minutes, threads=threads)
+
+
+def _train_on(
+    address: str, places: list[tuple[Recipe, Literal["published", "auto"], Path]], minutes: float | None, threads: int | None
+) -> None:
+    """Train on a cluster what is not begun here. Raises AxlError when some models could not be trained."""
+    from multiscale_transformer.cli.zoo_ray import Job, train_on
+    from multiscale_transformer.model.folder import TRAINING_FILE
+    from multiscale_transformer.training.resume import has_resume
+
+    jobs = [
+        Job(recipe.name, one, out.absolute(), minutes, threads or 1)
+        for recipe, one, out in places
+        if not (out / TRAINING_FILE).exists() and not has_resume(out)
+    ]
+    failed = 0
+    for number, (job, wrong) in enumerate(train_on(address, jobs), 1):
+        ui.print_text(f"{number} of {len(jobs)}: {job.name}, {job.size}: {wrong or 'trained'}")
+        failed += bool(wrong)
+    if failed:
+        raise AxlError(f"{failed} of {len(jobs)} models were not trained; the same command tries them again")
 
 
 def evaluate(

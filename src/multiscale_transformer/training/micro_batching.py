@@ -60,14 +60,17 @@ def plan_micro_batches(
     workers: int = 1,
     optimizer: str = "muon",
     most_bytes: int = FASTEST_BYTES,
+    together: bool = False,
 ) -> MicroBatchPlan:
     """How a batch of `rows` rows is trained on in `available_ram` bytes, as fast as that allows, `most_bytes` of text at once.
 
     With several `workers` the batch is cut into a piece for each: smaller ones would share the work more evenly, and cost more
     than that brings (docs/log.md). When RAM is short for the activations and gradients of all, one worker does everything.
+    With `together` all gradients are kept until the step ends, for other processes add theirs.
     Raises AxlError when weights and optimizer state leave no room for a single row.
     """
     need = _Need(config, window, dtype_bytes, optimizer)
+    alone = optimizer in ALONE and not together
     most = max(1, min(rows, most_bytes // window))
     share = min(most, max(1, -(-rows // workers)))
     if workers > 1 and need.of(MicroBatchPlan(share, False, workers)) <= available_ram:
@@ -76,12 +79,12 @@ def plan_micro_batches(
         return need.widest(MicroBatchPlan(most, False), available_ram)
     for checkpoint in (False, True):
         whole, pieces = MicroBatchPlan(rows, checkpoint, in_backward=True), MicroBatchPlan(most, checkpoint)
-        if optimizer in ALONE and need.of(whole) <= available_ram:
+        if alone and need.of(whole) <= available_ram:
             return whole
         if need.of(replace(pieces, rows=1)) <= available_ram:
             return need.widest(pieces, available_ram)
     least = need.of(MicroBatchPlan(1, True))
-    if optimizer in ALONE:
+    if alone:
         least = min(least, need.of(MicroBatchPlan(rows, True, in_backward=True)))
     raise AxlError(
         f"training needs about {least / 1e9:.1f} GB of RAM but {available_ram / 1e9:.1f} GB are free; "

@@ -121,15 +121,25 @@ def has_resume(folder: Path) -> bool:
     return bool(_points(folder / FOLDER))
 
 
+def newest_point(folder: Path) -> Path | None:
+    """The newest resume point of the run in `folder`, or None."""
+    return next(reversed(_points(folder / FOLDER)), None)
+
+
+def point_in(folder: Path) -> Path:
+    """Where a resume point that comes from elsewhere belongs in a folder that has none."""
+    return folder / FOLDER / "000000000"
+
+
 def _points(root: Path) -> list[Path]:
     return sorted(p for p in root.iterdir() if p.is_dir() and p.name.isdigit()) if root.is_dir() else []
 
 
 def _newest(folder: Path) -> Path:
-    points = _points(folder / FOLDER)
-    if not points:
+    point = newest_point(folder)
+    if point is None:
         raise AxlError(f"nothing to resume in {folder}: no interrupted run there; leave out --resume to start one")
-    return points[-1]
+    return point
 
 
 def _read(point: Path) -> _Point:

@@ -35,6 +35,7 @@ from multiscale_transformer.training.initialization import check_init, init_reco
 from multiscale_transformer.training.logger import TrainLogger
 from multiscale_transformer.training.machine import compute_dtype, describe_machine
 from multiscale_transformer.training.model_card import CARD_FILE, data_record, software_versions
+from multiscale_transformer.training.peers import ALONE, PeerLostError, Peers
 from multiscale_transformer.training.resume import (
     ResumeWriter,
     has_resume,
@@ -43,7 +44,7 @@ from multiscale_transformer.training.resume import (
     restore_optimizer,
 )
 from multiscale_transformer.training.settings import TrainSettings
-from multiscale_transformer.training.trainer import Callback, Progress, Trainer
+from multiscale_transformer.training.trainer import Callback, Progress, Trainer, uninterrupted
 from multiscale_transformer.zoo.recipes import FormatName
 from multiscale_transformer.zoo.training_record import TrainingRecord, write_training
 
@@ -125,8 +126,17 @@ def free_folder(root: Path, name: str) -> Path:
     return folder
 
 
-def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, callbacks: Sequence[Callback] = ()) -> Path:
+def train_run(
+    request: RunRequest,
+    corpus: Corpus,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    peers: Peers = ALONE,
+) -> Path:
     """Train and save; returns the output folder. On KeyboardInterrupt a resume point is written first, then it is raised.
+
+    With `peers` other processes train the same model; those that follow call `follow_run`.
 
     With `resume` the run in `request.out` goes on; `request` is what `resumed_request` gives. Raises AxlError when the folder
     is taken or another process is writing it, the device is not there, the data changed, the memory or the corpus is too small,
@@ -136,17 +146,31 @@ def train_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, call
         check_output(request.out, resume=resume)
         if request.init is not None and not resume:  # before the memory is built, which may take minutes
             check_init(request.config, request.init)
-        folder = _trained(request, corpus, resume, callbacks)
+        folder = _trained(request, corpus, resume, callbacks, peers)
     gc.collect()  # PyTorch keeps frames in cycles, and with them weights and state, whose RAM the measuring needs
     return folder
 
 
-def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Sequence[Callback]) -> Path:
+def follow_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, peers: Peers) -> None:
+    """Train with others, of whom one writes; `request.out` holds this process's copy of the memory, and of a resume point.
+
+    Raises what `train_run` raises.
+    """
+    trainer, _ = _ready_trainer(request, corpus, resume, peers)
+    trainer.run()
+
+
+def _ready_trainer(request: RunRequest, corpus: Corpus, resume: bool, peers: Peers) -> tuple[Trainer, CorpusMemory | None]:
     torch.set_num_threads(request.settings.threads)
     device = choose_device(request.device)
     memory, seconds = _memory(request, corpus, resume)
-    trainer = (_resumed_trainer if resume else _new_trainer)(request, corpus, device, memory)
+    trainer = (_resumed_trainer if resume else _new_trainer)(request, corpus, device, memory, peers)
     trainer.progress.seconds = max(trainer.progress.seconds, seconds)  # building the memory is a part of the training
+    return trainer, memory
+
+
+def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Sequence[Callback], peers: Peers) -> Path:
+    trainer, memory = _ready_trainer(request, corpus, resume, peers)
     begun_as = _begun_as(request, resume)
     writer = ResumeWriter(request.out, trainer, {**request.as_json(), "corpus": corpus.sha256, "begun_as": begun_as})
     if request.settings.interpolation < 1.0 and not resume:
@@ -159,8 +183,9 @@ def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Seque
                 interpolate(trainer.model, writer.first_weights(), request.settings.interpolation)
             save_model(trainer.model, request.out, name=request.name)
             write_training(request.out, _record(request, corpus, trainer, begun_as))
-        except KeyboardInterrupt:
-            writer.save()
+        except (KeyboardInterrupt, PeerLostError):
+            with uninterrupted():  # torchrun ends all processes when one has ended
+                writer.save()
             raise
     writer.remove()
     return request.out
@@ -179,21 +204,25 @@ def _memory(request: RunRequest, corpus: Corpus, resume: bool) -> tuple[CorpusMe
     return CorpusMemory(load_index(folder).shards, leave_out=True), time.perf_counter() - begin
 
 
-def _new_trainer(request: RunRequest, corpus: Corpus, device: torch.device, memory: CorpusMemory | None) -> Trainer:
+def _new_trainer(
+    request: RunRequest, corpus: Corpus, device: torch.device, memory: CorpusMemory | None, peers: Peers
+) -> Trainer:
     # Made on the CPU: a seed gives the same weights for every device.
     model = initial_model(request.config, request.init, seed=request.settings.seed, grow=request.settings.grow).to(device)
-    model.compute_dtype = compute_dtype(request.settings.threads, device)
-    return _trainer(request, corpus, model, None, memory)
+    model.compute_dtype = peers.dtype(compute_dtype(request.settings.threads, device))
+    return _trainer(request, corpus, model, None, memory, peers)
 
 
-def _resumed_trainer(request: RunRequest, corpus: Corpus, device: torch.device, memory: CorpusMemory | None) -> Trainer:
+def _resumed_trainer(
+    request: RunRequest, corpus: Corpus, device: torch.device, memory: CorpusMemory | None, peers: Peers
+) -> Trainer:
     known = read_request(request.out)["corpus"]
     if known != corpus.sha256:
         raise AxlError(
             f"the data changed since {request.out} was interrupted; restore it, or start a new run with another --out"
         )
     model, progress = load_resume(request.out, device)
-    trainer = _trainer(request, corpus, model, progress, memory)
+    trainer = _trainer(request, corpus, model, progress, memory, peers)
     restore_optimizer(request.out, trainer)
     return trainer
 
@@ -204,8 +233,10 @@ def _trainer(
     model: MultiScaleTransformer,
     progress: Progress | None,
     memory: CorpusMemory | None,
+    peers: Peers,
 ) -> Trainer:
-    return Trainer(model, request.config, corpus.train, request.settings, free_memory(model.device), progress, memory)
+    room = free_memory(model.device) // peers.here
+    return Trainer(model, request.config, corpus.train, request.settings, room, progress, memory, peers)
 
 
 class _Recorder:
