@@ -1,0 +1,100 @@
+"""Gateways that follow registries elsewhere: two of them, one dead, both dead; and members that report to both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+
+from mesh.mesh_fakes import Fake, Heart, new_registry, running_mesh, wait_until
+from multiscale_transformer.mesh.app import MeshSettings
+from multiscale_transformer.mesh.follow import Followed
+from multiscale_transformer.mesh.member import Membership
+from multiscale_transformer.mesh.metrics import merged
+from multiscale_transformer.mesh.registry import Registry
+from multiscale_transformer.mesh.store import Store
+
+BODY = {"model": "m", "prompt": "x"}
+
+
+def names(client: httpx.Client) -> dict[str, str]:
+    return {one["name"]: one["status"] for one in client.get("/mesh/status").json()["members"]}
+
+
+def test_a_gateway_goes_on_when_its_registries_die(tmp_path: Path) -> None:
+    fake = Fake("one").start()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with running_mesh(new_registry(tmp_path / "a")) as first, running_mesh(new_registry(tmp_path / "b")) as second:
+        followed = Followed([first.url, second.url])
+        with running_mesh(followed) as gateway, httpx.Client(base_url=gateway.url, timeout=30) as http, Heart(second, fake):
+            wait_until(lambda: names(http) == {"one": "up"})
+            assert http.post("/v1/completions", json=BODY).json()["by"] == "one"
+            with Heart(first, fake):
+                wait_until(lambda: len(first.registry.members()) == 1)
+            first.registry.leave("one")
+            assert http.post("/v1/completions", json=BODY).status_code == 200, "whoever heard it last is right"
+    fake.kill()
+
+
+def test_a_gateway_without_registries_knows_nobody_and_is_no_registry() -> None:
+    followed, said = Followed(["http://127.0.0.1:9"]), {"name": "one", "url": "http://h:1"}
+    with running_mesh(followed, MeshSettings(patience=0.5)) as alone, httpx.Client(base_url=alone.url, timeout=30) as http:
+        assert http.post("/v1/completions", json=BODY).status_code == 404
+        assert http.get("/mesh/status").json()["registries"] == {"http://127.0.0.1:9": False}
+        assert http.post("/mesh/members", json=said).status_code == 404
+
+
+def test_what_was_known_stays_known(tmp_path: Path) -> None:
+    fake = Fake("one").start()
+    followed = None
+    with running_mesh(new_registry(tmp_path)) as registry, Heart(registry, fake):
+        followed = Followed([registry.url])
+        gateway = running_mesh(followed)
+        up = gateway.__enter__()
+        with httpx.Client(base_url=up.url, timeout=30) as http:
+            wait_until(lambda: names(http) == {"one": "up"})
+    with httpx.Client(base_url=up.url, timeout=30) as http:
+        wait_until(lambda: not any(followed.registries.values()))
+        assert http.post("/v1/completions", json=BODY).json()["by"] == "one", "the registry is dead, the member is not"
+    gateway.__exit__(None, None, None)
+    fake.kill()
+
+
+def test_members_report_to_all_registries_and_follow_a_drain(tmp_path: Path) -> None:
+    fake, said = Fake("one").start(), []
+    (tmp_path / "b").mkdir()
+    with (
+        running_mesh(new_registry(tmp_path / "b")) as second,
+        running_mesh(Registry(Store(tmp_path / "a"), peers=[second.url])) as first,
+    ):
+        membership = Membership([first.url], fake.said, None, None, said.append)
+        membership.start()
+        wait_until(lambda: [one.status for one in second.registry.members()] == ["up"])
+        first.registry.drain("one", drained=True)
+        wait_until(lambda: [one.status for one in second.registry.members()] == ["draining"])
+        first.registry.drain("one", drained=False)
+        wait_until(lambda: [one.status for one in second.registry.members()] == ["up"])
+        membership.leave()
+        assert [one.status for one in second.registry.members()] == ["gone"]
+    assert any("in the mesh as one" in line for line in said)
+    assert any("drained" in line for line in said)
+    fake.kill()
+
+
+def test_pages_of_metrics_that_cannot_be_read_spoil_nothing() -> None:
+    own = "# TYPE axl_requests counter\naxl_requests_total 1.0\n"
+    pages = {
+        "fine": '# TYPE x gauge\nx{member="other"} 2.0\n',
+        "none": None,
+        "rubbish": "<html>",
+        "labels": 'x{a="b} 1\n',
+        "huge": "x 1\n" * 30_000,
+        "binary": "\x00\x01",
+    }
+    text = merged(own, pages).decode()
+    assert 'axl_requests_total{member="gateway"} 1.0' in text
+    assert 'x{exported_member="other",member="fine"} 2.0' in text
+    for name in ("none", "rubbish", "labels", "huge", "binary"):
+        assert f'axl_mesh_member_scraped{{member="{name}"}} 0.0' in text
+        assert f'x{{member="{name}"}}' not in text
