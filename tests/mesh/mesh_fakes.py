@@ -37,7 +37,9 @@ class Fake:
     skills: tuple[str, ...] = ()
     mode: str = "ok"
     pause: float = 0.0
+    running: int = 0
     port: int = 0
+    host: str = "127.0.0.1"
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     hung_up: int = 0
@@ -57,15 +59,17 @@ class Fake:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def said(self, **changes: Any) -> Announcement:
         offers = tuple(ModelOffer(id=model, skills=self.skills) for model in self.models)
-        return Announcement(name=self.name, url=self.url, models=offers, incarnation=str(id(self._thread)), **changes)
+        return Announcement(
+            name=self.name, url=self.url, models=offers, incarnation=str(id(self._thread)), running=self.running, **changes
+        )
 
     async def _main(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, reuse_address=True)
+        server = await asyncio.start_server(self._serve, self.host, self.port, reuse_address=True)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._end.wait()
@@ -90,11 +94,11 @@ class Fake:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         path = head[0].split()[1]
-        if path in ("/health", "/metrics"):
+        if path in ("/health", "/metrics") and self.mode != "hang":
             text = b"# TYPE axl_written_bytes counter\naxl_written_bytes_total 7.0\n" if path == "/metrics" else b"{}"
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
-            return self.mode != "hang"
-        asked = json.loads(body)
+            return True
+        asked = json.loads(body or b"{}")
         self.requests.append(asked)
         self.headers.append(headers)
         if self.mode in ("early", "hang"):

@@ -78,7 +78,8 @@ def test_sessions_stay_and_requests_spread(http: httpx.Client, fakes: list[Fake]
 def test_a_busy_member_is_passed_over_by_its_own_sessions(http: httpx.Client, fakes: list[Fake], mesh: RunningMesh) -> None:
     first = ask(http, user="ada").json()["by"]
     for fake in fakes:
-        mesh.registry.announce(fake.said(running=9 if fake.name == first else 0))
+        fake.running = 9 if fake.name == first else 0
+        mesh.registry.announce(fake.said())
     assert ask(http, user="ada").json()["by"] != first
 
 

@@ -13,7 +13,8 @@ import structlog
 from fastapi import FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 import multiscale_transformer
 from multiscale_transformer.errors import AxlError
@@ -81,6 +82,15 @@ class MeshState:
         self.upstreams.give_up()
 
 
+class _Passed(Route):
+    """A route that says its name to the log and the metrics, as those of FastAPI do."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether a request is for it."""
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
+
+
 def build_app(directory: Directory, settings: MeshSettings) -> FastAPI:
     """The application for these members."""
     state = MeshState(directory, settings)
@@ -92,7 +102,7 @@ def build_app(directory: Directory, settings: MeshSettings) -> FastAPI:
     app.include_router(routes.router)
     attempts = Attempts(directory, state.upstreams, state.traffic, state.metrics, settings.patience, settings.hedge)
     proxy = Proxy(attempts)
-    app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in ANSWERED_BY_MEMBERS)
+    app.router.routes.extend(_Passed(path, proxy, methods=["POST"]) for path in ANSWERED_BY_MEMBERS)
     install_error_handlers(app)
     limit, keys = settings.max_body_bytes, settings.keys and (*settings.keys, *filter(None, [settings.token]))
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=limit)

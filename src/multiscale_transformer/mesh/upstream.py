@@ -65,6 +65,7 @@ class _Connection(asyncio.Protocol):
         self.head = self._loop.create_future()
         self.pieces: deque[bytes] = deque()
         self.complete, self.error, self._waiting, self._buffered, self._paused = False, "", None, 0, False
+        self._stays = False
         self._header_bytes = 0
         self._silence, self._last = silence, self._loop.time()
         self._timer = self._loop.call_later(silence, self._watch)
@@ -139,7 +140,7 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The answer is whole."""
         if self.status:
-            self.complete = True
+            self.complete, self._stays = True, self._parser.should_keep_alive()  # which the parser knows only now
             self._timer.cancel()
 
     # what the gateway calls
@@ -165,7 +166,7 @@ class _Connection(asyncio.Protocol):
     def end(self) -> bool:
         """The answer is no longer read; returns whether the connection can carry another."""
         self._timer.cancel()
-        reusable = self.complete and self.alive and not self.pieces and self._parser.should_keep_alive()
+        reusable = self.complete and self.alive and not self.pieces and self._stays
         self.head = None
         if not reusable:
             self.abort()
