@@ -1,8 +1,8 @@
 """The mesh as its clients find it: what the gateway costs beside a direct connection, and what is lost while members die.
 
-Registry and members are processes, as `axl mesh registry` and `axl serve --join` start them. The gateway and the direct connection
-take turns within a round, so that whatever else the machine does meets both. For the losses, members are killed (two of three times
-by SIGKILL, else by SIGTERM) and started again at random while clients ask without a pause.
+Registry and members are processes, as `axl mesh registry` and `axl serve --join` start them. The gateway and the direct
+connection take turns within a round, so that whatever else the machine does meets both. For the losses, members are killed (two
+of three times by SIGKILL, else by SIGTERM) and started again at random while clients ask without a pause.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def run(
     clients: Annotated[int, typer.Option(metavar="N", min=1, help="Clients meanwhile.")] = 32,
     rounds: Rounds = 5,
 ) -> MeshResult:
-    """A mesh of three servers: what the gateway costs, how soon it knows who is dead, and what is lost while members are killed."""
+    """A mesh of three servers: what the gateway costs, how soon it knows who is dead, what is lost while members are killed."""
     with tempfile.TemporaryDirectory() as folder, _mesh(Path(folder), model) as (url, members):
         members[0].start()
         _wait_for(url, {members[0].name: "up"})
@@ -328,8 +328,8 @@ def table(result: MeshResult) -> str:
         f"{cost.bytes_per_second['gateway']:,.0f} | {cost.share:.1%} |",
         f"| first byte, ms | {first['direct']:.1f} | {first['gateway']:.1f} | +{cost.added_first_byte_ms:.1f} |",
         "",
-        f"Medians of {cost.rounds} rounds in turn, and of {cost.requests} requests one at a time. A member that falls silent is "
-        f"out after {found.out_median:.1f} s ({found.out_worst:.1f} s at worst), one that answers is in after "
+        f"Medians of {cost.rounds} rounds in turn, and of {cost.requests} requests one at a time. A member that falls silent "
+        f"is out after {found.out_median:.1f} s ({found.out_worst:.1f} s at worst), one that answers is in after "
         f"{found.in_median:.1f} s ({found.in_worst:.1f} s at worst), of {found.n}.",
     ]
     if losses is not None:

@@ -19,7 +19,7 @@ from multiscale_transformer.mesh.app import MeshSettings, build_app
 from multiscale_transformer.mesh.members import Announcement, ModelOffer
 from multiscale_transformer.mesh.registry import Directory, Registry
 from multiscale_transformer.mesh.store import Store
-from multiscale_transformer.server.runner import Server
+from multiscale_transformer.server.runner import Server, Tls
 
 EVENTS = 5  # of a stream
 
@@ -161,16 +161,16 @@ class RunningMesh:
 
 
 @contextmanager
-def running_mesh(directory: Directory, settings: MeshSettings | None = None) -> Iterator[RunningMesh]:
+def running_mesh(directory: Directory, settings: MeshSettings | None = None, tls: Tls | None = None) -> Iterator[RunningMesh]:
     """A gateway to the members of a directory."""
     app = build_app(directory, settings or MeshSettings(patience=3.0))
     bound = socket.create_server(("127.0.0.1", 0))
-    server = Server(app, 1.0)
+    server = Server(app, 1.0, tls)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     wait_until(lambda: server.started)
     try:
-        yield RunningMesh(f"http://127.0.0.1:{bound.getsockname()[1]}", app)
+        yield RunningMesh(f"{'https' if tls else 'http'}://127.0.0.1:{bound.getsockname()[1]}", app)
     finally:
         server.should_exit = True
         thread.join(30)

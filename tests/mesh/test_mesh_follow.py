@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import subprocess
 from pathlib import Path
 
 import httpx
+import pytest
 
 from mesh.mesh_fakes import Fake, Heart, new_registry, running_mesh, wait_until
 from multiscale_transformer.mesh.app import MeshSettings
@@ -13,6 +17,8 @@ from multiscale_transformer.mesh.member import Membership
 from multiscale_transformer.mesh.metrics import merged
 from multiscale_transformer.mesh.registry import Registry
 from multiscale_transformer.mesh.store import Store
+from multiscale_transformer.mesh.upstreams import trust
+from multiscale_transformer.server.runner import Tls
 
 BODY = {"model": "m", "prompt": "x"}
 
@@ -98,3 +104,26 @@ def test_pages_of_metrics_that_cannot_be_read_spoil_nothing() -> None:
     for name in ("none", "rubbish", "labels", "huge", "binary"):
         assert f'axl_mesh_member_scraped{{member="{name}"}} 0.0' in text
         assert f'x{{member="{name}"}}' not in text
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+def test_tls_by_certificates_that_are_given(tmp_path: Path) -> None:
+    """A registry in TLS, a gateway that trusts its certificate, one that does not, and heartbeats through it."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=mesh", "-addext"]
+    files = ["subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*words, *files], check=True, capture_output=True)
+    tls, fake, said = Tls(certificate, key), Fake("one").start(), list[str]()
+    with running_mesh(new_registry(tmp_path), tls=tls) as registry:
+        membership = Membership([registry.url], fake.said, None, trust(certificate), said.append)
+        membership.start()
+        wait_until(lambda: [one.status for one in registry.registry.members()] == ["up"])
+        trusting, wary = Followed([registry.url], tls=trust(certificate)), Followed([registry.url])
+        with running_mesh(trusting) as gateway, httpx.Client(base_url=gateway.url, timeout=30) as http:
+            wait_until(lambda: names(http) == {"one": "up"})
+            assert http.post("/v1/completions", json=BODY).json()["by"] == "one"
+        asyncio.run(wary.ask(registry.url))
+        assert wary.registries == {registry.url: False}
+        assert "certificate" in wary.events.latest[-1][2].lower()
+        membership.leave()
+    fake.kill()

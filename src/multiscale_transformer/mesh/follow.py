@@ -11,9 +11,13 @@ import json
 import ssl
 from collections.abc import Sequence
 
+import structlog
+
 from multiscale_transformer.mesh.members import Member
 from multiscale_transformer.mesh.registry import MAX_MEMBERS, Events
 from multiscale_transformer.mesh.upstream import LostError, UnreachableError, Upstream, UpstreamRequest
+
+log = structlog.get_logger("axl.mesh")
 
 POLL_SECONDS = 0.4
 MAX_STATE_BYTES = 4 << 20
@@ -90,6 +94,7 @@ class Followed:
         if self._reachable.get(url) != reachable:
             self._reachable[url] = reachable
             self.events.add(url, what)
+            log.info("a registry", url=url, what=what)
 
 
 def _silence(member: Member) -> float:

@@ -108,9 +108,9 @@ class Membership:
 
     def _beat(self, url: str) -> str:
         """One heartbeat, and how it stands."""
-        body = self._describe().model_dump(mode="json")
-        body["draining"] = body["draining"] or bool(self.drained_by - {url})
         try:
+            body = self._describe().model_dump(mode="json")
+            body["draining"] = body["draining"] or bool(self.drained_by - {url})
             answer = ask("POST", url + PATH, self._token, self._tls, body)
             drained, peers = bool(answer.get("drained")), [checked_url(str(peer)) for peer in answer.get("peers", ())]
         except (OSError, ValueError, AttributeError, TypeError) as error:

@@ -92,7 +92,8 @@ def _add(families: dict[str, Metric], text: str, member: str) -> bool:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):  # the parser checks little
         return False
     for family in found:
-        into = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+        name = family.name.removesuffix("_total")  # a counter without its type is another family to the parser
+        into = families.setdefault(name, Metric(family.name, family.documentation, family.type))
         for sample in family.samples:
             labels = {("exported_member" if name == "member" else name): value for name, value in sample.labels.items()}
             into.add_sample(sample.name, {**labels, "member": member}, sample.value)

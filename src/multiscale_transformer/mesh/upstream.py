@@ -56,6 +56,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.alive, self.used = True, False
         self.head: asyncio.Future[None] | None = None
+        self._waiting: asyncio.Future[None] | None = None
 
     def begin(self, silence: float) -> None:
         """Get ready for the next answer, whose pieces may be `silence` seconds apart."""
