@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from calling import call
 
-from mesh.mesh_fakes import Fake, new_registry, running_mesh
+from mesh.mesh_fakes import Fake, Heart, new_registry, running_mesh
 from multiscale_transformer.mesh.store import Store
 
 
@@ -56,17 +56,17 @@ def test_status_drain_and_forget(tmp_path: Path) -> None:
     fake = Fake("one", models=("a-model",), skills=("code",)).start()
     with running_mesh(new_registry(tmp_path)) as mesh:
         assert "nobody has joined" in call("mesh", "status", "--registry", mesh.url).err
-        mesh.registry.announce(fake.said())
-        shown = call("mesh", "status", "--registry", mesh.url).out
-        assert all(text in shown for text in ("one", "up", "a-model", "code", fake.url))
-        assert json.loads(call("mesh", "status", "--registry", mesh.url, "--json").out)["members"][0]["name"] == "one"
-        assert call("mesh", "drain", "one", "--registry", mesh.url).status == 0
-        assert "draining" in call("mesh", "status", "--registry", mesh.url).out
-        assert call("mesh", "drain", "one", "--undo", "--registry", mesh.url).status == 0
-        refused = call("mesh", "drain", "two", "--registry", mesh.url)
-        assert refused.status == 2
-        assert "there is no member two" in refused.err
-        assert "alive" in call("mesh", "forget", "one", "--registry", mesh.url).err
+        with Heart(mesh, fake):
+            shown = call("mesh", "status", "--registry", mesh.url).out
+            assert all(text in shown for text in ("one", "up", "a-model", "code", fake.url))
+            assert json.loads(call("mesh", "status", "--registry", mesh.url, "--json").out)["members"][0]["name"] == "one"
+            assert call("mesh", "drain", "one", "--registry", mesh.url).status == 0
+            assert "draining" in call("mesh", "status", "--registry", mesh.url).out
+            assert call("mesh", "drain", "one", "--undo", "--registry", mesh.url).status == 0
+            refused = call("mesh", "drain", "two", "--registry", mesh.url)
+            assert refused.status == 2
+            assert "there is no member two" in refused.err
+            assert "alive" in call("mesh", "forget", "one", "--registry", mesh.url).err
         mesh.registry.leave("one")
         assert call("mesh", "forget", "one", "--registry", mesh.url).status == 0
         assert mesh.registry.members() == []

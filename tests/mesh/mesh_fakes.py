@@ -57,6 +57,10 @@ class Fake:
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join(10)
 
+    def stop_listening(self) -> None:
+        """Take no more connections, and end what is there in peace."""
+        self._loop.call_soon_threadsafe(self._server.close)
+
     @property
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
@@ -69,7 +73,7 @@ class Fake:
 
     async def _main(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._serve, self.host, self.port, reuse_address=True)
+        server = self._server = await asyncio.start_server(self._serve, self.host, self.port, reuse_address=True)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._end.wait()

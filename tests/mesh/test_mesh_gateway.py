@@ -208,6 +208,21 @@ def test_a_member_that_is_dead_to_the_world_gives_its_requests_back(tmp_path: Pa
     alive.kill()
 
 
+def test_a_member_that_says_goodbye_ends_its_streams_in_peace(tmp_path: Path) -> None:
+    fake = Fake("one", pause=0.8).start()
+    with running_mesh(new_registry(tmp_path)) as mesh, httpx.Client(base_url=mesh.url, timeout=30) as http:
+        mesh.registry.announce(fake.said())
+        text = ""
+        with http.stream("POST", "/v1/completions", json={**CHAT, "stream": True}) as answer:
+            for piece in answer.iter_text():
+                if not text:
+                    mesh.registry.leave("one")
+                    fake.stop_listening()
+                text += piece
+        assert [event if event == "[DONE]" else event.get("n") for event in events_of(text)] == [0, 1, 2, 3, 4, "[DONE]"]
+    fake.kill()
+
+
 def test_hedging_asks_a_second_member_when_the_first_is_slow(tmp_path: Path) -> None:
     slow, quick = Fake("slow", mode="slow", pause=5.0).start(), Fake("quick").start()
     settings = MeshSettings(hedge=0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ import pytest
 
 from mesh.mesh_fakes import events_of, wait_until
 from mesh.mesh_processes import Process, free_port, member, processes, registry, statuses
+from multiscale_transformer.mesh.store import Store
 from multiscale_transformer.model.config import ModelConfig
 from tiny import checkpoint
 
@@ -56,7 +58,8 @@ def test_the_second_registry_takes_the_place_of_the_first(tmp_path: Path) -> Non
         wait_until(lambda: statuses(url) == {"one": "up"}, START)
         assert httpx.post(f"{url}/v1/completions", json={"model": "m"}, timeout=30).json()["by"] == "one"
         assert started[-1].process.poll() is None
-        assert started[-1].end() == 0
+        assert started[-1].end() == 128 + signal.SIGTERM
+        assert Store(tmp_path / "s").take_charge("next"), "whoever ends gives its charge up"
 
 
 def test_nothing_is_lost_while_members_are_killed_at_random(tmp_path: Path) -> None:

@@ -89,24 +89,27 @@ class Announcement(_Said):
 class Member:
     """A member as a registry has it: what it said last, since when it is known (Unix seconds), and what became of it.
 
-    `silent` are the seconds since its last heartbeat; None where the registry has heard none since it started.
+    `silent` are the seconds since its last heartbeat; None where the registry has heard none since it started. `left` says that
+    it is gone because it said goodbye: what is at it may still end well.
     """
 
     said: Announcement
     status: Status
     joined: float
     silent: float | None = None
+    left: bool = False
 
     def as_json(self, *, secret: bool) -> dict[str, Any]:
         """For other processes; its key only where `secret`."""
         said = self.said.model_dump(mode="json", exclude=set() if secret else {"key"})
-        return {**said, "status": self.status, "joined": self.joined, "silent": self.silent}
+        return {**said, "status": self.status, "joined": self.joined, "silent": self.silent, "left": self.left}
 
     @classmethod
     def from_json(cls, fields: Any) -> Member | None:
         """What `as_json` wrote; None for anything else."""
         try:
-            return cls(Announcement.model_validate(fields), fields["status"], float(fields["joined"]), fields.get("silent"))
+            said, left = Announcement.model_validate(fields), fields.get("left") is True
+            return cls(said, fields["status"], float(fields["joined"]), fields.get("silent"), left)
         except (ValidationError, LookupError, TypeError, ValueError):
             return None
 

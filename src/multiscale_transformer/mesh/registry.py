@@ -46,6 +46,7 @@ class _Entry:
     joined: float
     until: float  # by the registry's clock
     heard: float | None = None
+    left: bool = False
 
 
 class Registry:
@@ -72,13 +73,14 @@ class Registry:
             self._store.keep(said, entry.joined)
         elif said.lasting != entry.said.lasting:
             self._store.keep(said, entry.joined)
-        entry.said, entry.heard, entry.until = said, now, now + LEASE_SECONDS
+        entry.said, entry.heard, entry.until, entry.left = said, now, now + LEASE_SECONDS, False
         self.watch()
         return said.name in self._drained
 
     def leave(self, name: str) -> None:
         """End the lease of a member that says goodbye; it may come back. Raises ApiError (404) for an unknown one."""
-        self._entry(name).until = self._clock()
+        entry = self._entry(name)
+        entry.until, entry.left = self._clock(), True
         self.watch()
 
     def forget(self, name: str) -> None:
@@ -100,10 +102,7 @@ class Registry:
     def members(self) -> list[Member]:
         """All members, in the order in which they came."""
         now = self._clock()
-        return [
-            Member(entry.said, self._status(entry, now), entry.joined, None if entry.heard is None else now - entry.heard)
-            for entry in self._entries.values()
-        ]
+        return [self._member(entry, now) for entry in self._entries.values()]
 
     def watch(self) -> None:
         """Note whose state has changed since this was last called."""
@@ -112,6 +111,10 @@ class Registry:
             if self._shown.get(name) != member.status:
                 self._shown[name] = member.status
                 self.events.add(name, member.status)
+
+    def _member(self, entry: _Entry, now: float) -> Member:
+        silent = None if entry.heard is None else now - entry.heard
+        return Member(entry.said, self._status(entry, now), entry.joined, silent, entry.left)
 
     def _status(self, entry: _Entry, now: float) -> Status:
         if now >= entry.until:

@@ -50,8 +50,11 @@ class Upstreams:
         return reply.status < 500
 
     async def bury(self, members: list[Member], in_flight: dict[str, int]) -> list[str]:
-        """Break the requests that are at members which are gone and, asked directly, do not answer; returns their names."""
-        doubtful = [one for one in members if one.status == "gone" and in_flight.get(one.said.name)]
+        """Break the requests that are at members which are gone and, asked directly, do not answer; returns their names.
+
+        A member that said goodbye takes no new requests, and ends those it has.
+        """
+        doubtful = [one for one in members if one.status == "gone" and not one.left and in_flight.get(one.said.name)]
         alive = await asyncio.gather(*(self.probe(one.said) for one in doubtful))
         dead = [one for one, answers in zip(doubtful, alive, strict=True) if not answers]
         for member in dead:
