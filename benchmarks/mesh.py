@@ -117,7 +117,7 @@ class Member:
         """Start the process."""
         self._process = subprocess.Popen(self._words, stderr=subprocess.DEVNULL)
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         """Send it a signal."""
         assert self._process is not None
         os.kill(self._process.pid, number)
@@ -125,7 +125,7 @@ class Member:
     def end(self, number: int = signal.SIGKILL) -> None:
         """End it, if it runs, and wait for that."""
         if self._process is not None and self._process.poll() is None:
-            self.signal(number)
+            self.send(number)
             self._process.wait(60)
 
 
@@ -192,7 +192,7 @@ def measure_detection(url: str, member: Member) -> Detection:
     """How soon a silent member is out, and one that answers again is in."""
     out, back = [], []
     for _ in range(DETECTIONS):
-        member.signal(signal.SIGSTOP)
+        member.send(signal.SIGSTOP)
         begun = time.monotonic()
         _wait_for(url, {member.name: "gone"})
         out.append(time.monotonic() - begun)

@@ -108,7 +108,8 @@ class Attempts:
         """Ask one member and, where it is slow and that is wished for, a second; the first that begins to answer does."""
         if self.hedge is None:
             return await self._ask(target, make)
-        asking, winner = {asyncio.ensure_future(self._ask(target, make))}, None
+        asking: set[asyncio.Future[Begun]] = {asyncio.ensure_future(self._ask(target, make))}
+        winner: Begun | None = None
         try:
             done, _ = await asyncio.wait(asking, timeout=self.hedge)
             other = None if done else self._choose(wanted, tried | {target.member.said.name})
