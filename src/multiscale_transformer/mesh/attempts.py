@@ -24,6 +24,7 @@ from multiscale_transformer.server.errors import ApiError
 MAX_SENT = 5  # members that one request is sent to, where each dies over it
 MAX_WHOLE = 16 << 20  # bytes of an answer that is no stream
 LOOK_SECONDS = 0.1  # between two looks for a member, where none is left
+LONGEST_PAUSE = 1.6  # between two rounds of asking members that are busy
 BUSY, BROKEN = (429, 503), (502, 504)  # of an answer that another member may give better
 
 MakeRequest = Callable[[Target], UpstreamRequest]
@@ -63,12 +64,14 @@ class Attempts:
         """
         deadline, sent, tried, reason = time.monotonic() + self.patience, 0, set[str](), "none has been up since"
         refusal: Begun | None = None
+        pause = LOOK_SECONDS
         while True:
             target = self._choose(wanted, tried)
             if target is None:
                 if refusal is not None and (refusal.status == 429 or time.monotonic() > deadline):
                     return refusal
-                await self._wait(wanted, deadline, reason)
+                await self._wait(wanted, deadline, reason, pause)
+                pause = LOOK_SECONDS if refusal is None else min(2 * pause, LONGEST_PAUSE)
                 tried.clear()
                 continue
             try:
@@ -87,6 +90,9 @@ class Attempts:
             if begun.status in BUSY or begun.status in BROKEN:
                 tried.add(begun.target.member.said.name)
                 refusal, reason = begun, f"{begun.target.member.said.name} answers with status {begun.status}"
+                sent += begun.status in BROKEN
+                if sent >= MAX_SENT:
+                    return refusal
                 continue
             return begun
 
@@ -95,14 +101,14 @@ class Attempts:
         shut = {member.said.name for member in members if not self.traffic.of(member.said).breaker.permits()}
         return choose_target(wanted, members, self.traffic.in_flight(), tried | shut)
 
-    async def _wait(self, wanted: Wanted, deadline: float, reason: str) -> None:
+    async def _wait(self, wanted: Wanted, deadline: float, reason: str, pause: float) -> None:
         members = self.directory.members()
         name = wanted.model or (f"the skill {wanted.skill}" if wanted.skill else "any model")
         if not is_known(wanted, members):
             raise ApiError(404, unknown(name, members), param="model", code="model_not_found")
         if time.monotonic() > deadline:
             raise ApiError(503, f"no member that serves {name} answers now ({reason}); try again", retry_after=2)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(pause)
 
     async def _hedged(self, target: Target, wanted: Wanted, make: MakeRequest, tried: set[str]) -> Begun:
         """Ask one member and, where it is slow and that is wished for, a second; the first that begins to answer does."""

@@ -6,11 +6,13 @@ not answer keeps them from the others.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import socket
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -83,12 +85,9 @@ class Membership:
     def leave(self) -> None:
         """Say goodbye to all registries, and report no more."""
         self._ended.set()
-        for url, thread in list(self._threads.items()):
-            thread.join(2 * SECONDS)
-            try:
-                ask("DELETE", f"{url}{PATH}/{quote(self._describe().name)}", self._token, self._tls)
-            except (OSError, ValueError):
-                continue  # its lease runs out
+        end = time.monotonic() + 3 * SECONDS
+        for thread in list(self._threads.values()):
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _report_to(self, url: str) -> None:
         with self._lock:
@@ -105,6 +104,8 @@ class Membership:
                 self._say(f"{url}: {now}")
                 said = now
             self._ended.wait(HEARTBEAT_SECONDS)
+        with contextlib.suppress(OSError, ValueError):  # else the lease runs out
+            ask("DELETE", f"{url}{PATH}/{quote(self._describe().name)}", self._token, self._tls)
 
     def _beat(self, url: str) -> str:
         """One heartbeat, and how it stands."""

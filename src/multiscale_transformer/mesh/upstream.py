@@ -324,7 +324,9 @@ class Upstream:
 
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
-        secure = (self.tls or ssl.create_default_context()) if self._secure else None
+        if self._secure and self.tls is None:
+            self.tls = ssl.create_default_context()
+        secure = self.tls if self._secure else None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=secure)
