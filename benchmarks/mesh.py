@@ -38,7 +38,7 @@ AXL = "from multiscale_transformer.cli.main import main; raise SystemExit(main()
 START_SECONDS = 180.0  # that a process may take to answer on a busy machine
 LOOK_SECONDS = 0.02
 FIRST_BYTES = 100  # requests of each kind, one at a time
-PAUSES = (2.0, 6.0)  # seconds between two kills
+PAUSES = (4.0, 10.0)  # seconds between two kills
 DETECTIONS = 5
 MEMBERS = 3
 
