@@ -102,6 +102,8 @@ class Fake:
             text = b"# TYPE axl_written_bytes counter\naxl_written_bytes_total 7.0\n" if path == "/metrics" else b"{}"
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
             return True
+        if path == "/v1/models":
+            return await self._whole(writer, json.dumps({"data": [{"id": model} for model in self.models]}).encode())
         asked = json.loads(body or b"{}")
         self.requests.append(asked)
         self.headers.append(headers)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import httpx
 import pytest
 
 from mesh.mesh_fakes import Fake, Heart, new_registry, running_mesh, wait_until
+from multiscale_transformer.mesh.adopted import Adopted, adopt, default_name
 from multiscale_transformer.mesh.app import MeshSettings
 from multiscale_transformer.mesh.follow import Followed
 from multiscale_transformer.mesh.member import Membership
@@ -85,6 +87,32 @@ def test_members_report_to_all_registries_and_follow_a_drain(tmp_path: Path) -> 
         assert [one.status for one in second.registry.members()] == ["gone"]
     assert any("in the mesh as one" in line for line in said)
     assert any("drained" in line for line in said)
+    fake.kill()
+
+
+def test_a_server_that_knows_nothing_of_meshes_is_looked_after(tmp_path: Path) -> None:
+    """Its models are its own, it is ill when it does not answer, and comes back with a closed breaker."""
+    fake, said, end = Fake("llama", models=("qwen", "phi")).start(), list[str](), threading.Event()
+    with running_mesh(new_registry(tmp_path)) as mesh, httpx.Client(base_url=mesh.url, timeout=30) as http:
+        adopted = Adopted(default_name(fake.url), fake.url, ("chat",), None, None, looked_at=fake.url)
+        words = (adopted, [mesh.url], None, None, said.append, end)
+        looking = threading.Thread(target=adopt, args=words)
+        looking.start()
+        name = f"127.0.0.1:{fake.port}"
+        wait_until(lambda: names(http) == {name: "up"})
+        first = mesh.registry.members()[0].said.incarnation
+        assert http.post("/v1/completions", json={"model": "phi"}).json() == {"by": "llama", "model": "phi"}
+        assert http.post("/v1/completions", json={"model": "skill:chat"}).json()["model"] == "qwen"
+        fake.kill()
+        wait_until(lambda: names(http) == {name: "ill"})
+        fake.start()
+        wait_until(lambda: names(http) == {name: "up"})
+        assert mesh.registry.members()[0].said.incarnation != first
+        end.set()
+        looking.join(20)
+        assert names(http) == {name: "gone"}
+    assert any("qwen, phi" in line for line in said)
+    assert any("ill" in line for line in said)
     fake.kill()
 
 
