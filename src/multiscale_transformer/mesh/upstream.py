@@ -68,7 +68,7 @@ class _Connection(asyncio.Protocol):
         self.complete, self.error, self._waiting, self._buffered, self._paused = False, "", None, 0, False
         self._stays = False
         self._header_bytes = 0
-        self._silence, self._last = silence, self._loop.time()
+        self._silence, self.last = silence, self._loop.time()
         self._timer = self._loop.call_later(silence, self._watch)
 
     # what asyncio calls
@@ -89,7 +89,7 @@ class _Connection(asyncio.Protocol):
         if self.head is None:
             self.abort()
             return
-        self._last = self._loop.time()
+        self.last = self._loop.time()
         if not self.head.done():
             self._header_bytes += len(data)
             if self._header_bytes > MAX_HEADER_BYTES + HIGH_WATER:
@@ -155,7 +155,7 @@ class _Connection(asyncio.Protocol):
             found = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
             self.pieces.clear()
             self._buffered = 0
-            self._last = self._loop.time()
+            self.last = self._loop.time()
             if self._paused:
                 self._paused = False
                 self.transport.resume_reading()
@@ -192,7 +192,7 @@ class _Connection(asyncio.Protocol):
 
     def _watch(self) -> None:
         """The time may have passed in silence; that of a client that does not read does not count."""
-        left = self._last + self._silence - self._loop.time()
+        left = self.last + self._silence - self._loop.time()
         if left > 0 or self._buffered:
             self._timer = self._loop.call_later(max(left, 1.0), self._watch)
         else:
@@ -301,9 +301,14 @@ class Upstream:
         else:
             connection.abort()
 
-    def give_up(self, reason: str) -> None:
-        """Break all connections: the member is dead."""
-        for connection in list(self._busy):
+    def silent(self, seconds: float) -> list[_Connection]:
+        """The connections whose answers have paused for so long."""
+        now = asyncio.get_running_loop().time()
+        return [connection for connection in self._busy if now - connection.last >= seconds]
+
+    def give_up(self, reason: str, silence: float = 0.0) -> None:
+        """Break the connections that were silent for so long: the member is dead."""
+        for connection in self.silent(silence):
             connection.fail(reason)
         self.close_idle()
 

@@ -11,7 +11,8 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.mesh.members import Announcement, Member
 from multiscale_transformer.mesh.upstream import Headers, LostError, UnreachableError, Upstream, UpstreamRequest
 
-PROBE_SECONDS = 1.0
+PROBE_SECONDS = 2.0
+SILENT_SECONDS = 5.0  # after which a request at a member that is gone is doubted
 HEALTH = UpstreamRequest("GET", "/health", [], b"")
 
 
@@ -52,13 +53,15 @@ class Upstreams:
     async def bury(self, members: list[Member], in_flight: dict[str, int]) -> list[str]:
         """Break the requests that are at members which are gone and, asked directly, do not answer; returns their names.
 
-        A member that said goodbye takes no new requests, and ends those it has.
+        A member that said goodbye takes no new requests, and ends those it has. One that is merely too busy for heartbeats
+        still sends its streams, and only what has been silent for `SILENT_SECONDS` is broken.
         """
-        doubtful = [one for one in members if one.status == "gone" and not one.left and in_flight.get(one.said.name)]
+        gone = [one for one in members if one.status == "gone" and not one.left and in_flight.get(one.said.name)]
+        doubtful = [one for one in gone if self.of(one.said).silent(SILENT_SECONDS)]
         alive = await asyncio.gather(*(self.probe(one.said) for one in doubtful))
         dead = [one for one, answers in zip(doubtful, alive, strict=True) if not answers]
         for member in dead:
-            self.of(member.said).give_up("its lease has run out, and it does not answer")
+            self.of(member.said).give_up("its lease has run out, and it does not answer", SILENT_SECONDS)
         return [member.said.name for member in dead]
 
     def keep_only(self, urls: set[str]) -> None:
