@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 3
 
-.PHONY: quickstart test check fast slow browser site clean
+.PHONY: quickstart test check fast slow browser network site clean
 
 quickstart: $(VENV)/.installed
 	@$(BIN)/axl compile
@@ -21,7 +21,7 @@ check: $(VENV)/.dev
 fast: $(VENV)/.dev
 	$(BIN)/pytest -m "not slow"
 
-slow: $(VENV)/.dev browser
+slow: $(VENV)/.dev browser network
 	$(BIN)/pytest -m slow
 
 # The documentation as a site in build/site; `.venv/bin/mkdocs serve` while writing.
@@ -32,6 +32,11 @@ site: $(VENV)/.dev
 browser:
 	@command -v chromium > /dev/null || if [ "$$CI" = true ]; then apt-get update -q && apt-get install -y -q chromium; \
 	else echo "no chromium here: the tests of the playground are skipped (apt-get install chromium)"; fi
+
+# The mesh is tested on hosts of its own, which are network namespaces; they need root besides.
+network:
+	@command -v tc > /dev/null || if [ "$$CI" = true ]; then apt-get update -q && apt-get install -y -q iproute2; \
+	else echo "no ip and tc here: the tests of the mesh on several hosts are skipped (apt-get install iproute2)"; fi
 
 # The version that runs must be at least 3.11; ensure that in words before pip says it in its own.
 $(BIN)/python:

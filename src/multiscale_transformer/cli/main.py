@@ -64,6 +64,7 @@ COMMANDS = {  # name: panel of the help, and the first paragraph of the command'
         USE,
         "Serve models to editors and libraries: OpenAI, Anthropic, Ollama and llama.cpp routes, and a playground at /.",
     ),
+    "mesh": (USE, "Several servers as one: a registry, gateways, and how it all stands."),
     "service": (USE, "Start a server when you log in."),
     "connect": (USE, "Show the settings with which an editor or agent uses a server of yours, or write them."),
     "index": (USE, "Index code, so that a model completes from it at once: no training."),

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import ValidationError
 
 from multiscale_transformer.cli.compile import ensure_kernels
 from multiscale_transformer.cli.memory_args import index_folders
+from multiscale_transformer.cli.mesh_options import (
+    MESH,
+    TOKEN_VARIABLE,
+    Authority,
+    Certificate,
+    CertificateKey,
+    mesh_token,
+    registries_of,
+    tls_of,
+)
 from multiscale_transformer.cli.options import EngineThreads, MemoryFolders, above_zero, checkpoint
 from multiscale_transformer.cli.renamed import renamed
-from multiscale_transformer.cli.ui import busy, errors, note
+from multiscale_transformer.cli.ui import busy, errors, note, print_error_line
 from multiscale_transformer.data.named_sources import NAMED_SOURCES, STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import shown_sources
 from multiscale_transformer.model.sampling import FIM_CANDIDATES, MAX_CANDIDATES
 from multiscale_transformer.server.settings import Learning, Limits, Settings
 from multiscale_transformer.zoo.shipped import SHIPPED, shipped_model
+
+if TYPE_CHECKING:
+    from multiscale_transformer.mesh.member import Membership
+    from multiscale_transformer.server.state import ServerState
 
 LIMITS = "Limits"
 KEY_VARIABLE = "AXL_API_KEY"
@@ -107,6 +123,40 @@ def serve(
         typer.Option(metavar="S", rich_help_panel=LIMITS, help="Seconds that an unused model stays loaded; -1 is for ever."),
     ] = Limits.keep_alive,
     quiet: Annotated[bool, typer.Option("--quiet", metavar="", help="Log warnings only.")] = False,
+    join: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", rich_help_panel=MESH, help="Registries of a mesh to report to, or mdns to look for them."),
+    ] = None,
+    member_name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", rich_help_panel=MESH, help="What the mesh calls this server (default: its address)."),
+    ] = None,
+    skill: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SKILL",
+            rich_help_panel=MESH,
+            help="What the models are good at: code, debug, vision, … or a word of yours.",
+        ),
+    ] = None,
+    advertise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", rich_help_panel=MESH, help="The address by which gateways reach it, where that is another."
+        ),
+    ] = None,
+    mesh_key: Annotated[
+        str | None,
+        typer.Option(
+            "--mesh-token",
+            metavar="TOKEN",
+            rich_help_panel=MESH,
+            help=f"What members and gateways show each other (default: ${TOKEN_VARIABLE}).",
+        ),
+    ] = None,
+    tls_cert: Certificate = None,
+    tls_key: CertificateKey = None,
+    tls_ca: Authority = None,
 ) -> None:
     """Serve models to editors and libraries: OpenAI, Anthropic, Ollama and llama.cpp routes, and a playground at /.
 
@@ -114,6 +164,7 @@ def serve(
     axl serve ~/src/mine
     axl serve --model checkpoints/mine --memory my_index --memory stdlib --fim-timeout-ms 350
     axl serve --host 0.0.0.0 --api-key secret
+    axl serve --port 8901 --join http://127.0.0.1:8900 --skill code
     """
     from platformdirs import user_data_path
 
@@ -130,6 +181,8 @@ def serve(
     keys = tuple(api_key or filter(None, [os.environ.get(KEY_VARIABLE)]))
     if any(not key for key in keys):
         raise AxlError("--api-key needs a text of at least one character")
+    tls, mesh = tls_of(tls_cert, tls_key), _Mesh(join, member_name, skill, advertise, mesh_key, tls_ca)
+    keys = mesh.keys(keys)
     indexes = None if memory is None else _indexes(memory)
     if memory is None and shipped_model() in folders:
         index_folders([STDLIB])  # now, and said, instead of inside the first request
@@ -161,8 +214,55 @@ def serve(
             thread.join()
     for problem in state.models.notes.values():
         note(problem)
-    _announce(bound.getsockname()[:2], models, roots)
-    run(app, bound)
+    _announce(bound.getsockname()[:2], models, roots, "http" if tls is None else "https")
+    membership = mesh.membership(state, bound.getsockname()[:2], "http" if tls is None else "https")
+    if membership is None:
+        run(app, bound, tls=tls)
+        return
+    membership.start()
+    run(app, bound, tls=tls, leaving=membership.leave)
+
+
+@dataclass(frozen=True)
+class _Mesh:
+    """What `--join` and its companions say."""
+
+    join: list[str] | None
+    name: str | None
+    skills: list[str] | None
+    advertise: str | None
+    token: str | None
+    authority: Path | None
+
+    def keys(self, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """The keys of the server: of a mesh with a token, the token too. Raises AxlError where gateways would have none."""
+        if not self.join:
+            if any((self.name, self.skills, self.advertise, self.token, self.authority)):
+                raise AxlError("--member-name, --skill, --advertise, --mesh-token and --tls-ca go with --join")
+            return keys
+        token = mesh_token(self.token)
+        if keys and token is None:
+            raise AxlError("a member that asks for a key needs --mesh-token, which gateways send it instead")
+        return keys if token is None else (*keys, token)
+
+    def membership(self, state: ServerState, address: tuple[str, int], scheme: str) -> Membership | None:
+        """The heartbeats of this server, where it joins. Raises AxlError for what is no address, name or skill."""
+        if not self.join:
+            return None
+        from multiscale_transformer.mesh.adopted import default_name
+        from multiscale_transformer.mesh.member import Membership, own_address, server_described
+        from multiscale_transformer.mesh.members import address as checked
+        from multiscale_transformer.mesh.upstreams import trust
+
+        registries = registries_of(self.join)
+        url = checked(self.advertise, "--advertise") if self.advertise else own_address(registries[0], *address, scheme)
+        name = self.name or default_name(url)
+        describe = server_described(state, name, url, tuple(self.skills or ()))
+        try:
+            describe()
+        except ValidationError as error:
+            raise AxlError(f"--member-name or --skill: {error.errors()[0]['msg']}") from None
+        return Membership(registries, describe, mesh_token(self.token), trust(self.authority), print_error_line)
 
 
 def _learning(at: datetime | None, minutes: float, roots: dict[str, Path]) -> Learning | None:
@@ -207,10 +307,10 @@ def _indexes(memory: list[str]) -> dict[str, Path]:
     return {names[place]: folder for place, folder in places.items()}
 
 
-def _announce(address: tuple[str, int], models: dict[str, Path], projects: dict[str, Path]) -> None:
+def _announce(address: tuple[str, int], models: dict[str, Path], projects: dict[str, Path], scheme: str) -> None:
     host, port = address
     shown = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
-    base = f"http://{shown}:{port}"
+    base = f"{scheme}://{shown}:{port}"
     errors.print(f"Serving {', '.join(models)} on {base}", markup=False, soft_wrap=True)
     errors.print(
         f"  OpenAI {base}/v1   Anthropic, Ollama, llama.cpp {base}   playground {base}/   routes {base}/docs",

@@ -11,7 +11,7 @@ import hmac
 import ipaddress
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import structlog
 from starlette.datastructures import Headers
@@ -96,10 +96,13 @@ def _set_json(scope: Scope) -> None:
 
 
 class AccessLog:
-    """Counts and logs each request when it has ended; the log never holds prompts or answers."""
+    """Counts and logs each request when it has ended; the log never holds prompts or answers.
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    Of the routes in `unlogged` it holds refusals and failures only.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, unlogged: Collection[str] = ()) -> None:
+        self._app, self._metrics, self._unlogged = app, metrics, unlogged
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -125,8 +128,9 @@ class AccessLog:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(seconds)
-            client = Request(scope).client
-            log.info(
-                "request", method=scope["method"], route=route, status=status, ms=round(1000 * seconds, 1), bytes=sent,
-                client=client.host if client else "",
-            )  # fmt: skip
+            if route not in self._unlogged or status >= 400:
+                client = Request(scope).client
+                log.info(
+                    "request", method=scope["method"], route=route, status=status, ms=round(1000 * seconds, 1), bytes=sent,
+                    client=client.host if client else "",
+                )  # fmt: skip

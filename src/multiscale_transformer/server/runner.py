@@ -10,24 +10,56 @@ import asyncio
 import contextlib
 import ctypes
 import socket
+import ssl
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.server.connections import BoundedProtocol, max_connections
-from multiscale_transformer.server.state import ServerState
 
 GRACE_SECONDS = 10.0
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of <malloc.h>
 SWITCH_SECONDS = 0.0001  # for which the event loop may keep an engine from going on after a kernel; Python's default is 0.005
 
 
-class Server(uvicorn.Server):
-    """Uvicorn with a shutdown that gives requests `grace` seconds before it ends them."""
+class Served(Protocol):
+    """What an application has as `state.server`."""
 
-    def __init__(self, app: FastAPI, grace: float = GRACE_SECONDS) -> None:
+    def end_requests(self) -> None:
+        """End what still runs, properly."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """The certificate that a server shows, and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+    def check(self) -> None:
+        """Raises AxlError for files that are no certificate with its key."""
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise AxlError(f"--tls-cert {self.certificate} with --tls-key {self.key}: {error}") from error
+
+
+class Server(uvicorn.Server):
+    """Uvicorn with a shutdown that gives requests `grace` seconds before it ends them; `leaving` is called before that."""
+
+    def __init__(
+        self,
+        app: FastAPI,
+        grace: float = GRACE_SECONDS,
+        tls: Tls | None = None,
+        leaving: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -36,13 +68,17 @@ class Server(uvicorn.Server):
                 access_log=False,
                 timeout_graceful_shutdown=int(grace) + 5,
                 server_header=False,
+                ssl_certfile=None if tls is None else tls.certificate,
+                ssl_keyfile=None if tls is None else str(tls.key),
             )
         )
-        self._state: ServerState = app.state.server
-        self._grace = grace
+        self._served: Served = app.state.server
+        self._grace, self._leaving = grace, leaving
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let requests end by themselves for `grace` seconds, then end them."""
+        if self._leaving is not None:
+            await asyncio.to_thread(self._leaving)
         ending = asyncio.create_task(self._end_requests())
         try:
             await super().shutdown(sockets)
@@ -51,8 +87,7 @@ class Server(uvicorn.Server):
 
     async def _end_requests(self) -> None:
         await asyncio.sleep(self._grace)
-        for model in list(self._state.models.loaded.values()):
-            model.worker.end_all()
+        self._served.end_requests()
 
 
 def _limit_malloc() -> None:
@@ -82,10 +117,21 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def serve(app: FastAPI, bound: socket.socket, grace: float = GRACE_SECONDS) -> None:
-    """Answer requests on `bound` until told to stop."""
+def prepare() -> None:
+    """Set this process up to serve: open files, memory, threads."""
     sys.setswitchinterval(SWITCH_SECONDS)
     BoundedProtocol.most = max_connections()
     _limit_malloc()
+
+
+def serve(
+    app: FastAPI,
+    bound: socket.socket,
+    grace: float = GRACE_SECONDS,
+    tls: Tls | None = None,
+    leaving: Callable[[], None] | None = None,
+) -> None:
+    """Answer requests on `bound` until told to stop; `leaving` is called before no more are taken."""
+    prepare()
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when it has shut down
-        Server(app, grace).run(sockets=[bound])
+        Server(app, grace, tls, leaving).run(sockets=[bound])

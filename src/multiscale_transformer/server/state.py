@@ -29,6 +29,11 @@ class ServerState:
         """OpenAI's name for what runs behind a model."""
         return f"axl-{multiscale_transformer.__version__}"
 
+    def end_requests(self) -> None:
+        """End what still runs: streams end with what they have."""
+        for model in list(self.models.loaded.values()):
+            model.worker.end_all()
+
     @staticmethod
     def template(entry: ModelEntry) -> ChatTemplate:
         """The chat template of a model or a variant."""

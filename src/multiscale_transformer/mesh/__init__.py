@@ -1,0 +1,1 @@
+"""Several servers as one: a registry that members join, and a gateway that routes to them."""
