@@ -51,6 +51,7 @@ class Manifest(BaseModel):
     size: tuple[int, int] = (SIDE, SIDE)
     classes: tuple[str, ...] = CLASSES
     states: tuple[str, ...] = STATES
+    texts: str = ""  # where the words are from
     libraries: dict[str, LibraryEntry]
 
 
