@@ -13,9 +13,8 @@ from random import Random
 def drawing(rng: Random, width: int, height: int) -> str:
     """A data URI of a picture of so many CSS pixels."""
     inside = rng.choice((_texture, _landscape, _bars, _curve, _portrait, _placeholder, _shapes))(rng, width, height)
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">{inside}</svg>'
-    )
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{inside}</svg>'
     return "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()
 
 

@@ -50,19 +50,23 @@ const controls = ['button', 'field', 'area', 'select', 'slider', 'progress', 'im
 const boxOf = (e, kind) => {
   if (controls.includes(kind)) return join([e.getBoundingClientRect()]);
   if (kind === 'checkbox' || kind === 'radio') {
-    const inputs = [...e.querySelectorAll('input')].filter(shown).map(i => i.getBoundingClientRect()).filter(r => r.width < 200);
+    const inputs = [...e.querySelectorAll('input')].filter(shown).map(i => i.getBoundingClientRect());
     const parts = [...e.querySelectorAll('[data-part]')].map(i => i.getBoundingClientRect());
     const text = words(e);
     return join([...inputs, ...parts, ...(text ? [rectOf(text)] : [])]);
   }
   if (drawn(e)) return join([e.getBoundingClientRect()]);
+  const inner = kind === 'code' && e.querySelector('code');
+  if (inner && drawn(inner) && getComputedStyle(inner).display === 'block') return join([inner.getBoundingClientRect()]);
   const text = words(e);
   const item = kind === 'list' && e.querySelector('li');
-  const marked = item && (getComputedStyle(item).listStyleType !== 'none' || getComputedStyle(item, '::before').content !== 'none');
+  const marked = item && (getComputedStyle(item).listStyleType !== 'none' ||
+    getComputedStyle(item, '::before').content !== 'none');
   if (text && marked) {
     const size = parseFloat(getComputedStyle(e).fontSize);
     text[0] = Math.max(text[0] - 1.2 * size, e.getBoundingClientRect().left - size);
   }
+  if (text && kind === 'code') text[2] = Math.min(text[2], e.getBoundingClientRect().right);
   return text;
 };
 """
@@ -78,7 +82,8 @@ let misses = 0;
 const kept = [];
 for (const block of [...document.querySelectorAll('[data-block]')]) {
   const boxes = labels(block);
-  const bad = boxes.some(b => !b || b[0] < 0 || b[1] < 0 || b[2] > wide + 1 || b[3] > high || b[2] - b[0] < 5 || b[3] - b[1] < 3);
+  const fits = b => b && b[0] >= 0 && b[1] >= 0 && b[2] <= wide + 1 && b[3] <= high && b[2] - b[0] > 4 && b[3] - b[1] > 2;
+  const bad = !boxes.every(fits);
   const inside = bad || boxes.some((a, i) => boxes.slice(i + 1).some(b => meet(a, b)) || kept.some(b => meet(a, b)));
   const frame = bad ? null : block.getBoundingClientRect();
   const over = frame && (frame.bottom > high + 40 || block.scrollWidth > block.clientWidth + 1);
@@ -100,6 +105,7 @@ FOUND = (
     "() => {"
     + _BOXES
     + """
+const notices = new Set(['admonition', 'alert', 'notice', 'warning', 'note', 'callout', 'message', 'notification']);
 const kindOf = e => {
   const tag = e.tagName, role = e.getAttribute('role') || '', type = (e.getAttribute('type') || 'text').toLowerCase();
   const name = String(e.className && e.className.baseVal === undefined ? e.className : '');
@@ -107,9 +113,8 @@ const kindOf = e => {
   if (tag === 'INPUT') return {checkbox: 'checkbox', radio: 'radio', range: 'slider', submit: 'button', button: 'button',
     reset: 'button', image: 'button', hidden: ''}[type] ?? 'field';
   if (tag === 'BUTTON' || role === 'button') return 'button';
-  if (/(^|\\s)(admonition|alert|notice|warning|note|callout|message|notification)(\\s|$)/.test(name) || role === 'alert') return 'alert';
-  const plain = {TEXTAREA: 'area', SELECT: 'select', PROGRESS: 'progress', METER: 'progress', IMG: 'image', SVG: 'image', svg: 'image',
-    CANVAS: 'image', VIDEO: 'image', PRE: 'code', TABLE: 'table', UL: 'list', OL: 'list'}[tag];
+  if (role === 'alert' || name.split(/\\s+/).some(one => notices.has(one))) return 'alert';
+  const plain = {TEXTAREA: 'area', SELECT: 'select', PROGRESS: 'progress', METER: 'progress', IMG: 'image', svg: 'image', CANVAS: 'image', VIDEO: 'image', PRE: 'code', TABLE: 'table', UL: 'list', OL: 'list'}[tag];
   if (plain === 'list' && !e.innerText.trim()) return '';
   if (plain === 'table' && (e.querySelectorAll('td, th').length < 4 || e.querySelector('pre, input, table'))) return '';
   if (plain === 'list' && (e.querySelector('input, pre, img, h1, h2, h3') || getComputedStyle(e).display === 'flex' ||
@@ -125,11 +130,11 @@ const walk = e => {
   if (['SCRIPT', 'STYLE', 'NOSCRIPT', 'TEMPLATE', 'HEAD'].includes(e.tagName) || !shown(e)) return;
   const kind = kindOf(e);
   if (kind) {
-    const target = (kind === 'checkbox' || kind === 'radio') && e.closest('label') || e;
-    const box = target === e && kind !== 'checkbox' && kind !== 'radio' ? boxOf(e, kind) : boxOf(target, kind) || join([e.getBoundingClientRect()]);
+    const ticked = kind === 'checkbox' || kind === 'radio';
+    const box = boxOf(ticked && e.closest('label') || e, kind) || (ticked ? join([e.getBoundingClientRect()]) : null);
     if (box) {
       const states = [];
-      if (e.checked && (kind === 'checkbox' || kind === 'radio')) states.push('checked');
+      if (e.checked && ticked) states.push('checked');
       if (e.disabled) states.push('disabled');
       out.push({kind, states, box});
     }

@@ -2,8 +2,8 @@
 
 Ten libraries of four lines of descent. Two are held out whole: Foundation, which has components of its own for everything, and
 Milligram, which dresses the plain elements of HTML only. None of the other eight descends from either, while Tabler and CoreUI
-are Bootstrap's children: holding one of those out would test nothing. The user installs them (`npm install --prefix FOLDER ...`);
-only their style sheets are read, none of their code runs.
+are Bootstrap's children: holding one of those out would test nothing. The user installs them with npm; only their style sheets
+are read, none of their code runs.
 
 A component is a tuple of variants. In their text `{a}` is where the mark for labels goes, `{s}` values and states of a control,
 `{t}` words, `{i}` what stands inside, `{n}` a number, `{x}` a unique name, `{c}` one of the library's colours.
@@ -63,7 +63,7 @@ BOOTSTRAP: Components = {
         '<a href="#" role="button" class="btn btn-lg btn-{c}" {a}>{t}</a>',
     ),
     "label": ('<label class="form-label" {a}>{t}</label>',),
-    "bar link": ('<a href="#" class="nav-link d-inline-block" {a}>{t}</a>',),
+    "bar link": ('<a href="#" style="color:inherit;text-decoration:none" {a}>{t}</a>',),
     "field": (
         '<input type="text" class="form-control" {a} {s}>',
         '<input type="text" class="form-control form-control-sm" {a} {s}>',
@@ -89,12 +89,15 @@ BOOTSTRAP: Components = {
     ),
     "bar": (
         '<div class="bg-body-tertiary border-bottom p-2" {a}>{i}</div>',
-        '<div class="bg-primary p-2" data-bs-theme="dark" {a}>{i}</div>',
-        '<div class="bg-dark p-2" data-bs-theme="dark" {a}>{i}</div>',
+        '<div class="bg-primary text-white p-2" {a}>{i}</div>',
+        '<div class="bg-dark text-white p-2" {a}>{i}</div>',
     ),
 }
 BULMA: Components = {
-    "heading": tuple(f'<h{n} class="title is-{n + 2}" {{a}}>{{t}}</h{n}>' for n in (1, 2, 3)) + ('<h4 class="subtitle" {a}>{t}</h4>',),
+    "heading": (
+        *(f'<h{n} class="title is-{n + 2}" {{a}}>{{t}}</h{n}>' for n in (1, 2, 3)),
+        '<h4 class="subtitle" {a}>{t}</h4>',
+    ),
     "label": ('<label class="label" {a}>{t}</label>',),
     "bar link": ('<a href="#" class="has-text-current" {a}>{t}</a>',),
     "button": (
@@ -110,7 +113,10 @@ BULMA: Components = {
     "checkbox": ('<label class="checkbox" {a}><input type="checkbox" {s}> {t}</label>',),
     "radio": ('<label class="radio" {a}><input type="radio" {s}> {t}</label>',),
     "progress": ('<progress class="progress is-{c}" {a} max="100" value="{n}"></progress>',),
-    "table": ('<table class="table is-fullwidth" {a}>{i}</table>', '<table class="table is-striped is-bordered" {a}>{i}</table>'),
+    "table": (
+        '<table class="table is-fullwidth" {a}>{i}</table>',
+        '<table class="table is-striped is-bordered" {a}>{i}</table>',
+    ),
     "list": ('<div class="content"><ul {a}>{i}</ul></div>', '<div class="content"><ol {a}>{i}</ol></div>'),
     "alert": (
         '<div class="notification is-{c}" {a}>{t}</div>',
@@ -145,7 +151,7 @@ PURE: Components = {
     "button": (
         '<button type="button" class="pure-button pure-button-primary" {a} {s}>{t}</button>',
         '<button type="button" class="pure-button" {a} {s}>{t}</button>',
-        '<button type="button" class="pure-button" {a} {s} style="background:#1cb841;color:#fff;border-radius:4px">{t}</button>',
+        '<button type="button" class="pure-button" {a} {s} style="background:#1cb841;color:#fff">{t}</button>',
         '<button type="button" class="pure-button" {a} {s} style="background:#ca3c3c;color:#fff;font-size:85%">{t}</button>',
     ),
     "table": tuple(
@@ -177,7 +183,9 @@ FOUNDATION: Components = {
 }
 _FOMANTIC_TICK = '<div class="ui %scheckbox" {a}><input type="%s" id="{x}" {s}><label for="{x}" data-part>{t}</label></div>'
 FOMANTIC: Components = {
-    "heading": tuple(f'<h{n} class="ui {size} header" {{a}}>{{t}}</h{n}>' for n, size in enumerate(("huge", "large", "medium", "small"), 1)),
+    "heading": tuple(
+        f'<h{n} class="ui {size} header" {{a}}>{{t}}</h{n}>' for n, size in enumerate(("huge", "large", "medium", "small"), 1)
+    ),
     "button": (
         '<button type="button" class="ui {c} button" {a} {s}>{t}</button>',
         '<button type="button" class="ui button" {a} {s}>{t}</button>',
@@ -191,7 +199,9 @@ FOMANTIC: Components = {
     "checkbox": (_FOMANTIC_TICK % ("", "checkbox"), _FOMANTIC_TICK % ("toggle ", "checkbox")),
     "radio": (_FOMANTIC_TICK % ("radio ", "radio"),),
     "progress": ('<div class="ui {c} progress" {a}><div class="bar" style="width:{n}%"></div></div>',),
-    "table": tuple(f'<table class="ui {more}unstackable table" {{a}}>{{i}}</table>' for more in ("", "striped ", "celled ", "very basic ")),
+    "table": tuple(
+        f'<table class="ui {more}unstackable table" {{a}}>{{i}}</table>' for more in ("", "striped ", "celled ", "very basic ")
+    ),
     "list": ('<ul class="ui list" {a}>{i}</ul>', '<ol class="ui list" {a}>{i}</ol>'),
     "code": ('<pre class="ui secondary segment" {a}><code>{t}</code></pre>', "<pre {a}><code>{t}</code></pre>"),
     "alert": ('<div class="ui {c} message" {a}>{t}</div>', '<div class="ui message" {a}>{t}</div>'),
@@ -227,10 +237,6 @@ class Library:
 _BOOTSTRAP_DARK = 'data-bs-theme="dark"'
 _BULMA_COLOURS = ("primary", "link", "info", "success", "warning", "danger")
 _FOMANTIC_COLOURS = ("red", "orange", "olive", "green", "teal", "blue", "violet", "purple", "brown", "grey", "black")
-_COREUI = {
-    name: tuple(variant.replace("data-bs-theme", "data-coreui-theme") for variant in variants)
-    for name, variants in BOOTSTRAP.items()
-}
 LIBRARIES = {
     library.name: library
     for library in (
@@ -242,7 +248,13 @@ LIBRARIES = {
         Library("tabler", "@tabler/core", "dist/css/tabler.min.css", "MIT", BOOTSTRAP, _BOOTSTRAP_COLOURS, _BOOTSTRAP_DARK),
         Library("fomantic", "fomantic-ui-css", "semantic.min.css", "MIT", FOMANTIC, _FOMANTIC_COLOURS),
         Library(
-            "coreui", "@coreui/coreui", "dist/css/coreui.min.css", "MIT", _COREUI, _BOOTSTRAP_COLOURS, 'data-coreui-theme="dark"'
+            "coreui",
+            "@coreui/coreui",
+            "dist/css/coreui.min.css",
+            "MIT",
+            BOOTSTRAP,
+            _BOOTSTRAP_COLOURS,
+            'data-coreui-theme="dark"',
         ),
         Library("milligram", "milligram", "dist/milligram.min.css", "MIT", MILLIGRAM, split="libraries"),
         Library(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -33,6 +34,8 @@ class Filled(Leaf):
     colour: int = 0
     ghost: bool = False  # a field that shows a hint and no value
     style: str = ""
+    inline: tuple[tuple[int, int, str], ...] = ()  # from word, to word, tag
+    painted: bool = False  # code in colours
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class _Writer:
             "{n}": str(leaf.number),
             "{c}": colours[leaf.colour % len(colours)],
             "{x}": f"x{next(self.names)}",
-            "{t}": html.escape(leaf.text),  # last: words may look like a place
+            "{t}": _painted(leaf.text) if leaf.painted else _words_of(leaf.text, leaf),  # last: words may look like a place
         }
         for place, value in values.items():
             template = template.replace(place, value)
@@ -115,8 +118,25 @@ def body_of(tree: Group, library: Library, look: Look) -> str:
     return library.variants("page")[0].replace("{i}", blocks)
 
 
-def document(body: str, installed: Installed, look: Look) -> str:
-    """A whole page that needs nothing beside itself: `body` with the library's style sheet and the look."""
+@dataclass(frozen=True)
+class Document:
+    """A page that needs nothing beside itself, in three parts: many pages have the same frame, which holds a library's style."""
+
+    frame: str
+    style: str
+    body: str
+
+    @property
+    def html(self) -> str:
+        """The whole of it as one document."""
+        return self.frame.replace(_STYLE, f'<style id="look">{self.style}</style>').replace(_BODY, f"<body>{self.body}</body>")
+
+
+_STYLE, _BODY = '<style id="look"></style>', "<body></body>"
+
+
+def document(body: str, installed: Installed, look: Look) -> Document:
+    """A page with the library's style sheet and the look."""
     attribute, inverted = "", look.dark
     if look.dark and (installed.library.dark_attribute or installed.library.dark_css):
         attribute, inverted = installed.library.dark_attribute, False
@@ -129,14 +149,12 @@ def document(body: str, installed: Installed, look: Look) -> str:
         f"padding:{look.padding}px!important;max-width:none!important;min-height:100vh;box-sizing:border-box}}"
         "::-webkit-scrollbar{display:none}"
     )
-    return (
-        f'<!doctype html><html lang="en" {attribute}><head><meta charset="utf-8"><style>{css}</style>'
-        f"<style>{rest}{font}{look.skin}{filters}</style></head><body>{body}</body></html>"
-    )
+    frame = f'<!doctype html><html lang="en" {attribute}><head><meta charset="utf-8"><style>{css}</style>{_STYLE}</head>{_BODY}</html>'
+    return Document(frame, f"{rest}{font}{look.skin}{filters}", body)
 
 
 def fill(tree: Group, elements: Sequence[Element], zoom: float = 1.0) -> Group:
-    """The tree with words and sizes that fit the boxes of `elements`, which are in its order; bare where they are not as many."""
+    """The tree with words and sizes that fit the boxes of `elements` in its order; of a fixed size where they are not as many."""
     boxes = iter(elements if len(elements) == len(list(leaves(tree))) else ())
 
     def filled(node: Node) -> Node:
@@ -175,6 +193,32 @@ def _words(characters: int) -> str:
     return repeated[: max(1, characters)].strip() or "L"
 
 
+def _words_of(text: str, leaf: Filled) -> str:
+    """The words, some of them in tags."""
+    words = [html.escape(word) for word in text.split(" ")] if leaf.inline else [html.escape(text)]
+    for first, last, tag in leaf.inline:
+        if first < len(words):
+            words[first] = f"<{tag}{' href=#' if tag == 'a' else ''}>{words[first]}"
+            end = min(last, len(words) - 1)
+            words[end] = f"{words[end]}</{tag}>"
+    return " ".join(words)
+
+
+_PAINT = re.compile(
+    r"(?P<string>'[^'\n]*')|\b(?P<word>if|else|elif|return|for|while|in|not|try|except|raise|import|None|True|False)\b"
+)
+
+
+def _painted(code: str) -> str:
+    """Code with colours for words of the language and for strings."""
+    parts, at = [], 0
+    for found in _PAINT.finditer(code):
+        style = "color:#a31515" if found["string"] else "color:#0550ae;font-weight:600"
+        parts += [html.escape(code[at : found.start()]), f'<span style="{style}">{html.escape(found.group())}</span>']
+        at = found.end()
+    return "".join([*parts, html.escape(code[at:])])
+
+
 def _is_label(node: Node) -> bool:
     return isinstance(node, Filled) and node.component in ("label", "bar text")
 
@@ -201,7 +245,7 @@ def _values(leaf: Filled) -> str:
 def _inside(leaf: Filled) -> str:
     """The rows of a table, the first of them its head, or the items of a list."""
     if leaf.kind == "list":
-        return "".join(f"<li>{html.escape(row[0])}</li>" for row in leaf.rows or (("Item",),))
+        return "".join(f"<li>{_words_of(row[0], leaf)}</li>" for row in leaf.rows or (("Item",),))
     head, *rows = leaf.rows or (("Name", "Value"), ("a", "1"))
     cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)

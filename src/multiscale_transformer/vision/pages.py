@@ -1,10 +1,10 @@
 """Pages made by chance from a grammar of components: what stands on them, what they say, and what they look like.
 
-A page draws a handful of kinds of block (a form, cards, prose, a table, a bar of links ...) and then blocks of those kinds until
-the picture is full, so that pages differ as pages do. Everything is a function of the seed and the page's number.
+A page draws a handful of kinds of block (a form, cards, prose, a table, a bar of links ...) and then blocks of those until the
+picture is full, so that pages differ as pages do. Everything is a function of the seed and the page's number.
 
-Pages of libraries to train on may wear a skin: other corners, borders, weights and capitals than their library has. Those of the
-held-out libraries are as their authors made them.
+Pages of libraries to train on may wear a skin: other corners, borders, weights and capitals than their library has. The held-out
+libraries are as their authors made them.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ def draft(seed: int, number: int, library: Library, *, held_out: bool) -> Draft:
 
 
 def _look(rng: Random, library: Library) -> Look:
-    zoom = rng.choice(ZOOMS)
+    zoom, dark = rng.choice(ZOOMS), rng.random() < 0.25
+    skin = _skin(rng) if library.split == "train" and rng.random() < 0.5 else ""
     return Look(
-        dark=rng.random() < 0.25,
+        dark=dark,
         font=f"'{rng.choice(FONTS)}'" if rng.random() < 0.6 else "",
         zoom=zoom,
         hue=rng.choice((0, 0, 0, rng.randint(20, 340))),
-        skin=_skin(rng) if library.split == "train" and rng.random() < 0.5 else _ground(rng) if rng.random() < 0.2 else "",
+        skin=skin + (_ground(rng) if not dark and rng.random() < 0.2 else ""),
         padding=rng.choice((8, 16, 24)),
         gap=rng.choice((6, 10, 14, 18)),
     )
@@ -62,10 +63,10 @@ def _ground(rng: Random) -> str:
 
 
 def _skin(rng: Random) -> str:
-    """A style sheet that changes what sites change: corners, borders, weights, capitals, the ground."""
+    """A style sheet that changes what sites change: corners, borders, weights, capitals."""
     buttons = "button,.btn,.button,.pure-button"
     fields = "input[type=text],textarea,select"
-    rules = [_ground(rng)] if rng.random() < 0.3 else []
+    rules = ["h1,h2,p{text-align:center}"] if rng.random() < 0.1 else []
     if rng.random() < 0.5:
         rules.append(f"{buttons},{fields}{{border-radius:{rng.choice((0, 3, 8, 14, 30))}px!important}}")
     if rng.random() < 0.35:
@@ -83,7 +84,9 @@ def _skin(rng: Random) -> str:
         rules.append(f"h1,h2,h3,h4{{font-weight:{rng.choice((300, 400, 500, 800))}!important}}")
         rules.append(f"h1{{font-size:{rng.choice((26, 32, 40, 48))}px!important}}")
     if rng.random() < 0.25:
-        rules.append(f"p,li,td{{font-size:{rng.choice((13, 14, 17, 19))}px!important;line-height:{rng.choice((1.3, 1.5, 1.8))}}}")
+        rules.append(
+            f"p,li,td{{font-size:{rng.choice((13, 14, 17, 19))}px!important;line-height:{rng.choice((1.3, 1.5, 1.8))}}}"
+        )
     if rng.random() < 0.2:
         rules.append(f"p,li{{font-weight:300;letter-spacing:{rng.choice((0, 0.2, 0.4))}px}}")
     if rng.random() < 0.25:
@@ -91,7 +94,9 @@ def _skin(rng: Random) -> str:
     if rng.random() < 0.2:
         rules.append(f"a{{color:#{rng.choice(('b3261e', '00695c', '6a1b9a', 'e65100', '1565c0'))}}}a{{text-decoration:none}}")
     if rng.random() < 0.25:
-        rules.append("table{width:100%}th,td{border:0!important;border-bottom:1px solid #9998!important;padding:10px 12px!important}")
+        rules.append(
+            "table{width:100%}th,td{border:0!important;border-bottom:1px solid #9998!important;padding:10px 12px!important}"
+        )
     return "".join(rules)
 
 
@@ -106,39 +111,24 @@ class _Composer:
         """The blocks of a page, of the few kinds that it has."""
         kinds: list[Callable[[], Node]] = self.rng.sample(self._kinds(), k=self.rng.randint(4, 8))
         blocks: list[Node] = []
-        if self.rng.random() < 0.35:
+        if self.rng.random() < 0.25:
             blocks.append(self.bar())
         if self.rng.random() < 0.5:
             blocks.append(self.heading(self.rng.choice((0, 0, 1))))
-        while len(blocks) < MOST_BLOCKS:
-            made = self.rng.choice(kinds)()
+        turns = self.rng.sample(kinds, k=len(kinds)) * MOST_BLOCKS  # each kind in turn, which is how classes stay balanced
+        for made in (kind() for kind in turns):
+            if len(blocks) >= MOST_BLOCKS:
+                break
             blocks += made.children if isinstance(made, Group) and made.way == "column" else [made]
         return Group("column", tuple(blocks))
 
     def _kinds(self) -> list[Callable[[], Node]]:
         kinds: list[Callable[[], Node]] = [
-            self.prose,
-            self.items,
-            self.listing,
-            self.table,
-            self.figure,
-            self.buttons,
-            self.links,
-            self.search,
-            self.stacked_field,
-            self.field_row,
-            self.choice_stack,
-            self.choice_row,
-            self.settings,
-            self.slide,
-            self.advance,
-            self.card,
-            self.cards,
-            self.split,
-            self.media,
-            self.form,
+            *(self.prose, self.items, self.items, self.listing, self.listing, self.table, self.table, self.figure),
+            *(self.buttons, self.links, self.search, self.stacked_field, self.field_row, self.choice_stack, self.choice_row),
+            *(self.settings, self.settings, self.advance, self.card, self.cards, self.split, self.media, self.form),
         ]
-        return [*kinds, self.notice, self.notice] if self.library.has_alert else kinds
+        return [*kinds, *[self.notice] * 4] if self.library.has_alert else kinds
 
     # elements
 
@@ -153,10 +143,18 @@ class _Composer:
         return (*states, DISABLED) if self.rng.random() < _OFF else states
 
     def heading(self, level: int | None = None) -> Filled:
-        return self.leaf("heading", self.words.heading(self.rng), variant=self.rng.choice((1, 2, 2, 3)) if level is None else level)
+        return self.leaf(
+            "heading", self.words.heading(self.rng), variant=self.rng.choice((1, 2, 2, 3)) if level is None else level
+        )
 
     def text(self, least: int = 30, most: int = 220) -> Filled:
-        return self.leaf("text", self.words.paragraph(self.rng, self.rng.randint(least, most)))
+        text = self.words.paragraph(self.rng, self.rng.randint(least, most))
+        return self.leaf("text", text, inline=self.inline(len(text.split())) if self.rng.random() < 0.4 else ())
+
+    def inline(self, words: int) -> tuple[tuple[int, int, str], ...]:
+        """One to three runs among so many words that are a link, code or emphasised."""
+        starts = self.rng.sample(range(words), k=min(words, self.rng.randint(1, 3)))
+        return tuple((at, at + self.rng.randint(0, 2), self.rng.choice(("a", "code", "strong", "em"))) for at in starts)
 
     def label(self) -> Filled:
         return self.leaf("text", self.words.name(self.rng, 2), component="label")
@@ -200,10 +198,10 @@ class _Composer:
 
     def items(self) -> Node:
         rows = tuple((self.words.sentence(self.rng, self.rng.randint(12, 50)),) for _ in range(self.rng.randint(2, 5)))
-        return self.leaf("list", rows=rows)
+        return self.leaf("list", rows=rows, inline=((0, 50, "a"),) if self.rng.random() < 0.25 else ())
 
     def listing(self) -> Node:
-        return self.leaf("code", self.words.lines(self.rng, self.rng.randint(2, 6)))
+        return self.leaf("code", self.words.lines(self.rng, self.rng.randint(2, 6)), painted=self.rng.random() < 0.5)
 
     def table(self) -> Node:
         columns, count = self.rng.randint(2, 3 if self.width < 400 else 4), self.rng.randint(2, 6)
@@ -219,19 +217,19 @@ class _Composer:
         return self.leaf("alert", self.words.sentence(self.rng, self.rng.randint(25, 120)))
 
     def figure(self) -> Node:
-        return self.image(self.rng.randint(self.width // 4, self.width), self.rng.randint(40, 170))
+        return self.image(self.rng.randint(self.width // 4, self.width), self.rng.randint(40, 150))
 
     def buttons(self) -> Node:
         return self.row([self.button() for _ in range(self.rng.randint(1, 4 if self.width > 400 else 3))])
 
     def links(self) -> Node:
-        return self.row([self.link() for _ in range(self.rng.randint(1, 5))])
+        return self.row([self.link() for _ in range(self.rng.randint(1, 3))])
 
     def search(self) -> Node:
         return self.row([self.field(), self.button()])
 
     def stacked_field(self) -> Node:
-        control = self.rng.choice((self.field, self.field, self.area, self.select, self.slider))()
+        control = self.rng.choice((self.field, self.area, self.area, self.select, self.slider))()
         return Group("column", (self.label(), control))
 
     def field_row(self) -> Node:
@@ -255,9 +253,6 @@ class _Composer:
         parts = (self.select, self.slider, self.area, self.progress, lambda: self._choices(1)[0], self.field)
         return Group("column", (self.label(), *(part() for part in self.rng.sample(parts, 2))))
 
-    def slide(self) -> Node:
-        return self.slider()
-
     def advance(self) -> Node:
         return Group("column", (self.label(), self.progress())) if self.rng.random() < 0.5 else self.progress()
 
@@ -268,7 +263,9 @@ class _Composer:
         count = 2 if self.width < 450 else self.rng.randint(2, 3)
         makers = [self.rng.choice(self._parts()) for _ in range(self.rng.randint(1, 3))]
         same = self.rng.random() < 0.7
-        rows = [[maker(count) for maker in (makers if same else self.rng.sample(self._parts(), len(makers)))] for _ in range(count)]
+        rows = [
+            [maker(count) for maker in (makers if same else self.rng.sample(self._parts(), len(makers)))] for _ in range(count)
+        ]
         framed = self.rng.random() < 0.7
         return self.row([self.box(parts) if framed else Group("column", tuple(parts)) for parts in rows], "align-items:stretch")
 
@@ -291,7 +288,9 @@ class _Composer:
         return self.box(parts)
 
     def bar(self) -> Node:
-        first = self.leaf("heading", self.words.name(self.rng, 1), variant=3) if self.rng.random() < 0.3 else self.link(in_bar=True)
+        first = (
+            self.leaf("heading", self.words.name(self.rng, 1), variant=3) if self.rng.random() < 0.3 else self.link(in_bar=True)
+        )
         links = [self.link(in_bar=True) for _ in range(self.rng.randint(1, 4 if self.width > 450 else 3))]
         last = [self.button()] if self.rng.random() < 0.3 else []
         return self.box([self.row([first, *links, *last])], "bar")
@@ -321,7 +320,9 @@ class _Composer:
         """The parts side by side; leaves alone stand at the left, the right, in the middle or spread."""
         if len(parts) == 1:
             return parts[0]
-        spread = self.rng.choice(("", "", "justify-content:space-between", "justify-content:flex-end", "justify-content:center"))
+        spread = self.rng.choice(
+            ("", "", "justify-content:space-between", "justify-content:flex-end", "justify-content:center")
+        )
         return Dressed("row", tuple(parts), style=style or spread)
 
     def box(self, parts: list[Node], component: str = "box") -> Node:

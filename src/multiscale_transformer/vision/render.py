@@ -18,6 +18,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.vision.elements import SIDE, Element
 from multiscale_transformer.vision.labels import FOUND, MARKED, read_found, read_marked
 from multiscale_transformer.vision.layout import Group
+from multiscale_transformer.vision.markup import Document
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser as Chromium
@@ -26,14 +27,27 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SECONDS = 20  # for one page
-_FLAGS = ("--disable-gpu", "--hide-scrollbars", "--font-render-hinting=none", "--disable-lcd-text", "--force-color-profile=srgb")
+_FLAGS = (
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--font-render-hinting=none",
+    "--disable-lcd-text",
+    "--force-color-profile=srgb",
+)
 
 
 def chromium_path() -> Path | None:
-    """Where a Chromium or Chrome of this machine is: AXL_CHROMIUM, or the first of the usual names; None where there is none."""
+    """Where a Chromium or Chrome of this machine is: AXL_CHROMIUM or one of the usual names; None where there is none."""
     named = os.environ.get("AXL_CHROMIUM")
     found = named if named and Path(named).is_file() else next(filter(None, map(shutil.which, NAMES)), None)
     return Path(found) if found else None
+
+
+_PUT = """async ([style, body]) => {
+  document.getElementById('look').textContent = style;
+  document.body.innerHTML = body;
+  await Promise.all([...document.images].map(image => image.decode().catch(() => null)));
+}"""
 
 
 class Browser:
@@ -42,20 +56,21 @@ class Browser:
     def __init__(self, chromium: Chromium) -> None:
         self._chromium = chromium
         self._tabs: dict[tuple[float, Path | None], Tab] = {}
+        self._frames: dict[float, str] = {}  # what the tab of a zoom holds
 
-    def draw(self, html: str, zoom: float = 1.0) -> tuple[bytes, Group, tuple[Element, ...]]:
+    def draw(self, page: Document, zoom: float = 1.0) -> tuple[bytes, Group, tuple[Element, ...]]:
         """A document that `markup` wrote as a PNG of SIDE x SIDE, with its layout and elements.
 
         `zoom` is picture pixels a CSS pixel. Raises AxlError where nothing of the page fits, or the browser fails.
         """
-        tab = self._shown(html, zoom)
+        tab = self._tab(zoom, None)
         with _explained():
+            if self._frames.get(zoom) != page.frame:  # a style sheet takes the browser longer than all else
+                tab.set_content(page.frame, wait_until="load", timeout=SECONDS * 1000)
+                self._frames[zoom] = page.frame
+            tab.evaluate(_PUT, [page.style, page.body])
             tree, elements = read_marked(tab.evaluate(MARKED), zoom)
             return _shot(tab), tree, elements
-
-    def picture(self, html: str, zoom: float = 1.0) -> bytes:
-        """Any document as a PNG of SIDE x SIDE, cut at the lower edge. Raises AxlError where the browser fails."""
-        return _shot(self._shown(html, zoom))
 
     def open_file(self, path: Path, folder: Path, zoom: float = 1.0, scroll: int = 0) -> tuple[bytes, tuple[Element, ...]]:
         """An HTML file as it is, scrolled down by so many CSS pixels: a PNG, and the elements that tags and roles tell.
@@ -67,12 +82,6 @@ class Browser:
             tab.goto(path.resolve().as_uri(), wait_until="load", timeout=SECONDS * 1000)
             tab.evaluate(f"() => window.scrollTo(0, {int(scroll)})")
             return _shot(tab), read_found(tab.evaluate(FOUND), zoom)
-
-    def _shown(self, html: str, zoom: float) -> Tab:
-        tab = self._tab(zoom, None)
-        with _explained():
-            tab.set_content(html, wait_until="load", timeout=SECONDS * 1000)
-        return tab
 
     def _tab(self, zoom: float, folder: Path | None) -> Tab:
         if (zoom, folder) not in self._tabs:
@@ -96,7 +105,7 @@ class Browser:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """A Chromium for the length of the block. Raises AxlError, with what to install, where there is none or it does not start."""
+    """A Chromium for the length of the block. Raises AxlError, with what to install, where none is there or it does not start."""
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:

@@ -76,7 +76,9 @@ def texts(*, held_out: bool) -> Texts:
 def _modules() -> Iterator[tuple[str, str]]:
     """Names and texts of modules of the standard library, without its tests."""
     folder = Path(sysconfig.get_path("stdlib"))
-    paths = [path for pattern in ("*.py", "*/*.py") for path in folder.glob(pattern) if not _is_foreign(path.relative_to(folder))]
+    paths = [
+        path for pattern in ("*.py", "*/*.py") for path in folder.glob(pattern) if not _is_foreign(path.relative_to(folder))
+    ]
     by_hash = sorted(paths, key=lambda path: hashlib.sha256(path.relative_to(folder).as_posix().encode()).digest())
     for path in by_hash[:MODULES]:
         yield path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8", errors="replace")
