@@ -1,9 +1,9 @@
 """Nets that see: what an element of a screen is, and where elements are on a page.
 
-Both are residual nets of dense 3 x 3 convolutions, which a CPU computes near its peak (depthwise ones reach a tenth of it), with
-batch norms that inference folds into the weights. `CropNet` looks at two views of one element. `PageNet` finds the centres of
-all elements at once, as in CenterNet (Zhou et al. 2019, arXiv 1904.07850) and TTFNet (Liu et al. 2019, arXiv 1909.00700); a small
-`ByteTransformer` then writes their layout. Checkpoints are folders as those of text models are.
+Both are residual nets of dense 3 x 3 convolutions, which a CPU computes near its peak (depthwise ones reach a tenth of it),
+with batch norms that inference folds into the weights. `CropNet` looks at two views of one element. `PageNet` finds the centres
+of all elements at once, as in CenterNet (Zhou et al. 2019, arXiv 1904.07850) and TTFNet (Liu et al. 2019, arXiv 1909.00700); a
+small `ByteTransformer` then writes their layout. Checkpoints are folders as those of text models are.
 """
 
 # Shape suffixes: B pictures, C channels, H rows, W columns, K classes, S states, G numbers of geometry, O outputs.
@@ -24,6 +24,7 @@ from multiscale_transformer.model.checkpoint import TensorFile, save_tensors
 from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE
 from multiscale_transformer.model.layers import Linear
 from multiscale_transformer.model.vision_config import (
+    EPSILON,
     VISION_TYPE,
     ConvShape,
     CropConfig,
@@ -32,7 +33,26 @@ from multiscale_transformer.model.vision_config import (
     read_vision_config,
 )
 
+MOMENTUM = 0.1  # share of a batch in what a norm has seen
 RARE = -4.6  # where logits of what is rare begin: a probability of 1 %, so that a fresh net is not wrong in every cell
+
+
+class Norm(nn.Module):
+    """Batch norm (Ioffe & Szegedy 2015), whose state is four vectors and no count of batches."""
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Channels of mean 0 and variance 1 over the batch, or by what was seen while training; then gain and shift."""
+        state = self.running_mean, self.running_var, self.weight, self.bias
+        return F.batch_norm(x_BCHW, *state, self.training, MOMENTUM, EPSILON)
 
 
 class Conv(Linear):
@@ -42,7 +62,7 @@ class Conv(Linear):
         super().__init__(shape.inputs * shape.kernel**2, shape.outputs, bias=not shape.norm, orthogonal=shape.norm)
         self.shape = shape
         if shape.norm:
-            self.norm = nn.BatchNorm2d(shape.outputs)
+            self.norm = Norm(shape.outputs)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
@@ -113,7 +133,8 @@ class PageNet(_Net):
         self.config = config
         self.decoder = ByteTransformer(config.decoder)
         heads = self.convs["heads"]
-        assert isinstance(heads, Conv) and heads.bias is not None
+        assert isinstance(heads, Conv)
+        assert heads.bias is not None
         nn.init.normal_(heads.weight, std=0.01)
         nn.init.zeros_(heads.bias)
         nn.init.constant_(heads.bias[: config.classes], RARE)

@@ -22,6 +22,7 @@ CHANNELS = 3  # red, green, blue
 CROP_CHANNELS = CHANNELS + 1  # and where the element is
 GEOMETRY = 6  # numbers that say where a crop was: centre, sides, and their logarithms
 BOX_SIDES = 4
+EPSILON = 1e-5  # that a norm adds to variances
 STEM = 4  # pixels of a cell of the finest map
 STRIDE = 8  # and of the map in which elements are found, that of the second stage
 
@@ -134,7 +135,7 @@ class CropConfig(_Trunk):
         return dict(self._trunk(CROP_CHANNELS, 4, 2, cells))
 
     def linears(self) -> dict[str, tuple[int, int]]:
-        """Inputs and outputs of the linear maps on top: the mean and the largest of each channel of both views, and geometry."""
+        """Inputs and outputs of the linear maps on top: of the mean and largest of each channel of both views, and geometry."""
         return {"hidden": (4 * self.widths[-1] + GEOMETRY, self.hidden), "heads": (self.hidden, self.outputs)}
 
     def parameters(self) -> int:
@@ -149,7 +150,7 @@ class CropConfig(_Trunk):
 
 
 class PageConfig(_Trunk):
-    """AXL-Vision-v2: a picture to elements, by maps of their centres, and elements to a line of layout by a byte transformer."""
+    """AXL-Vision-v2: a picture to elements, by maps of their centres, and elements to their layout, by a byte transformer."""
 
     kind: Literal["page"] = "page"
     widths: tuple[int, ...] = (24, 48, 96, 236)
@@ -224,7 +225,9 @@ def read_vision_config(folder: Path) -> VisionConfig:
     """The config of a vision checkpoint. Raises AxlError when the folder is none or the file is damaged."""
     fields = config_fields(folder)
     if fields.get("model_type") != VISION_TYPE:
-        raise AxlError(f"{folder} is a model of text; give the folder of a model that sees, as axl train AXL-Vision-v2 wrote it")
+        raise AxlError(
+            f"{folder} is a model of text; give the folder of one that sees, as axl train AXL-Vision-v2 wrote it"
+        )
     fields = {name: value for name, value in fields.items() if name in {*PageConfig.model_fields, *CropConfig.model_fields}}
     return parse_vision_config(fields, str(folder / CONFIG_FILE))
 

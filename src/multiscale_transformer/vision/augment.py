@@ -39,7 +39,9 @@ def recoloured(picture_HWC: Picture, rng: np.random.Generator) -> Picture:
     return out_HWC
 
 
-def zoomed(picture_HWC: Picture, elements: tuple[Element, ...], rng: np.random.Generator) -> tuple[Picture, tuple[Element, ...]]:
+def zoomed(
+    picture_HWC: Picture, elements: tuple[Element, ...], rng: np.random.Generator
+) -> tuple[Picture, tuple[Element, ...]]:
     """A part of the picture as large as the whole, now and then; elements that are mostly outside are gone."""
     side = picture_HWC.shape[0]
     if rng.random() >= SCALED:

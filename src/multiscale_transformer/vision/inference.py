@@ -21,7 +21,14 @@ from multiscale_transformer.kernels.convolution import PATCHES, convolve
 from multiscale_transformer.kernels.gemm_int8 import CHUNK, ROWS
 from multiscale_transformer.kernels.quantized_linear import new_activations
 from multiscale_transformer.memory.reader import no_features
-from multiscale_transformer.model.vision_config import ConvShape, CropConfig, PageConfig, VisionConfig, read_vision_config
+from multiscale_transformer.model.vision_config import (
+    EPSILON,
+    ConvShape,
+    CropConfig,
+    PageConfig,
+    VisionConfig,
+    read_vision_config,
+)
 from multiscale_transformer.quantization.quantize import Packer
 from multiscale_transformer.vision.crops import FloatBox, crops
 from multiscale_transformer.vision.elements import CLASSES, STATES, Element, Picture
@@ -30,7 +37,6 @@ from multiscale_transformer.vision.maps import MIN_SCORE, Found, found, possible
 
 Floats = NDArray[np.float32]
 
-EPSILON = 1e-5  # of a batch norm, PyTorch's own
 BITS = 8
 CACHE_BYTES = 4 << 20  # of the decoder: one short text at a time
 CROPS_AT_ONCE = 16
