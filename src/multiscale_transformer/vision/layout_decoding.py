@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vocabulary import BOS, EOS
 from multiscale_transformer.vision.elements import CLASSES, STATES, Element
-from multiscale_transformer.vision.layout import CLOSE, END, LETTERS, MAX_CHARACTERS, OPEN, SIGNS, following
+from multiscale_transformer.vision.layout import CLOSE, END, LETTERS, MAX_CHARACTERS, OPEN, SIGNS, following, tokens
 
 Logits = NDArray[np.float32]
 Reader = Callable[[list[int]], Logits]  # takes in ids, gives the logits of the next one
@@ -31,11 +31,16 @@ _FEWEST = {OPEN["row"]: 2, OPEN["column"]: 2, OPEN["box"]: 1}
 def prompt(elements: Sequence[Element], side: int) -> list[int]:
     """The ids of a prompt for elements on a picture whose sides are `side` pixels."""
     ids = [BOS]
-    for element in sorted(elements, key=lambda one: (one.box[1] // ROW, one.box[0], one.box[1])):
+    for element in sorted(elements, key=_place):
         states = sum((state in element.states) << number for number, state in enumerate(STATES))
         ids.append(FIRST_ELEMENT + CLASSES.index(element.kind) * 2 ** len(STATES) + states)
         ids += [FIRST_PLACE + min(PLACES - 1, max(0, edge) * PLACES // side) for edge in element.box]
     return [*ids, LINE]
+
+
+def _place(element: Element) -> tuple[int, int, int]:
+    """From above to below, and in a row from left to right."""
+    return element.box[1] // ROW, element.box[0], element.box[1]
 
 
 def text_of(element: Element) -> str:
@@ -137,3 +142,11 @@ def write_line(read: Reader, elements: Sequence[Element], side: int) -> str:
             break
         logits_V = read([ord(best)])
     return constraint.line
+
+
+def in_order(line: str, elements: Sequence[Element]) -> list[int]:
+    """The numbers of elements in the order of a line that names each of them once; alike ones go from above to below."""
+    waiting: dict[str, list[int]] = {}
+    for number in sorted(range(len(elements)), key=lambda number: _place(elements[number])):
+        waiting.setdefault(text_of(elements[number]), []).append(number)
+    return [waiting[leaf].pop(0) for leaf in tokens(line) if leaf in waiting and waiting[leaf]]
