@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +25,7 @@ from multiscale_transformer.model.vision import (
 from multiscale_transformer.model.vision_config import CropConfig, PageConfig, VisionConfig, read_vision_config, sees
 from multiscale_transformer.vision.elements import CLASSES, STATES
 from multiscale_transformer.vision.inference import CropReader, PageReader, build_reader, load_reader
+from vision import small
 
 
 def stirred(config: VisionConfig, seed: int = 0) -> VisionNet:

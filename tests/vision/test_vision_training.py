@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import drawn
 import pytest
-import small
 import torch
 
 from multiscale_transformer.errors import AxlError
@@ -19,6 +17,7 @@ from multiscale_transformer.vision.elements import overlap
 from multiscale_transformer.vision.inference import CropReader, PageReader, build_reader
 from multiscale_transformer.vision.samples import TrainPages, without
 from multiscale_transformer.zoo.training_record import read_training
+from vision import drawn, small
 
 pytestmark = pytest.mark.slow  # nets are trained
 
