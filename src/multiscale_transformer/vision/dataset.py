@@ -115,11 +115,15 @@ def write_page(folder: Path, number: int, png: bytes, record: PageRecord) -> Non
 def read_pages(folder: Path, split: Split | None = None) -> Iterator[Page]:
     """The pages of a split in the order of their numbers, or all. Raises AxlError where the folder or a file is broken."""
     for number in numbers(folder):
-        record = read_record(folder, number)
-        if split in (None, record.split):
-            picture_HWC = _read_picture(_place(folder, number, ".png"))
-            elements = tuple(Element(one.kind, _within(one.box), one.states) for one in record.elements)
-            yield Page(picture_HWC, elements, record.layout, record.library, record.split)
+        if split in (None, read_record(folder, number).split):
+            yield read_page(folder, number)
+
+
+def read_page(folder: Path, number: int) -> Page:
+    """One page. Raises AxlError where it is broken."""
+    record = read_record(folder, number)
+    elements = tuple(Element(one.kind, _within(one.box), one.states) for one in record.elements)
+    return Page(_read_picture(_place(folder, number, ".png")), elements, record.layout, record.library, record.split)
 
 
 def numbers(folder: Path) -> list[int]:
