@@ -114,7 +114,8 @@ const kindOf = e => {
     reset: 'button', image: 'button', hidden: ''}[type] ?? 'field';
   if (tag === 'BUTTON' || role === 'button') return 'button';
   if (role === 'alert' || name.split(/\\s+/).some(one => notices.has(one))) return 'alert';
-  const plain = {TEXTAREA: 'area', SELECT: 'select', PROGRESS: 'progress', METER: 'progress', IMG: 'image', svg: 'image', CANVAS: 'image', VIDEO: 'image', PRE: 'code', TABLE: 'table', UL: 'list', OL: 'list'}[tag];
+  const plain = {TEXTAREA: 'area', SELECT: 'select', PROGRESS: 'progress', METER: 'progress', IMG: 'image', svg: 'image',
+    CANVAS: 'image', VIDEO: 'image', PRE: 'code', TABLE: 'table', UL: 'list', OL: 'list'}[tag];
   if (plain === 'list' && !e.innerText.trim()) return '';
   if (plain === 'table' && (e.querySelectorAll('td, th').length < 4 || e.querySelector('pre, input, table'))) return '';
   if (plain === 'list' && (e.querySelector('input, pre, img, h1, h2, h3') || getComputedStyle(e).display === 'flex' ||

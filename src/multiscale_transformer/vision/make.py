@@ -1,4 +1,4 @@
-"""Making a data set of rendered pages: the library and the side of the test that each has, and going on after an interruption."""
+"""Making a data set of rendered pages: the library and the side of the test that each has, and going on where it stopped."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def body_of(tree: Group, library: Library, look: Look) -> str:
 
 @dataclass(frozen=True)
 class Document:
-    """A page that needs nothing beside itself, in three parts: many pages have the same frame, which holds a library's style."""
+    """A page that needs nothing beside itself, in three parts: many pages share a frame, which holds a library's style."""
 
     frame: str
     style: str
@@ -149,12 +149,13 @@ def document(body: str, installed: Installed, look: Look) -> Document:
         f"padding:{look.padding}px!important;max-width:none!important;min-height:100vh;box-sizing:border-box}}"
         "::-webkit-scrollbar{display:none}"
     )
-    frame = f'<!doctype html><html lang="en" {attribute}><head><meta charset="utf-8"><style>{css}</style>{_STYLE}</head>{_BODY}</html>'
+    head = f'<head><meta charset="utf-8"><style>{css}</style>{_STYLE}</head>'
+    frame = f'<!doctype html><html lang="en" {attribute}>{head}{_BODY}</html>'
     return Document(frame, f"{rest}{font}{look.skin}{filters}", body)
 
 
 def fill(tree: Group, elements: Sequence[Element], zoom: float = 1.0) -> Group:
-    """The tree with words and sizes that fit the boxes of `elements` in its order; of a fixed size where they are not as many."""
+    """The tree with words and sizes that fit the boxes of `elements` in its order, or fixed ones where their number differs."""
     boxes = iter(elements if len(elements) == len(list(leaves(tree))) else ())
 
     def filled(node: Node) -> Node:

@@ -3,7 +3,7 @@
 A page draws a handful of kinds of block (a form, cards, prose, a table, a bar of links ...) and then blocks of those until the
 picture is full, so that pages differ as pages do. Everything is a function of the seed and the page's number.
 
-Pages of libraries to train on may wear a skin: other corners, borders, weights and capitals than their library has. The held-out
+Pages of libraries to train on may wear a skin: other corners, borders, weights and capitals than their library has. Held-out
 libraries are as their authors made them.
 """
 

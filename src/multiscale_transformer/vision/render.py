@@ -105,7 +105,7 @@ class Browser:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """A Chromium for the length of the block. Raises AxlError, with what to install, where none is there or it does not start."""
+    """A Chromium for the length of the block. Raises AxlError, with what to install, where it is missing or fails."""
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
