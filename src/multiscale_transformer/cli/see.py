@@ -24,7 +24,8 @@ def see(
     ] = 0.3,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON instead of a table.")] = False,
     draw: Annotated[
-        Path | None, typer.Option(metavar="PNG", rich_help_panel=OUTPUT, help="Write the screenshot with its elements outlined.")
+        Path | None,
+        typer.Option(metavar="PNG", rich_help_panel=OUTPUT, help="Write the screenshot with its elements outlined."),
     ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Write the page as HTML of one library.")
@@ -58,13 +59,17 @@ def see(
     picture = read_picture(screenshot)
     seen = open_seer(model).see(picture, min_score)
     if (html or compare) and not seen.layout:
-        raise AxlError(f"{model} wrote no layout for {screenshot}, so there is no page to write; leave out --html and --compare")
+        raise AxlError(
+            f"{model} wrote no layout for {screenshot}, so there is no page to write; leave out --html and --compare"
+        )
     if as_json:
         ui.write(json.dumps(seen.as_json()) + "\n")
     else:
         table = ui.new_table(f"{screenshot.name}: {seen.width} x {seen.height} pixels", ("class", "box", "states", "score >"))
         for one in seen.found:
-            table.add_row(one.element.kind, " ".join(map(str, one.element.box)), ", ".join(one.element.states), f"{one.score:.2f}")
+            table.add_row(
+                one.element.kind, " ".join(map(str, one.element.box)), ", ".join(one.element.states), f"{one.score:.2f}"
+            )
         ui.show_table(table)
         if seen.layout:
             ui.print_field("Layout", seen.layout)

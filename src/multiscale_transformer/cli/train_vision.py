@@ -41,9 +41,7 @@ def train_seeing(
     if wrong := next((name for name, given in other.items() if given), None):
         raise AxlError(f"{wrong} is for models that read text, and {recipe.name} sees; leave it out")
     if not data or len(data) != 1:
-        raise AxlError(
-            f"{recipe.name} learns from one folder of pages; make it with axl data make vision, then give --data"
-        )
+        raise AxlError(f"{recipe.name} learns from one folder of pages; make it with axl data make vision, then give --data")
     if folder is not None:
         check_output(folder, resume=False)
     folder = folder or free_folder(CHECKPOINTS, recipe.name.lower())

@@ -146,8 +146,8 @@ class PageNet(_Net):
         """
         config = self.config
         out_BOHW = config.walk(self, picture_BCHW.contiguous(memory_format=torch.channels_last))
-        centres, states, sides = out_BOHW.split((config.classes, config.states, 4), 1)
-        return centres, states, sides
+        ends = config.classes, config.classes + config.states
+        return out_BOHW[:, : ends[0]], out_BOHW[:, ends[0] : ends[1]], out_BOHW[:, ends[1] :]
 
 
 VisionNet = CropNet | PageNet

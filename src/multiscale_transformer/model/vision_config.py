@@ -225,9 +225,7 @@ def read_vision_config(folder: Path) -> VisionConfig:
     """The config of a vision checkpoint. Raises AxlError when the folder is none or the file is damaged."""
     fields = config_fields(folder)
     if fields.get("model_type") != VISION_TYPE:
-        raise AxlError(
-            f"{folder} is a model of text; give the folder of one that sees, as axl train AXL-Vision-v2 wrote it"
-        )
+        raise AxlError(f"{folder} is a model of text; give the folder of one that sees, as axl train AXL-Vision-v2 wrote it")
     fields = {name: value for name, value in fields.items() if name in {*PageConfig.model_fields, *CropConfig.model_fields}}
     return parse_vision_config(fields, str(folder / CONFIG_FILE))
 

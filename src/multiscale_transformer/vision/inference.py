@@ -69,7 +69,8 @@ class _Convs:
 
     def join(self, x: Floats, y: Floats) -> Floats:
         """relu(x + y)."""
-        return np.maximum(x + y, np.float32(0.0))
+        joined: Floats = np.maximum(x + y, np.float32(0.0))
+        return joined
 
     def upsample(self, x: Floats) -> Floats:
         """Each cell four times."""
@@ -159,8 +160,9 @@ class PageReader:
         def read(ids: list[int]) -> Floats:
             for first in range(0, len(ids), MAX_BATCH_TOKENS):
                 part = ids[first : first + MAX_BATCH_TOKENS]
-                logits = self._decoder.read([Read(sequence, part, no_features(len(part)))])[0][-1]
-            return logits
+                (logits_NV,) = self._decoder.read([Read(sequence, part, no_features(len(part)))])
+            last_V: Floats = logits_NV[-1]
+            return last_V
 
         try:
             return write_line(read, elements, self.config.side)

@@ -149,4 +149,4 @@ def in_order(line: str, elements: Sequence[Element]) -> list[int]:
     waiting: dict[str, list[int]] = {}
     for number in sorted(range(len(elements)), key=lambda number: _place(elements[number])):
         waiting.setdefault(text_of(elements[number]), []).append(number)
-    return [waiting[leaf].pop(0) for leaf in tokens(line) if leaf in waiting and waiting[leaf]]
+    return [waiting[leaf].pop(0) for leaf in tokens(line) if waiting.get(leaf)]

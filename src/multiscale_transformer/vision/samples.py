@@ -103,8 +103,10 @@ def page_batch(pages: TrainPages, config: PageConfig, seed: int, step: int) -> P
     for picture_HWC, elements, _ in pages.drawn(seed, step, PAGES):
         pictures.append(picture_HWC)
         maps.append(targets(elements, config.cells))
-    stacked = (torch.from_numpy(np.stack(each)) for each in zip(*maps, strict=True))
-    return PageBatch(normalised(torch.from_numpy(np.stack(pictures))), *stacked, *_texts(pages, config, seed, step))
+    centres, states, sides, weights = (torch.from_numpy(np.stack(each)) for each in zip(*maps, strict=True))
+    ids_BT, next_BT = _texts(pages, config, seed, step)
+    pictures_BCHW = normalised(torch.from_numpy(np.stack(pictures)))
+    return PageBatch(pictures_BCHW, centres, states, sides, weights, ids_BT, next_BT)
 
 
 def _texts(pages: TrainPages, config: PageConfig, seed: int, step: int) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """What a net sees on a screenshot of any size: elements in reading order, and the line of their layout.
 
-Nets read pictures of one size, at the scale of the screen. A larger screenshot is read in tiles that overlap; what two tiles saw
-of one element is joined. AXL-Vision-v2 finds elements itself; AXL-Vision-0.8M names what connected components find (`rivals`),
-and writes no layout.
+Nets read pictures of one size, at the scale of the screen. A larger screenshot is read in tiles that overlap; what two tiles
+saw of one element is joined. AXL-Vision-v2 finds elements itself; AXL-Vision-0.8M names what connected components find
+(`rivals`), and writes no layout.
 """
 
 from __future__ import annotations
@@ -164,4 +164,3 @@ def _scaled(element: Element, scale: float) -> Element:
 def open_seer(folder: Path) -> Seer:
     """The net in a checkpoint folder. Raises AxlError when there is none that sees."""
     return Seer(load_reader(folder))
-

@@ -37,9 +37,7 @@ def from_url(url: str) -> bytes:
     """The picture in a data: URL. Raises ApiError for another address, or what is no base64."""
     head, _, content = url.partition(",")
     if not head.startswith("data:") or not head.endswith(";base64"):
-        raise ApiError(
-            400, "image_url: pictures are not fetched; send one as data:image/png;base64,…", param="messages"
-        )
+        raise ApiError(400, "image_url: pictures are not fetched; send one as data:image/png;base64,…", param="messages")
     return from_base64(content)
 
 
@@ -65,9 +63,7 @@ async def look(http: Request, state: ServerState, name: str, pictures: Sequence[
     return Sight(seen.answer(as_json=as_json), len(pictures[0]))
 
 
-def answered(
-    whole: Callable[[], dict[str, Any]], events: Callable[[], Iterator[str]], stream: StreamFormat | None
-) -> Response:
+def answered(whole: Callable[[], dict[str, Any]], events: Callable[[], Iterator[str]], stream: StreamFormat | None) -> Response:
     """An answer that is complete already, as one body or as the events of a stream."""
     if stream is None:
         return JSONResponse(whole())
