@@ -101,7 +101,7 @@ class VisionTrainer:
         self.optimizer = build_optimizer(model, request.optimizer, request.learning_rate)
 
     def run(self, callbacks: Sequence[Callback] = ()) -> None:
-        """Train until the time box is full; an interrupt comes between two steps. Raises AxlError where the loss is no number."""
+        """Train until the time box is full; an interrupt comes between two steps. Raises AxlError where a loss is no number."""
         limit, progress = self._request.minutes * 60, self.progress
         begin = time.perf_counter() - progress.seconds
         with ThreadPoolExecutor(1, "axl-pages") as self._ahead:
