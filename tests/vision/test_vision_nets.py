@@ -67,7 +67,7 @@ def test_the_classes_and_states_are_those_of_pages() -> None:
     assert all(config.classes == len(CLASSES) and config.states == len(STATES) for config in (PageConfig(), CropConfig()))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     widths=st.lists(st.integers(4, 12), min_size=2, max_size=4),
     block=st.integers(0, 2),
