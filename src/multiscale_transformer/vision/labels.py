@@ -4,7 +4,7 @@ Of pages that `markup.py` wrote, elements and groups carry marks. Blocks that do
 lie on one another, are taken out first, so what is labelled is what is seen, whole. Of other pages (`found_elements`) tags and
 roles say what an element is, and what the window cuts to less than half is left out.
 
-A box is what is drawn: the border box of what has a border or a background, else the box of the words in it.
+A box is what is drawn: the border box of what has a background or a border on two sides, else the box of the words in it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ const drawn = e => {
   const s = getComputedStyle(e);
   const sides = ['Top', 'Right', 'Bottom', 'Left'];
   return !clear(s.backgroundColor) || s.backgroundImage !== 'none' || s.boxShadow !== 'none' ||
-    sides.some(side => parseFloat(s['border' + side + 'Width']) > 0 && s['border' + side + 'Style'] !== 'none'
-                       && !clear(s['border' + side + 'Color']));
+    2 <= sides.filter(side => parseFloat(s['border' + side + 'Width']) > 0 && s['border' + side + 'Style'] !== 'none'
+                              && !clear(s['border' + side + 'Color'])).length;
 };
 const shown = e => {
   const s = getComputedStyle(e);
