@@ -22,10 +22,12 @@ from benchmarks.result import Result, Row, origin
 from benchmarks.vision_speed import Speed, measure_speed
 from multiscale_transformer.cli.options import Threads, above_zero
 from multiscale_transformer.machine import available_cores
-from multiscale_transformer.vision.dataset import Split, numbers, read_pages, read_record
+from multiscale_transformer.vision.dataset import numbers, read_pages, read_record
 from multiscale_transformer.vision.elements import Element, Page
+from multiscale_transformer.vision.held_out import SETS
+from multiscale_transformer.vision.held_out import read as read_with
 from multiscale_transformer.vision.inference import CropReader, PageReader, load_reader
-from multiscale_transformer.vision.layout_decoding import in_order
+from multiscale_transformer.vision.maps import Found
 from multiscale_transformer.vision.measures import accuracy, block_match, matched, ssim, token_error, total
 from multiscale_transformer.vision.rivals import ClassRivals, Components, NearestPage
 from multiscale_transformer.vision.seer import Seen
@@ -35,7 +37,6 @@ from multiscale_transformer.zoo.vision_recipes import VisionRecipe, find_vision_
 
 CROP, PAGE = "AXL-Vision-0.8M", "AXL-Vision-v2"
 FITTED = 60  # pages by which the reach of connected components is chosen
-SPLITS: dict[str, Split] = {"seen libraries": "pages", "unseen libraries": "libraries"}
 
 
 class Score(Row):
@@ -81,7 +82,7 @@ def run(
     threads = threads or available_cores()
     sets: dict[str, Callable[[], Iterator[Page]]] = {
         name: lambda split=split: read_pages(pages, split)  # type: ignore[misc]
-        for name, split in SPLITS.items()
+        for name, split in SETS.items()
         if any(read_record(pages, number).split == split for number in numbers(pages))
     }
     sets |= {folder.name: lambda folder=folder: read_pages(folder) for folder in independent or []}  # type: ignore[misc]
@@ -153,7 +154,7 @@ def _pages(pages: Path, sets: dict[str, Callable[[], Iterator[Page]]], folders: 
     rivals = ClassRivals(read_pages(pages, "train"))
     components = Components.fitted(rivals, list(itertools.islice(read_pages(pages, "train"), FITTED)))
     nearest = NearestPage(read_pages(pages, "train"))
-    scores = []
+    scores: list[Score] = []
     for name, read in sets.items():
         found = [[components.elements(page.picture_HWC) for page in read()]]
         scores += _detection(name, "connected components", read, found)
@@ -171,11 +172,9 @@ def _seen(folder: Path, read: Callable[[], Iterator[Page]]) -> Iterator[Seen]:
     reader = load_reader(folder)
     assert isinstance(reader, PageReader)
     for page in read():
-        found = reader.elements(page.picture_HWC)
-        elements = [one.element for one in found]
-        line = reader.layout(elements)
+        elements, line = read_with(reader, page)
         height, width = page.picture_HWC.shape[:2]
-        yield Seen(width, height, tuple(found[number] for number in in_order(line, elements)), line)
+        yield Seen(width, height, tuple(Found(element, 1.0) for element in elements), line)
 
 
 def _detection(

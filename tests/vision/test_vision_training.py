@@ -95,6 +95,9 @@ def test_a_run_leaves_a_checkpoint_with_its_record_and_a_card(pages: Path, tmp_p
     assert record.data.train_documents == 30
     assert record.data.held_out_documents == 10
     assert record.steps >= 1
+    assert record.pictures is not None
+    assert record.pictures["seen libraries"]["pages"] == 10
+    assert 0 <= record.pictures["seen libraries"]["class accuracy"] <= 1
     assert load_vision(out).config == small.CROP
     assert "drawn none" in (out / "README.md").read_text()
     assert not (out / "resume").exists()

@@ -153,7 +153,13 @@ def train(
     if seeing is not None:
         from multiscale_transformer.cli.train_vision import train_seeing
 
-        other = {"--init": init, "--size": size != PUBLISHED, "--include": include, "--exclude": exclude, "--grow": grow}
+        other: dict[str, object] = {
+            "--init": init,
+            "--size": size != PUBLISHED,
+            "--include": include,
+            "--exclude": exclude,
+            "--grow": grow,
+        }
         other |= {"--interpolation": interpolation, "--no-memory": not memory, "--device": device not in (None, "auto", "cpu")}
         chosen = {"minutes": minutes, "optimizer": optimizer, "learning_rate": lr, "seed": seed, "threads": threads}
         train_seeing(seeing, data, out, other, **chosen)

@@ -32,7 +32,7 @@ def is_vision_run(folder: Path) -> bool:
 
 
 def train_seeing(
-    recipe: VisionRecipe, data: list[str] | None, folder: Path | None, other: dict[str, Any], **chosen: Any
+    recipe: VisionRecipe, data: list[str] | None, folder: Path | None, other: dict[str, object], **chosen: Any
 ) -> None:
     """Train a model that sees. `other` are options that are for models of text, by name; `chosen` are fields of VisionRequest.
 
@@ -80,6 +80,9 @@ def _run(request: VisionRequest, *, resume: bool = False) -> None:
             raise
     record = read_training(request.out)
     print_field("Trained", f"{counted(record.steps, 'step')} in {duration(record.seconds)}")
+    for name, figures in (record.pictures or {}).items():
+        rest = ", ".join(f"{figure} {value:.3f}" for figure, value in figures.items() if figure != "pages")
+        print_field("Held out", f"{name}, {counted(figures['pages'], 'page')}: {rest}")
     out.print()
     print_field("Checkpoint", str(request.out))
     out.print("\nNext:")

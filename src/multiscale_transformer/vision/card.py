@@ -24,6 +24,9 @@ def _lines(record: TrainingRecord) -> list[str]:
         f"{record.seconds / 60:.1f} minutes{where}.",
         "",
     ]
+    for name, figures in (record.pictures or {}).items():
+        rest = ", ".join(f"{figure} {value:.3f}" for figure, value in figures.items() if figure != "pages")
+        lines += [f"On {figures['pages']:.0f} held-out pages of {name}: {rest}.", ""]
     if data is not None:
         licences = ", ".join(f"{name} {licence}" for name, licence in (data.parts or {}).items())
         lines += [

@@ -38,6 +38,8 @@ from multiscale_transformer.training.run import LOG_EVERY_SECONDS, check_output
 from multiscale_transformer.training.schedule import rate_multiplier
 from multiscale_transformer.training.trainer import Callback, Progress, uninterrupted
 from multiscale_transformer.vision.card import write_card
+from multiscale_transformer.vision.held_out import held_out_figures
+from multiscale_transformer.vision.inference import load_reader
 from multiscale_transformer.vision.losses import crop_loss, page_loss
 from multiscale_transformer.vision.samples import (
     CROP_PAGES,
@@ -177,6 +179,7 @@ def train_vision(request: VisionRequest, *, resume: bool = False, callbacks: Seq
                 trainer.run((_Recorder(logger, trainer), writer, *callbacks))
                 save_vision(trainer.model, request.out, name=request.name)
                 record = _record(request, pages, trainer)
+                record.pictures = held_out_figures(load_reader(request.out), request.data)
                 write_card(request.out, record)
                 write_training(request.out, record)
             except KeyboardInterrupt:

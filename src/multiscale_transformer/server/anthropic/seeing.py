@@ -29,7 +29,13 @@ async def see_message(body: MessagesBody, http: Request, state: ServerState, nam
         return {**head, "content": [{"type": "text", "text": sight.text}], "usage": usage, **ending}
 
     def events() -> Iterator[str]:
-        begun = {**head, "content": [], "usage": {**usage, "output_tokens": 0}, "stop_reason": None, "stop_sequence": None}
+        begun: dict[str, Any] = {
+            **head,
+            "content": [],
+            "usage": {**usage, "output_tokens": 0},
+            "stop_reason": None,
+            "stop_sequence": None,
+        }
         yield named_event("message_start", message=begun)
         yield named_event("content_block_start", index=0, content_block={"type": "text", "text": ""})
         yield named_event("content_block_delta", index=0, delta={"type": "text_delta", "text": sight.text})

@@ -89,7 +89,7 @@ async def show(body: NamedBody, http: Request) -> dict[str, Any]:
 
 def _shown(entry: ModelEntry) -> dict[str, Any]:
     """What is known of a model that sees."""
-    info = {"general.architecture": VISION_TYPE, "general.basename": entry.name}
+    info: dict[str, Any] = {"general.architecture": VISION_TYPE, "general.basename": entry.name}
     info["general.parameter_count"] = read_vision_config(entry.folder).parameters()
     head = {"modelfile": f"FROM {entry.folder}", "parameters": "", "template": "", "system": "", "details": _details(entry)}
     return {**head, "model_info": info, "capabilities": ["vision"], "modified_at": _timestamp(entry.created)}

@@ -31,7 +31,7 @@ async def see_chat(body: ChatBody, http: Request, state: ServerState, name: str)
         return envelope(state, name, answer, created, kind, choices, **more)
 
     def whole() -> dict[str, Any]:
-        message = {"role": "assistant", "content": sight.text, "refusal": None, "annotations": []}
+        message: dict[str, Any] = {"role": "assistant", "content": sight.text, "refusal": None, "annotations": []}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return of("chat.completion", [choice], usage=usage)
 
