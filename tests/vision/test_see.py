@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,9 @@ from multiscale_transformer.model.vision import build_vision, save_vision
 from multiscale_transformer.vision.elements import CLASSES, Element
 from multiscale_transformer.vision.inference import PageReader
 from multiscale_transformer.vision.layout import PATTERN
+from multiscale_transformer.vision.libraries import LIBRARIES
 from multiscale_transformer.vision.maps import Found, found, targets
+from multiscale_transformer.vision.render import chromium_path
 from multiscale_transformer.vision.seer import EDGE, SHARED, Seer, _starts
 from vision import drawn, small
 
@@ -89,6 +92,35 @@ def test_other_wrong_input_is_one_line(eyes: Path, shot: Path, tmp_path: Path) -
         answer = call("see", *words)
         assert (answer.status, answer.err.count("\n")) == (2, 1), answer.err
         assert expected in answer.err
+
+
+@pytest.fixture
+def css(tmp_path: Path) -> Path:
+    """A folder as npm leaves it, with a style sheet that styles nothing."""
+    library = LIBRARIES["bootstrap"]
+    folder = tmp_path / "css" / "node_modules" / library.package
+    (folder / library.css).parent.mkdir(parents=True)
+    (folder / library.css).write_text("body {}")
+    (folder / "package.json").write_text(json.dumps({"version": "1", "license": library.licence}))
+    return tmp_path / "css"
+
+
+def test_html_has_each_element_in_the_order_of_the_layout(eyes: Path, shot: Path, css: Path, tmp_path: Path) -> None:
+    answer = call("see", shot, "--model", eyes, "--json", "--html", tmp_path / "page.html", "--libraries", css)
+    assert answer.status == 0, answer.err
+    kinds = [one["class"] for one in json.loads(answer.out)["elements"]]
+    assert re.findall('data-e="([a-z]+)"', (tmp_path / "page.html").read_text()) == kinds
+    answer = call("see", shot, "--model", eyes, "--html", tmp_path / "page.html", "--libraries", css, "--library", "none")
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(chromium_path() is None, reason="no Chromium: apt-get install chromium")
+def test_compare_shows_the_page_beside_the_screenshot(eyes: Path, shot: Path, css: Path, tmp_path: Path) -> None:
+    answer = call("see", shot, "--model", eyes, "--compare", tmp_path / "both.png", "--libraries", css)
+    assert answer.status == 0, answer.err
+    with Image.open(tmp_path / "both.png") as picture:
+        assert picture.size == (2 * 384 + 8, 384)
 
 
 @given(st.integers(1, 2000), st.sampled_from([256, 384]))
