@@ -18,7 +18,7 @@ from multiscale_transformer.cli import main as main_module
 from multiscale_transformer.cli import memory_args
 from multiscale_transformer.cli.endings import SignalledError, ended_by_signals, status_of
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.training.trainer import _uninterrupted
+from multiscale_transformer.training.trainer import uninterrupted
 from multiscale_transformer.zoo import library
 
 PROGRAM = "import sys; from multiscale_transformer.cli.main import main; sys.exit(main())"
@@ -95,7 +95,7 @@ def test_a_step_is_finished_before_the_signal_is_heard() -> None:
     done = []
 
     def step() -> None:
-        with ended_by_signals(), _uninterrupted():
+        with ended_by_signals(), uninterrupted():
             signal.raise_signal(signal.SIGTERM)
             done.append("step")
 

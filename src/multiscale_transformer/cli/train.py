@@ -26,6 +26,7 @@ from multiscale_transformer.training.device import DeviceName
 from multiscale_transformer.training.settings import DEFAULT_SETTINGS, FINE_TUNING, TrainSettings
 from multiscale_transformer.zoo.recipes import OptimizerName, Recipe, load_recipe
 from multiscale_transformer.zoo.shipped import SHIPPED
+from multiscale_transformer.zoo.vision_recipes import find_vision_recipe
 
 TRAINING, OUTPUT = "Training", "Output"
 NO_INIT = "none"
@@ -130,6 +131,7 @@ def train(
         axl train --data ~/my_project --minutes 60 --init none
         axl train AXL-Micro --out checkpoints/micro
         axl train AXL-Refactor-Lion --size auto
+        axl train AXL-Vision-v2 --data pages
         axl train --resume --out checkpoints/micro
     """
     from multiscale_transformer.cli import training_ui
@@ -144,8 +146,23 @@ def train(
     threads = threads or available_cores()
     if resume and init is not None:
         raise AxlError("--init says what a run begins with, and --resume goes on with one that has begun; give one of them")
+    seeing = find_vision_recipe(config.with_suffix(config.suffix or ".yaml") if config else name or "")
     if resume:
-        _resume(out or _interrupted(name), threads, device)
+        _resume(out or _interrupted(seeing.name if seeing else name), threads, device)
+        return
+    if seeing is not None:
+        from multiscale_transformer.cli.train_vision import train_seeing
+
+        other: dict[str, object] = {
+            "--init": init,
+            "--size": size != PUBLISHED,
+            "--include": include,
+            "--exclude": exclude,
+            "--grow": grow,
+        }
+        other |= {"--interpolation": interpolation, "--no-memory": not memory, "--device": device not in (None, "auto", "cpu")}
+        chosen = {"minutes": minutes, "optimizer": optimizer, "learning_rate": lr, "seed": seed, "threads": threads}
+        train_seeing(seeing, data, out, other, **chosen)
         return
     place = choose_device(device or "auto")  # one that is not there is refused before anything is read
     recipe = _named(name, config)
@@ -246,7 +263,8 @@ def _interrupted(name: str | None) -> Path:
     """The only interrupted run below `checkpoints/`, of the model `name` where one is given."""
     from multiscale_transformer.training.resume import has_resume
 
-    prefix = load_recipe(name).name.lower() if name is not None else ""
+    seeing = find_vision_recipe(name or "")
+    prefix = (seeing or load_recipe(name)).name.lower() if name is not None else ""
     found = [path for path in sorted(CHECKPOINTS.glob(f"{prefix}*")) if has_resume(path)]
     if not found:
         raise AxlError(f"no interrupted run in {CHECKPOINTS}; say where it is with --out, or leave out --resume to start one")

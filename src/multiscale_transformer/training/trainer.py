@@ -64,6 +64,7 @@ class Progress:
     bytes_per_second: float = 0.0
     flops: float = 0.0
     lookup_seconds: float = 0.0
+    loss: float = math.nan  # of what is no text
     steps_at_window: dict[int, int] = field(default_factory=dict)
 
 
@@ -177,7 +178,7 @@ class Trainer:
         self.model.train()
         with self.at_work():
             while self.progress.fraction < 1.0:
-                with _uninterrupted():
+                with uninterrupted():
                     before = time.perf_counter()
                     self.step()
                     self.progress.seconds = time.perf_counter() - begin
@@ -338,7 +339,7 @@ def _look_up(memory: CorpusMemory, windows: list[Window]) -> tuple[MemoryTensors
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Hold Ctrl-C, and what else ends a process with an exception, back until the block is done."""
     handlers = {number: handler for number in _ENDING if callable(handler := signal.getsignal(number))}
     if threading.current_thread() is not threading.main_thread():
