@@ -85,7 +85,6 @@ def test_another_seed_is_refused(tmp_path: Path) -> None:
         {"elements": [{"class": "text", "box": [0, 0, 9, 9], "states": [], "order": "x"}]},
         {"layout": "[[[["},
         {"split": "odd"},
-        {"more": 1},
     ],
 )
 def test_broken_labels_get_one_line(tmp_path: Path, change: dict[str, object]) -> None:

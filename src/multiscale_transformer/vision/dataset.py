@@ -78,9 +78,9 @@ class ElementRecord(BaseModel):
 
 
 class PageRecord(BaseModel):
-    """What is known of a page beside its picture."""
+    """What is known of a page beside its picture; what else a file says is passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     library: str
     split: Split
