@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.files import write_bytes, write_json, write_text
 from multiscale_transformer.validation import validated
 from multiscale_transformer.vision.elements import CLASSES, SIDE, STATES, Box, Element, Page, Picture
+from multiscale_transformer.vision.layout import parse
 
 VERSION = 1
 MANIFEST = "manifest.json"
@@ -61,14 +62,25 @@ class ElementRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
-    box: tuple[int, int, int, int]
+    box: Box
     states: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_one(self) -> ElementRecord:
+        x0, y0, x1, y1 = self.box
+        if (
+            self.kind not in CLASSES
+            or not set(self.states) <= set(STATES)
+            or not (0 <= x0 < x1 <= SIDE and 0 <= y0 < y1 <= SIDE)
+        ):
+            raise ValueError("an element of a known class, with known states, inside the picture")
+        return self
 
 
 class PageRecord(BaseModel):
-    """What is known of a page beside its picture."""
+    """What is known of a page beside its picture; what else a file says is passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     library: str
     split: Split
@@ -77,7 +89,6 @@ class PageRecord(BaseModel):
     font: str = ""
     elements: tuple[ElementRecord, ...]
     layout: str
-    html: str = ""
 
 
 def begin(folder: Path, manifest: Manifest) -> None:
@@ -122,7 +133,7 @@ def read_pages(folder: Path, split: Split | None = None) -> Iterator[Page]:
 def read_page(folder: Path, number: int) -> Page:
     """One page. Raises AxlError where it is broken."""
     record = read_record(folder, number)
-    elements = tuple(Element(one.kind, _within(one.box), one.states) for one in record.elements)
+    elements = tuple(Element(one.kind, one.box, one.states) for one in record.elements)
     return Page(_read_picture(_place(folder, number, ".png")), elements, record.layout, record.library, record.split)
 
 
@@ -141,7 +152,10 @@ def read_record(folder: Path, number: int) -> PageRecord:
             {"kind": element["class"], **{key: element[key] for key in ("box", "states")}}
             for element in sorted(fields["elements"], key=lambda element: int(element["order"]))
         ]
-        return PageRecord.model_validate({**fields, "elements": elements})
+        record = PageRecord.model_validate({**fields, "elements": elements})
+        if record.layout:  # pages from elsewhere have none
+            parse(record.layout)
+        return record
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise AxlError(f"{path} is no page of `axl data make vision`; remove it and run that again") from error
 
@@ -167,11 +181,6 @@ def _read_picture(path: Path) -> Picture:
         if isinstance(error, AxlError):
             raise
         raise AxlError(f"cannot read {path}: {error}; remove it and its JSON, and make the pages again") from error
-
-
-def _within(box: Box) -> Box:
-    x0, y0, x1, y1 = (min(max(number, 0), SIDE) for number in box)
-    return x0, y0, x1, y1
 
 
 def _place(folder: Path, number: int, suffix: str) -> Path:

@@ -144,11 +144,13 @@ def ssim(first_HWC: Picture, second_HWC: Picture) -> float:
 
 
 def _grey(picture_HWC: Picture) -> NDArray[np.float64]:
-    return picture_HWC.astype(np.float64) @ np.array([0.2125, 0.7154, 0.0721])
+    grey: NDArray[np.float64] = picture_HWC.astype(np.float64) @ np.array([0.2125, 0.7154, 0.0721])
+    return grey
 
 
 def _windows(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of every window that lies inside."""
     sums = np.pad(values, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     n = _WINDOW
-    return (sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n]) / n**2
+    means: NDArray[np.float64] = (sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n]) / n**2
+    return means

@@ -135,7 +135,7 @@ class _Toolkit:
         data = self.core.QByteArray()
         buffer = self.core.QBuffer(data)
         buffer.open(self.core.QIODevice.OpenModeFlag.WriteOnly)
-        picture.convertToFormat(self.gui.QImage.Format.Format_RGB888).save(buffer, "PNG")  # type: ignore[call-overload]
+        picture.convertToFormat(self.gui.QImage.Format.Format_RGB888).save(buffer, "PNG")
         window.deleteLater()
         return bytes(data.data()), elements, dark
 

@@ -312,9 +312,19 @@ class _Composer:
 
     def _small(self) -> Node:
         """What may stand in a card."""
-        makers = (self.text, self.link, self.button, self.progress, self.field, self.items, self.select, self.area, self.table)
-        more: tuple[Callable[[], Node], ...] = (lambda: self._choices(1)[0], self.slider, self.listing, self.buttons)
-        return self.rng.choice((*makers, *more))() if self.rng.random() < 0.7 else self.text(20, 120)
+        if self.rng.random() >= 0.7:
+            return self.text(20, 120)
+        makers: list[Callable[[], Node]] = [
+            self.text,
+            self.link,
+            self.button,
+            self.progress,
+            self.field,
+            self.items,
+            self.select,
+        ]
+        makers += [self.area, self.table, lambda: self._choices(1)[0], self.slider, self.listing, self.buttons]
+        return self.rng.choice(makers)()
 
     def row(self, parts: list[Node], style: str = "") -> Node:
         """The parts side by side; leaves alone stand at the left, the right, in the middle or spread."""

@@ -48,7 +48,7 @@ def open_picture(content: bytes, longest: int = LONGEST_SIDE, name: str = "the p
     `longest` remains. Raises AxlError, which calls it `name`, for what is broken, too large, or none of FORMATS.
     """
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise AxlError("opening pictures needs Pillow; run: pip install 'axl[vision]'") from error
     if len(content) > MAX_BYTES:
@@ -66,7 +66,7 @@ def open_picture(content: bytes, longest: int = LONGEST_SIDE, name: str = "the p
             return np.ascontiguousarray(_turned(_pixels(image, longest), _orientation(image)))
     except AxlError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise AxlError(f"{name} is no picture that can be opened; send {', '.join(FORMATS[:-1])} or {FORMATS[-1]}") from error
     except Image.DecompressionBombError as error:
         raise AxlError(f"{name} has too many pixels; at most {MAX_PIXELS / 1e6:.1f} million are opened") from error

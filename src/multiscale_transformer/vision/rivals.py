@@ -41,7 +41,8 @@ def _between(sums: NDArray[np.float64], places: NDArray[np.float64], axis: int) 
     """Values of a running sum at fractional places."""
     low = np.clip(np.floor(places).astype(int), 0, sums.shape[axis] - 2)
     part = (places - low).reshape([-1 if number == axis else 1 for number in range(3)])
-    return np.take(sums, low, axis) * (1 - part) + np.take(sums, low + 1, axis) * part
+    between: NDArray[np.float64] = np.take(sums, low, axis) * (1 - part) + np.take(sums, low + 1, axis) * part
+    return between
 
 
 def geometry_of(boxes: Sequence[Box]) -> Floats:
