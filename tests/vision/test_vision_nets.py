@@ -48,7 +48,7 @@ def pictures(count: int, seed: int = 0) -> np.ndarray:
 
 def views(count: int, config: CropConfig, seed: int = 0) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    shapes = ((count, *config.view, 4), (count, *config.surroundings, 4), (count, 6))
+    shapes = ((count, *config.view, 4), (count, *config.view, 4), (count, 6))
     return [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes]
 
 
@@ -85,7 +85,7 @@ def test_costs_are_what_is_counted(widths: list[int], block: int, head: int, cro
     assert sum(parameter.numel() for parameter in model.parameters()) == config.parameters()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         if isinstance(config, CropConfig):
-            model(*(torch.zeros(1, 4, *shape) for shape in (config.view, config.surroundings)), torch.zeros(1, 6))
+            model(*(torch.zeros(1, 4, *shape) for shape in (config.view, config.view)), torch.zeros(1, 6))
         else:
             model(torch.zeros(1, 3, config.side, config.side))
     assert counter.get_total_flops() == config.flops()

@@ -121,3 +121,16 @@ def test_changed_pages_and_no_pages_are_refused(pages: Path, tmp_path: Path) -> 
 )
 def test_an_element_less_leaves_a_layout_in_normal_form(line: str, gone: int, left: str) -> None:
     assert without(line, gone) == left
+
+
+@pytest.mark.parametrize("config", [small.PAGE, small.CROP])
+def test_what_norms_remember_is_what_they_see(config: VisionConfig, pages: Path) -> None:
+    """A net that is used says nearly what it said while it learned: its norms have the statistics of its batches."""
+    trainer = small.trainer(config, pages, 30)
+    batch = trainer._batch(0)
+    losses = []
+    for learning in (True, False):
+        trainer.model.train(learning)
+        with torch.no_grad():
+            losses.append(float(trainer.loss(batch)))
+    assert losses[1] <= 1.25 * losses[0] + 0.1

@@ -113,14 +113,13 @@ class CropConfig(_Trunk):
     kind: Literal["crop"] = "crop"
     widths: tuple[int, ...] = (32, 64, 128)
     blocks: tuple[int, ...] = (1, 1, 2)
-    view: tuple[int, int] = (32, 96)  # rows and columns that the element is scaled to
-    surroundings: tuple[int, int] = (64, 64)  # and what is around it
+    view: tuple[int, int] = (48, 80)  # rows and columns that the element is scaled to, and what is around it as well
     hidden: int = Field(128, ge=4)
 
     @model_validator(mode="after")
     def _views_halve(self) -> CropConfig:
         step = 2 ** len(self.widths)
-        if any(side % step for side in (*self.view, *self.surroundings)):
+        if any(side % step for side in self.view):
             raise ValueError(f"rows and columns of a view must be multiples of {step}")
         return self
 
@@ -131,8 +130,8 @@ class CropConfig(_Trunk):
 
     def convs(self) -> dict[str, ConvShape]:
         """All convolutions, by name. Both views pass the same ones."""
-        cells = sum(rows * columns // 4 for rows, columns in (self.view, self.surroundings))
-        return dict(self._trunk(CROP_CHANNELS, 4, 2, cells))
+        rows, columns = self.view
+        return dict(self._trunk(CROP_CHANNELS, 4, 2, 2 * rows * columns // 4))
 
     def linears(self) -> dict[str, tuple[int, int]]:
         """Inputs and outputs of the linear maps on top: of the mean and largest of each channel of both views, and geometry."""

@@ -27,7 +27,7 @@ SURROUNDING, MIN_WINDOW = 2.0, 96.0  # times the longer side, and pixels at leas
 def crops(picture_HWC: Picture, boxes: Sequence[FloatBox], config: CropConfig) -> tuple[Floats, Floats, Floats]:
     """Views (B, H, W, C) of elements and of their surroundings, and geometry (B, G), as `CropNet` reads them."""
     views = np.empty((len(boxes), *config.view, CROP_CHANNELS), np.float32)
-    windows = np.empty((len(boxes), *config.surroundings, CROP_CHANNELS), np.float32)
+    windows = np.empty((len(boxes), *config.view, CROP_CHANNELS), np.float32)
     geometry_BG = np.empty((len(boxes), GEOMETRY), np.float32)
     side = max(picture_HWC.shape[:2])
     for number, box in enumerate(boxes):
