@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from calling import Trained, call, code
 
+from multiscale_transformer.model.vision import build_vision, save_vision
+from vision import drawn, small
+
 BLOCKED = """
 import sys
 sys.modules["torch"] = None  # as if it were not installed
@@ -46,6 +49,14 @@ def test_code_is_read_indexed_and_completed_from(repository: Path) -> None:
         done = without_torch("complete", "def f(x):\n", "--memory", memory, "--max-tokens", "8", "--seed", "1")
         assert done.returncode == 0, done
         assert done.stdout.startswith("def f(x):\n")
+
+
+def test_a_screenshot_is_read(work: Path) -> None:
+    save_vision(build_vision(small.PAGE, seed=0), work / "eyes")
+    (work / "shot.png").write_bytes(drawn.page(1)[0])
+    done = without_torch("see", "shot.png", "--model", "eyes", "--json")
+    assert done.returncode == 0, done
+    assert '"elements"' in done.stdout
 
 
 def test_an_export_of_the_net_alone_works(trained: Trained, work: Path) -> None:

@@ -10,8 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from multiscale_transformer.cli import ui
+from multiscale_transformer.cli.data_pages import PAGE_SETS, Html, Libraries, Pages, make_page_set
 from multiscale_transformer.cli.main import COMMANDS
-from multiscale_transformer.cli.options import Exclude, Include, above_zero, folder, help_text, paths
+from multiscale_transformer.cli.options import Exclude, Include, above_zero, folder, help_text, paths, seed_number
 from multiscale_transformer.cli.renamed import renamed
 from multiscale_transformer.errors import AxlError
 
@@ -94,6 +95,10 @@ def make(
         typer.Option(metavar="FILE", parser=folder, help="MBPP as JSON lines, of whose tasks 601 to 974 are read too."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", metavar="", help="Also what has been made already.")] = False,
+    libraries: Libraries = None,
+    html: Html = None,
+    pages: Pages = 4000,
+    seed: Annotated[int, typer.Option(metavar="N", callback=seed_number, help="Decides the pages of vision.")] = 0,
 ) -> None:
     """Make the examples that a skill is learnt from and measured on.
 
@@ -101,16 +106,23 @@ def make(
     keys or addresses in them, near-duplicates and, with --benchmarks, what shares 13 tokens with a benchmark are left out. What
     has been made is kept, so an interrupted --all goes on.
 
+    vision, vision-documentation and vision-windows are rendered pages instead, for models that see; --all leaves them out.
+    They need a Chromium or PySide6, and say what else.
+
         axl data make refactor
         axl data make --all --benchmarks ~/benchmarks
+        axl data make vision --libraries ~/css --pages 4000
     """
     from multiscale_transformer.tasks.skill import MODULES, load_skill
 
     if bool(skills) == every:
-        raise AxlError(f"name skills ({', '.join(MODULES)}), or give --all, not both")
-    for name in skills or MODULES:
+        raise AxlError(f"name skills ({', '.join([*MODULES, *PAGE_SETS])}), or give --all, not both")
+    for name in [name for name in skills or () if name in PAGE_SETS]:
+        make_page_set(name, out / name, pages, seed, libraries=libraries, html=html)
+    skills = [name for name in skills or MODULES if name not in PAGE_SETS]
+    for name in skills:
         load_skill(name)  # a wrong name is refused before anything is made
-    for name in skills or MODULES:
+    for name in skills:
         if (out / name).exists() and not again:
             ui.print_text(f"{out / name} is made already")
         else:

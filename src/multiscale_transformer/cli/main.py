@@ -52,6 +52,7 @@ COMMANDS = {  # name: panel of the help, and the first paragraph of the command'
     "comment": (USE, "Write comments for the functions of a file."),
     "secure": (USE, "Find unsafe code in the functions of a file, and propose safe code for it."),
     "translate": (USE, "Translate the functions of a Python file into JavaScript."),
+    "see": (USE, "List the elements of a screenshot: class, box, states, and the layout of the page."),
     "agent": (
         USE,
         "Do a task in a project: find the tool for each step, run it, show what came of it, and ask before a file is written.",

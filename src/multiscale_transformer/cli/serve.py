@@ -168,6 +168,7 @@ def serve(
     """
     from platformdirs import user_data_path
 
+    from multiscale_transformer.model.vision_config import sees
     from multiscale_transformer.server.app import build_app
     from multiscale_transformer.server.logs import configure_logs
     from multiscale_transformer.server.runner import listen
@@ -175,9 +176,14 @@ def serve(
     from multiscale_transformer.server.runtime.registry import names_of
 
     roots = _roots(projects or [])
-    folders = [checkpoint(value) for value in model or [SHIPPED]]
+    given = [checkpoint(value) for value in model or [SHIPPED]]
+    seeing = [folder for folder in given if sees(folder)]
+    folders = [folder for folder in given if folder not in seeing] or [shipped_model()]
     named = bool(served_model_name) or folders != [shipped_model()]
     models = names_of(folders, served_model_name if named else SHIPPED)
+    seers = names_of(seeing, None)
+    if both := models.keys() & seers.keys():
+        raise AxlError(f"two models are called {min(both)}; rename the folder of one")
     keys = tuple(api_key or filter(None, [os.environ.get(KEY_VARIABLE)]))
     if any(not key for key in keys):
         raise AxlError("--api-key needs a text of at least one character")
@@ -193,6 +199,7 @@ def serve(
         projects=roots,
         learning=_learning(learn, learn_minutes, roots),
         shipped=shipped_model(),
+        seers=seers,
         hosts=tuple(allow_host or ()) + ((host,) if host not in ("0.0.0.0", "::") else ()),
         keys=keys,
         fim_timeout=None if fim_timeout_ms is None else fim_timeout_ms / 1000,
@@ -214,7 +221,7 @@ def serve(
             thread.join()
     for problem in state.models.notes.values():
         note(problem)
-    _announce(bound.getsockname()[:2], models, roots, "http" if tls is None else "https")
+    _announce(bound.getsockname()[:2], {**models, **seers}, roots, "http" if tls is None else "https")
     membership = mesh.membership(state, bound.getsockname()[:2], "http" if tls is None else "https")
     if membership is None:
         run(app, bound, tls=tls)

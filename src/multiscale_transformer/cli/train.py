@@ -26,6 +26,7 @@ from multiscale_transformer.training.device import DeviceName
 from multiscale_transformer.training.settings import DEFAULT_SETTINGS, FINE_TUNING, TrainSettings
 from multiscale_transformer.zoo.recipes import OptimizerName, Recipe, load_recipe
 from multiscale_transformer.zoo.shipped import SHIPPED
+from multiscale_transformer.zoo.vision_recipes import find_vision_recipe
 
 TRAINING, OUTPUT = "Training", "Output"
 NO_INIT = "none"
@@ -138,6 +139,7 @@ def train(
         axl train --data ~/my_project --minutes 60 --init none
         axl train AXL-Micro --out checkpoints/micro
         axl train AXL-Refactor-Lion --size auto
+        axl train AXL-Vision-v2 --data pages
         axl train --resume --out checkpoints/micro
     """
     from multiscale_transformer.cli import training_ui
@@ -150,10 +152,6 @@ def train(
     from multiscale_transformer.training.run import check_output, free_folder
 
     if nodes is not None:
-        if init is not None or size != PUBLISHED or include or exclude:
-            raise AxlError(
-                "--nodes trains a model from nothing on all of --data; leave out --init, --size, --include, --exclude"
-            )
         options = {
             "--out": out,
             "--minutes": minutes,
@@ -164,14 +162,35 @@ def train(
         }
         flags = {"--grow": grow, "--no-memory": not memory, "--resume": resume}
         _on_nodes(
-            nodes, name, config, data or [], {**options, "--fim-rate": fim_rate}, [flag for flag, on in flags.items() if on]
+            nodes,
+            name,
+            config,
+            data or [],
+            {**options, "--fim-rate": fim_rate},
+            flags,
+            apart=init is not None or size != PUBLISHED or bool(include or exclude),
         )
         return
     threads = threads or available_cores()
     if resume and init is not None:
         raise AxlError("--init says what a run begins with, and --resume goes on with one that has begun; give one of them")
+    seeing = find_vision_recipe(config.with_suffix(config.suffix or ".yaml") if config else name or "")
     if resume:
-        _resume(out or _interrupted(name), threads, device)
+        _resume(out or _interrupted(seeing.name if seeing else name), threads, device)
+        return
+    if seeing is not None:
+        from multiscale_transformer.cli.train_vision import train_seeing
+
+        other: dict[str, object] = {
+            "--init": init,
+            "--size": size != PUBLISHED,
+            "--include": include,
+            "--exclude": exclude,
+            "--grow": grow,
+        }
+        other |= {"--interpolation": interpolation, "--no-memory": not memory, "--device": device not in (None, "auto", "cpu")}
+        chosen = {"minutes": minutes, "optimizer": optimizer, "learning_rate": lr, "seed": seed, "threads": threads}
+        train_seeing(seeing, data, out, other, **chosen)
         return
     place = choose_device(device or "auto")  # one that is not there is refused before anything is read
     recipe = _named(name, config)
@@ -217,17 +236,27 @@ def train(
 
 
 def _on_nodes(
-    nodes: str, name: str | None, config: Path | None, data: list[str], options: dict[str, object], flags: list[str]
+    nodes: str,
+    name: str | None,
+    config: Path | None,
+    data: list[str],
+    options: dict[str, object],
+    flags: dict[str, bool],
+    *,
+    apart: bool,
 ) -> None:
     from multiscale_transformer.cli.nodes import hosts_of, start_together
 
+    if apart:
+        raise AxlError("--nodes trains a model from nothing on all of --data; leave out --init, --size, --include, --exclude")
     recipe = _named(name, config)
     if recipe is None:
         raise AxlError("--nodes needs a NAME or --config: the best size of this machine is not that of several")
     model = str(config) if config is not None else recipe.name
     given = {"--out": CHECKPOINTS / recipe.name.lower(), **{key: value for key, value in options.items() if value is not None}}
     words = [word for key, value in given.items() for word in (key, str(value))]
-    start_together(hosts_of(nodes), [model, *words, *flags, *(word for path in data for word in ("--data", path))])
+    chosen = [flag for flag, on in flags.items() if on]
+    start_together(hosts_of(nodes), [model, *words, *chosen, *(word for path in data for word in ("--data", path))])
 
 
 def _named(name: str | None, config: Path | None) -> Recipe | None:
@@ -286,7 +315,8 @@ def _interrupted(name: str | None) -> Path:
     """The only interrupted run below `checkpoints/`, of the model `name` where one is given."""
     from multiscale_transformer.training.resume import has_resume
 
-    prefix = load_recipe(name).name.lower() if name is not None else ""
+    seeing = find_vision_recipe(name or "")
+    prefix = (seeing or load_recipe(name)).name.lower() if name is not None else ""
     found = [path for path in sorted(CHECKPOINTS.glob(f"{prefix}*")) if has_resume(path)]
     if not found:
         raise AxlError(f"no interrupted run in {CHECKPOINTS}; say where it is with --out, or leave out --resume to start one")

@@ -122,7 +122,7 @@ def measure(folder: Path, corpus: Corpus, threads: int, device: torch.device = C
                 record = measure_run(folder, corpus, device=device, on_bytes=advance)
         except KeyboardInterrupt as interrupt:
             bar.stop()
-            _interrupted("the checkpoint is whole, its figure is not measured yet", folder, interrupt)
+            interrupted("the checkpoint is whole, its figure is not measured yet", folder, interrupt)
     held_out = record.held_out
     assert held_out is not None  # it has just been measured
     rows = [(record.name, held_out.bits_per_byte), *labelled(held_out.model_dump())]
@@ -175,7 +175,7 @@ def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
                 train_run(request, corpus, resume=resume, callbacks=(show if errors.is_interactive else _lines(request),))
         except KeyboardInterrupt as interrupt:
             bar.stop()
-            _interrupted("the run is saved", request.out, interrupt)
+            interrupted("the run is saved", request.out, interrupt)
         except (AxlError, OSError):
             if not existed and not has_resume(request.out):
                 shutil.rmtree(request.out, ignore_errors=True)
@@ -217,7 +217,8 @@ def _lines(request: RunRequest, clock: Callable[[], float] = time.monotonic) -> 
     return show
 
 
-def _interrupted(state: str, folder: Path, interrupt: KeyboardInterrupt) -> None:
+def interrupted(state: str, folder: Path, interrupt: KeyboardInterrupt) -> None:
+    """Say how to go on with what was interrupted, and end with the status of its signal."""
     with suppress(OSError):  # a terminal that was closed hears nothing
         errors.print(f"Interrupted; {state}. To go on:", markup=False, soft_wrap=True)
         errors.print(f"  {command('train', '--resume', '--out', folder)}", markup=False, soft_wrap=True)

@@ -20,6 +20,15 @@ def read_config(folder: Path) -> ModelConfig:
 
 def _model_fields(folder: Path) -> dict[str, Any]:
     """`config.json` without the fields that other tools want."""
+    fields = config_fields(folder)
+    if fields.get("model_type") != MODEL_TYPE:
+        raise AxlError(f"{folder} is not an AXL checkpoint (its config.json is for something else)")
+    known = ModelConfig.model_fields
+    return {name: value for name, value in fields.items() if name in known}
+
+
+def config_fields(folder: Path) -> dict[str, Any]:
+    """`config.json` of a checkpoint. Raises AxlError when the folder is none or the file is damaged."""
     path = folder / CONFIG_FILE
     if not path.is_file():
         what = "there is no folder" if not folder.exists() else "no checkpoint in"
@@ -28,7 +37,6 @@ def _model_fields(folder: Path) -> dict[str, Any]:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AxlError(f"{path} is damaged ({error}); restore it or train again") from error
-    if not isinstance(fields, dict) or fields.get("model_type") != MODEL_TYPE:
+    if not isinstance(fields, dict):
         raise AxlError(f"{folder} is not an AXL checkpoint (its config.json is for something else)")
-    known = ModelConfig.model_fields
-    return {name: value for name, value in fields.items() if name in known}
+    return fields

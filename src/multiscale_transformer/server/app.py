@@ -28,6 +28,7 @@ from multiscale_transformer.server.openai import chat, completions, responses
 from multiscale_transformer.server.openai import models as openai_models
 from multiscale_transformer.server.runtime.model_manager import ModelManager
 from multiscale_transformer.server.runtime.registry import ModelRegistry
+from multiscale_transformer.server.runtime.seers import Seers
 from multiscale_transformer.server.settings import Settings
 from multiscale_transformer.server.state import ServerState
 
@@ -59,7 +60,7 @@ def build_app(settings: Settings) -> FastAPI:
     models = ModelManager(settings.limits, metrics, settings.indexes, settings.shipped)
     registry = ModelRegistry(dict(settings.models), settings.variants)
     app = FastAPI(title="AXL", version=multiscale_transformer.__version__, lifespan=_lifespan, docs_url=None, redoc_url=None)
-    app.state.server = ServerState(registry, models, metrics, settings)
+    app.state.server = ServerState(registry, models, metrics, settings, Seers(settings.seers, settings.limits.max_queue))
     for module in ROUTES:
         app.include_router(module.router)
     install_error_handlers(app)
@@ -100,6 +101,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await state.models.close()
+        await asyncio.to_thread(state.seers.close)
 
 
 async def _follow(root: Path, name: str, models: ModelManager) -> None:

@@ -43,10 +43,10 @@ class Settings:
     """A server's models by name, its indexes, who may use it, and its limits.
 
     `variants` is the folder of the variants that Ollama's `create` makes. `indexes` are what requests look up in; without
-    them each model uses its own. `projects` are folders that are indexed and followed, by name, and
-    learnt from as `learning` says. `shipped` is the model that
-    looks up in the library's index. `fim_timeout` limits the seconds of requests that fill in the middle, which choose among
-    `fim_candidates` unless they say otherwise, `max_seconds` those of every request.
+    them each model uses its own. `projects` are folders that are indexed and followed, by name, and learnt from as `learning`
+    says. `shipped` is the model that looks up in the library's index; `seers` are models that see, by name. `fim_timeout` is
+    the limit in seconds of requests that fill in the middle, which choose among `fim_candidates` unless they say otherwise,
+    `max_seconds` that of every request.
     """
 
     models: dict[str, Path]
@@ -55,6 +55,7 @@ class Settings:
     projects: dict[str, Path] = field(default_factory=dict)
     learning: Learning | None = None
     shipped: Path | None = None
+    seers: dict[str, Path] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     max_body_bytes: int = 8 << 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
@@ -12,17 +12,19 @@ from multiscale_transformer.server.core.prompts import Prompt
 from multiscale_transformer.server.metrics import Metrics
 from multiscale_transformer.server.runtime.model_manager import ModelManager
 from multiscale_transformer.server.runtime.registry import ModelEntry, ModelRegistry
+from multiscale_transformer.server.runtime.seers import Seers
 from multiscale_transformer.server.settings import Settings
 
 
 @dataclass
 class ServerState:
-    """One server: which models there are (`registry`), and which are loaded (`models`)."""
+    """One server: which models there are (`registry`), which are loaded (`models`), and those that see (`seers`)."""
 
     registry: ModelRegistry
     models: ModelManager
     metrics: Metrics
     settings: Settings
+    seers: Seers = field(default_factory=Seers)
 
     @property
     def fingerprint(self) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,7 +21,8 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.checkpoint import TensorFile, load_model, save_model, save_tensors
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.machine import CPU, compute_dtype
-from multiscale_transformer.training.trainer import Progress, Trainer
+from multiscale_transformer.training.optimizers import OptimizerSet
+from multiscale_transformer.training.trainer import Progress
 
 EVERY_SECONDS = 60.0  # a kill loses this much work, plus one step
 PAUSE = 10.0  # times what the last point took: a large model spends no more than a tenth of its time on points
@@ -29,7 +31,7 @@ PROGRESS_FILE, OPTIMIZER_FILE = "progress.json", "optimizer.safetensors"
 FIRST_WEIGHTS_FILE = "first.safetensors"
 
 
-class _Point(BaseModel):
+class Point(BaseModel):
     """What a resume point holds besides tensors. The dtype is kept: measured again it could come out otherwise."""
 
     model_config = ConfigDict(extra="forbid")
@@ -40,14 +42,24 @@ class _Point(BaseModel):
     device: str = "cpu"
 
 
+class Resumable(Protocol):
+    """A training that can go on later: a model with its device and dtype, its optimizer, and where it stands."""
+
+    model: Any
+    optimizer: OptimizerSet
+    progress: Progress
+
+
 class ResumeWriter:
     """A callback that writes a resume point every minute, or less often where that takes long.
 
-    `request` describes the run, for `--resume` to check.
+    `request` describes the run, for `--resume` to check; `save` writes the model into a folder.
     """
 
-    def __init__(self, folder: Path, trainer: Trainer, request: dict[str, Any]) -> None:
-        self._root, self._trainer, self._request = folder / FOLDER, trainer, request
+    def __init__(
+        self, folder: Path, trainer: Resumable, request: dict[str, Any], save: Callable[[Any, Path], None] = save_model
+    ) -> None:
+        self._root, self._trainer, self._request, self._save = folder / FOLDER, trainer, request, save
         self._last, self._took = time.monotonic(), 0.0
         for begun in self._root.glob(".*"):  # a point that a kill cut short; nobody else writes here
             shutil.rmtree(begun, ignore_errors=True)
@@ -63,7 +75,7 @@ class ResumeWriter:
         path = self._root / f"{trainer.progress.step:09d}"
         if not path.exists():  # replacing the only point would for a moment leave none
             with files.new_folder(path) as point:
-                save_model(trainer.model, point)
+                self._save(trainer.model, point)
                 save_tensors(point / OPTIMIZER_FILE, trainer.optimizer.state_tensors())
                 files.write_json(point / PROGRESS_FILE, self._facts())
         for older in _points(self._root)[:-1]:
@@ -102,8 +114,8 @@ def load_resume(folder: Path, device: torch.device = CPU) -> tuple[MultiScaleTra
 
     It computes in the dtype in which it did, unless that was on another kind of device. Raises AxlError for a damaged point.
     """
-    point = _newest(folder)
-    saved, model = _read(point), load_model(point).to(device)
+    saved, point = read_point(folder)
+    model = load_model(point).to(device)
     if saved.device == device.type:
         model.compute_dtype = getattr(torch, saved.compute_dtype)
     else:
@@ -111,8 +123,14 @@ def load_resume(folder: Path, device: torch.device = CPU) -> tuple[MultiScaleTra
     return model, saved.progress
 
 
-def restore_optimizer(folder: Path, trainer: Trainer) -> None:
-    """Load the optimizer state that belongs to `load_resume(folder)`."""
+def read_point(folder: Path) -> tuple[Point, Path]:
+    """What the newest resume point of `folder` says, and the folder of its weights. Raises AxlError for a damaged one."""
+    point = _newest(folder)
+    return _read(point), point
+
+
+def restore_optimizer(folder: Path, trainer: Resumable) -> None:
+    """Load the optimizer state that belongs to the newest resume point of `folder`."""
     trainer.optimizer.load_state_tensors(TensorFile(_newest(folder) / OPTIMIZER_FILE))
 
 
@@ -142,9 +160,9 @@ def _newest(folder: Path) -> Path:
     return point
 
 
-def _read(point: Path) -> _Point:
+def _read(point: Path) -> Point:
     path = point / PROGRESS_FILE
     try:
-        return _Point.model_validate_json(path.read_bytes())
+        return Point.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise AxlError(f"{path} is damaged or from another version; delete {point.parent} and train again") from error

@@ -65,6 +65,7 @@ class Progress:
     bytes_per_second: float = 0.0
     flops: float = 0.0
     lookup_seconds: float = 0.0
+    loss: float = math.nan  # of what is no text
     steps_at_window: dict[int, int] = field(default_factory=dict)
 
 

@@ -88,14 +88,15 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         return _read_recipe(path)
-    wanted = _fold(str(name_or_path))
+    wanted = folded(str(name_or_path))
     for recipe in _recipes().values():
-        if wanted in {_fold(known) for known in (recipe.name, *recipe.aliases)}:
+        if wanted in {folded(known) for known in (recipe.name, *recipe.aliases)}:
             return recipe
     raise unknown_name("model", str(name_or_path), recipe_names())
 
 
-def _fold(name: str) -> str:
+def folded(name: str) -> str:
+    """A name of a model as names are compared: case and -/_ do not matter, nor does the family's."""
     return name.lower().replace("-", "_").removeprefix("axl_")
 
 

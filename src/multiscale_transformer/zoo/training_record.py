@@ -111,6 +111,7 @@ class TrainingRecord(_Part):
     machine: MachineRecord | None = None
     versions: dict[str, str] = {}
     held_out: HeldOutRecord | None = None
+    pictures: dict[str, dict[str, float]] | None = None  # figures on held-out pages, by set, of a model that sees
     init: InitRecord | None = None
     distilled: DistillRecord | None = None
 

@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from multiscale_transformer.agents.tool_schema import ToolCall
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.server.anthropic.schemas import CountBody, MessagesBody
+from multiscale_transformer.server.anthropic.seeing import see_message
 from multiscale_transformer.server.core import routing
 from multiscale_transformer.server.core.conversation import Conversation
 from multiscale_transformer.server.core.generation import GenerationResult, GenerationStream, generate
@@ -30,6 +31,8 @@ router = routing.router("Anthropic")
 async def messages(body: MessagesBody, http: Request) -> Response:
     """As Anthropic's messages, with `memory`, `sources` and the other extensions."""
     state = server_state(http)
+    if seer := state.seers.named(body.model):
+        return await see_message(body, http, state, seer)
     entry = state.registry.find(body.model)
 
     def responder(model: LoadedModel, memory: CorpusMemory | None) -> _MessageResponder:

@@ -11,6 +11,7 @@ from pydantic import Field
 from multiscale_transformer.agents.tool_schema import Tool
 from multiscale_transformer.engine.structured_output import GrammarConstraint
 from multiscale_transformer.server.core.chat_template import Message
+from multiscale_transformer.server.core.pictures import from_base64
 from multiscale_transformer.server.core.schemas import Body, SamplingOptions, named
 from multiscale_transformer.server.errors import ApiError
 
@@ -18,14 +19,28 @@ CUSTOM = ("custom", "function")  # kinds of tools that clients run; the others r
 THOUGHTS = ("thinking", "redacted_thinking")  # of another model; this one has none
 
 
+class Source(Body):
+    """Where the bytes of a picture are."""
+
+    type: str = "base64"
+    data: str = ""
+
+
 class Block(Body):
-    """A part of a message: text, a call, or what a call gave."""
+    """A part of a message: text, a picture, a call, or what a call gave."""
 
     type: str = "text"
     text: str = ""
     name: str = ""
     input: dict[str, Any] = {}
     content: str | list[Block] = ""
+    source: Source = Source()
+
+    def picture(self) -> bytes:
+        """The picture of an image block. Raises ApiError for one that would have to be fetched."""
+        if self.source.type != "base64":
+            raise ApiError(400, f"messages: pictures are not fetched, and this one's source is {self.source.type!r}")
+        return from_base64(self.source.data)
 
     def as_text(self) -> str:
         """Raises ApiError for what is no text."""
@@ -41,6 +56,11 @@ class MessageParam(Body):
 
     role: Literal["user", "assistant", "system"]
     content: str | list[Block]
+
+    def pictures(self) -> list[bytes]:
+        """The pictures of the turn. Raises ApiError for one that cannot be read."""
+        blocks = [] if isinstance(self.content, str) else self.content
+        return [block.picture() for block in blocks if block.type == "image"]
 
     def as_messages(self) -> Iterator[Message]:
         """Results of calls as messages of their own, then the rest."""

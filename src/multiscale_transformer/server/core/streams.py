@@ -27,7 +27,7 @@ from multiscale_transformer.server.state import ServerState
 KEEP_ALIVE_SECONDS = 15.0  # of silence, after which a comment keeps proxies from hanging up
 # Threads of their own: behind searches for sources, which take the loop's, no request should wait to begin.
 _PREPARING = ThreadPoolExecutor(4, "axl-prepare")
-_NO_CACHE = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+NO_CACHE = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ async def respond(
     except BaseException:
         await source.aclose()
         raise
-    return StreamingResponse(_body(first, source, stream), media_type=stream.media_type, headers=_NO_CACHE)
+    return StreamingResponse(_body(first, source, stream), media_type=stream.media_type, headers=NO_CACHE)
 
 
 async def _prepared(make_responder: MakeResponder, model: LoadedModel, memory: CorpusMemory | None) -> Responder:

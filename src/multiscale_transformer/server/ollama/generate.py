@@ -34,6 +34,7 @@ from multiscale_transformer.server.ollama.schemas import (
     constraint_of,
     refuse_images,
 )
+from multiscale_transformer.server.ollama.seeing import see_images
 from multiscale_transformer.server.runtime.model_manager import LoadedModel
 from multiscale_transformer.server.runtime.registry import ModelEntry
 from multiscale_transformer.server.state import ServerState, server_state
@@ -49,6 +50,8 @@ Rendering = Callable[[str, list[ToolCall]], dict[str, Any]]  # text and calls as
 async def generate_text(body: GenerateBody, http: Request) -> Response:
     """As Ollama's, streamed unless told otherwise. With `suffix` it fills in the middle; with `raw` there is no template."""
     state, began = server_state(http), time.monotonic()
+    if seer := state.seers.named(body.model_name):
+        return await see_images(body, http, state, seer, body.images, lambda text: {"response": text}, _now)
     entry = state.registry.find(body.model_name)
     refuse_images(body.images)
     if not body.prompt and not body.suffix:
@@ -64,6 +67,9 @@ async def generate_text(body: GenerateBody, http: Request) -> Response:
 async def chat(body: ChatBody, http: Request) -> Response:
     """As Ollama's, streamed unless told otherwise."""
     state, began = server_state(http), time.monotonic()
+    if seer := state.seers.named(body.model_name):
+        images = [image for message in body.messages for image in message.images]
+        return await see_images(body, http, state, seer, images, lambda text: _message(text, []), _now)
     entry = state.registry.find(body.model_name)
     if not body.messages:
         return await _load_or_unload(state, entry, body, {"message": {"role": "assistant", "content": ""}})

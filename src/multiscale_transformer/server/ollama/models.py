@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from multiscale_transformer.model.folder import MODEL_TYPE
+from multiscale_transformer.model.vision_config import VISION_TYPE, read_vision_config, sees
 from multiscale_transformer.server.core import routing
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.ollama.go_templates import to_jinja
@@ -38,7 +39,9 @@ async def version() -> dict[str, str]:
 @router.get("/api/tags", summary="All models")
 async def tags(http: Request) -> dict[str, Any]:
     """The models that can be asked for, loaded or not."""
-    return {"models": [_listed(entry) for entry in server_state(http).registry.entries()]}
+    state = server_state(http)
+    seers = [ModelEntry(name, folder) for name, folder in state.seers.folders.items()]
+    return {"models": [_listed(entry) for entry in (*state.registry.entries(), *seers)]}
 
 
 @router.get("/api/ps", summary="Loaded models")
@@ -57,7 +60,10 @@ async def loaded(http: Request) -> dict[str, Any]:
 @router.post("/api/show", summary="What is known of a model")
 async def show(body: NamedBody, http: Request) -> dict[str, Any]:
     """Its size, context, options and what it can do."""
-    entry = server_state(http).registry.named(body.model_name)
+    state = server_state(http)
+    if seer := state.seers.named(body.model_name):
+        return _shown(ModelEntry(seer, state.seers.folders[seer]))
+    entry = state.registry.named(body.model_name)
     config, variant = entry.config, entry.variant or Variant(folder=str(entry.folder))
     modelfile = [f"FROM {entry.folder}", *([f'SYSTEM """{variant.system}"""'] if variant.system else [])]
     options = [f"{name:<30} {json.dumps(value)}" for name, value in variant.options.items()]
@@ -79,6 +85,14 @@ async def show(body: NamedBody, http: Request) -> dict[str, Any]:
         "capabilities": ["completion", "insert", "tools", "embedding"],
         "modified_at": _timestamp(entry.created),
     }
+
+
+def _shown(entry: ModelEntry) -> dict[str, Any]:
+    """What is known of a model that sees."""
+    info: dict[str, Any] = {"general.architecture": VISION_TYPE, "general.basename": entry.name}
+    info["general.parameter_count"] = read_vision_config(entry.folder).parameters()
+    head = {"modelfile": f"FROM {entry.folder}", "parameters": "", "template": "", "system": "", "details": _details(entry)}
+    return {**head, "model_info": info, "capabilities": ["vision"], "modified_at": _timestamp(entry.created)}
 
 
 @router.post("/api/create", summary="Make a variant of a model")
@@ -135,7 +149,7 @@ def _listed(entry: ModelEntry) -> dict[str, Any]:
 
 
 def _details(entry: ModelEntry) -> dict[str, Any]:
-    count = entry.config.parameters()
+    count = (read_vision_config(entry.folder) if sees(entry.folder) else entry.config).parameters()
     size = f"{count / 1e6:.1f}M" if count >= 1e6 else f"{count / 1e3:.0f}K"
     return {
         "parent_model": "" if entry.variant is None else entry.folder.name,

@@ -29,6 +29,7 @@ from multiscale_transformer.server.openai.schemas import (
     envelope,
     usage,
 )
+from multiscale_transformer.server.openai.seeing import see_chat
 from multiscale_transformer.server.runtime.model_manager import LoadedModel
 from multiscale_transformer.server.state import server_state
 
@@ -82,6 +83,8 @@ class ChatBody(OpenAIOptions):
 async def chat_completions(body: ChatBody, http: Request) -> Response:
     """As OpenAI's chat completions, with `top_k`, `min_p`, `repetition_penalty`, `t_max_predict_ms`, `memory` and `sources`."""
     state = server_state(http)
+    if seer := state.seers.named(body.model):
+        return await see_chat(body, http, state, seer)
     entry = state.registry.find(body.model)
 
     def responder(model: LoadedModel, memory: CorpusMemory | None) -> _ChatResponder:

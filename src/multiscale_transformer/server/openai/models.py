@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import Request
@@ -38,7 +39,9 @@ class EmbeddingBody(Body):
 @router.get("/models", include_in_schema=False)
 async def models(http: Request) -> dict[str, Any]:
     """The models that can be asked for, loaded or not."""
-    found = [_model_object(entry) for entry in server_state(http).registry.entries()]
+    state = server_state(http)
+    found = [_model_object(entry) for entry in state.registry.entries()]
+    found += [_seer_object(name, folder) for name, folder in state.seers.folders.items()]
     ends = {"first_id": found[0]["id"], "last_id": found[-1]["id"], "has_more": False}  # for Anthropic's clients
     return {"object": "list", "data": found, **ends}
 
@@ -67,7 +70,10 @@ async def lm_studio_models(http: Request) -> dict[str, Any]:
 @router.get("/v1/models/{name:path}", summary="One model")
 async def model(name: str, http: Request) -> dict[str, Any]:
     """A model by its name; 404 for another."""
-    return _model_object(server_state(http).registry.named(name))
+    state = server_state(http)
+    if seer := state.seers.named(name):
+        return _seer_object(seer, state.seers.folders[seer])
+    return _model_object(state.registry.named(name))
 
 
 @router.post("/v1/embeddings", summary="Texts as vectors")
@@ -96,6 +102,11 @@ def _model_object(entry: ModelEntry) -> dict[str, Any]:
     created = datetime.fromtimestamp(entry.created, UTC).isoformat().replace("+00:00", "Z")
     ours = {"id": entry.name, "object": "model", "created": entry.created, "owned_by": "axl"}
     return {**ours, "type": "model", "display_name": entry.name, "created_at": created, "max_model_len": _context(entry)}
+
+
+def _seer_object(name: str, folder: Path) -> dict[str, Any]:
+    """A model that sees: as another, but that it takes pictures."""
+    return {**_model_object(ModelEntry(name, folder)), "capabilities": ["vision"]}
 
 
 def _context(entry: ModelEntry) -> int | None:

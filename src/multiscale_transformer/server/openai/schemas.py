@@ -15,6 +15,7 @@ from multiscale_transformer.server.core.schemas import Body, SamplingOptions, lo
 from multiscale_transformer.server.errors import ApiError
 from multiscale_transformer.server.state import ServerState
 
+PICTURE_PARTS = ("image_url", "input_image")
 TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 
@@ -53,11 +54,20 @@ class OpenAIOptions(SamplingOptions):
         return {"stop_rules": self.stop_rules, "milliseconds": self.t_max_predict_ms, "sources": self.sources}
 
 
+class ImageUrl(Body):
+    """A picture, in a data: URL."""
+
+    WITHOUT_EFFECT = frozenset({"detail"})
+
+    url: str = ""
+
+
 class ContentPart(Body):
     """A part of a message."""
 
     type: str = "text"
     text: str = ""
+    image_url: str | ImageUrl = ""
     refusal: str = ""
 
 
@@ -80,6 +90,12 @@ class ChatMessage(Body):
     role: Literal["developer", "system", "user", "assistant", "tool", "function"]
     content: str | list[ContentPart] = ""
     tool_calls: list[ToolCallBody] = []
+
+    def picture_urls(self) -> list[str]:
+        """The addresses of its pictures."""
+        parts = [] if isinstance(self.content, str) else self.content
+        urls = [part.image_url for part in parts if part.type in PICTURE_PARTS]
+        return [url if isinstance(url, str) else url.url for url in urls]
 
     def as_message(self) -> Message:
         """As text. Raises ApiError for what is no text."""

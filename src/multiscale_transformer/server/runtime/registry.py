@@ -19,6 +19,7 @@ from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import CONFIG_FILE, WEIGHTS_FILE, read_config
+from multiscale_transformer.model.vision_config import read_vision_config, sees
 from multiscale_transformer.server.errors import ApiError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}(/[A-Za-z0-9][A-Za-z0-9._-]{0,79})?(:[A-Za-z0-9._-]{1,40})?\Z")
@@ -147,7 +148,7 @@ def names_of(folders: Iterable[Path], name: str | None) -> dict[str, Path]:
     if name is not None and len(folders) != 1:
         raise AxlError(f"--served-model-name is for one model, and {len(folders)} are given; leave it out")
     for folder in folders:
-        read_config(folder)
+        read_vision_config(folder) if sees(folder) else read_config(folder)
         served_name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "model"
         if not _NAME.match(served_name):
             raise AxlError(f"--served-model-name {served_name!r} is no name for a model: {_NAME_RULE}")

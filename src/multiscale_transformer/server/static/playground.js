@@ -4,6 +4,7 @@ const element = (id) => document.getElementById(id);
 const settings = ["temperature", "top_p", "top_k", "min_p", "max_tokens", "seed"];
 let running = null; // AbortController of the request in progress
 let conversation = [];
+let seers = []; // models that take pictures
 let last = { given: "", text: "", suffix: "" };
 
 async function call(path, body, signal) {
@@ -163,6 +164,38 @@ async function chat() {
   conversation.push({ role: "assistant", content: text });
 }
 
+// A picture that was dropped on the page: what a model sees on it, outlined and listed.
+async function look(file) {
+  if (!seers.length) return notice("no model of this server sees pictures; start it with --model and one that does");
+  show("chat");
+  notice("");
+  try {
+    const url = await new Promise((resolve, reject) => {
+      const reader = new FileReader();
+      reader.onload = () => resolve(reader.result);
+      reader.onerror = () => reject(new Error(`cannot read ${file.name}`));
+      reader.readAsDataURL(file);
+    });
+    const content = [{ type: "image_url", image_url: { url } }];
+    const body = { model: seers[0], messages: [{ role: "user", content }], response_format: { type: "json_object" } };
+    const answer = await (await call("v1/chat/completions", body)).json();
+    const seen = JSON.parse(answer.choices[0].message.content), picture = await createImageBitmap(file);
+    const canvas = document.createElement("canvas"), paper = canvas.getContext("2d");
+    [canvas.width, canvas.height] = [seen.width, seen.height];
+    paper.drawImage(picture, 0, 0, seen.width, seen.height);
+    paper.font = "11px sans-serif";
+    seen.elements.forEach(({ class: kind, box: [x0, y0, x1, y1] }) => {
+      paper.strokeStyle = paper.fillStyle = `hsl(${[...kind].reduce((sum, letter) => sum * 31 + letter.charCodeAt(0), 7) % 360} 80% 40%)`;
+      paper.strokeRect(x0 + 0.5, y0 + 0.5, x1 - x0 - 1, y1 - y0 - 1);
+      paper.fillText(kind, x0 + 2, Math.max(10, y0 - 2));
+    });
+    bubble("user").append(canvas);
+    bubble("assistant").textContent = `${seen.elements.length} elements, layout ${seen.layout || "unknown"}`;
+  } catch (error) {
+    notice(error.message);
+  }
+}
+
 function bubble(role) {
   const item = document.createElement("li");
   item.className = role;
@@ -219,7 +252,9 @@ async function showSkills() {
 async function showModels() {
   try {
     const { data } = await (await call("v1/models")).json();
-    element("model").replaceChildren(...data.map(({ id }) => new Option(id, id)));
+    seers = data.filter(({ capabilities }) => capabilities?.includes("vision")).map(({ id }) => id);
+    element("drop-hint").hidden = !seers.length;
+    element("model").replaceChildren(...data.map(({ id }) => id).filter((id) => !seers.includes(id)).map((id) => new Option(id, id)));
     await showLoaded();
   } catch (error) {
     notice(error.message);
@@ -286,6 +321,13 @@ element("clear").addEventListener("click", () => {
   element("say").focus();
 });
 element("key").addEventListener("change", () => { showModels(); showSkills(); });
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  const file = [...event.dataTransfer.files].find(({ type }) => type.startsWith("image/"));
+  if (!file) return;
+  event.preventDefault();
+  look(file);
+});
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) [complete, chat, propose][tabs.findIndex((tab) => !element(tab).hidden)]();
   if (event.key === "Escape") running?.abort();

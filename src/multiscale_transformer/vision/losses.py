@@ -1,0 +1,56 @@
+"""What nets that see are wrong by: centres, boxes, states and layouts of pages, classes and states of crops."""
+
+# Shape suffixes: B pictures, K classes, S states, H rows, W columns, N cells near a centre, T ids of a text.
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from multiscale_transformer.model.vision import CropNet, PageNet
+from multiscale_transformer.vision.samples import IGNORED, CropBatch, PageBatch
+
+BOX_WEIGHT, LENGTH_WEIGHT, STATE_WEIGHT, TEXT_WEIGHT = 4.0, 0.5, 0.5, 1.0
+SMOOTHING = 0.05  # of the labels of crops
+LARGEST_LOG = 5.0  # of a distance in cells
+
+
+def page_loss(model: PageNet, batch: PageBatch) -> Tensor:
+    """The sum of what `PageNet` is wrong by in centres, boxes, states and layouts, each a mean over elements or bytes."""
+    centres_BKHW, states_BSHW, sides_B4HW = model(batch.pictures_BCHW)
+    near_BHW = batch.weights_BHW > 0
+    weights_N = batch.weights_BHW[near_BHW]
+    total = weights_N.sum().clamp_min(1.0)
+    sides_N4, wanted_N4 = (each.permute(0, 2, 3, 1)[near_BHW] for each in (sides_B4HW, batch.sides_B4HW))
+    states_NS, true_NS = (each.permute(0, 2, 3, 1)[near_BHW] for each in (states_BSHW, batch.states_BSHW))
+    boxes_N = BOX_WEIGHT * (1 - _overlap(sides_N4, wanted_N4)) + LENGTH_WEIGHT * (sides_N4 - wanted_N4).abs().mean(1)
+    wrong_N = F.binary_cross_entropy_with_logits(states_NS, true_NS, reduction="none").sum(1)
+    logits_BTV = model.decoder(batch.ids_BT)
+    text = F.cross_entropy(logits_BTV.flatten(0, 1), batch.next_BT.flatten(), ignore_index=IGNORED)
+    near = (weights_N * (boxes_N + STATE_WEIGHT * wrong_N)).sum() / total
+    return _focal(centres_BKHW, batch.centres_BKHW) + near + TEXT_WEIGHT * text
+
+
+def _focal(logits: Tensor, wanted: Tensor) -> Tensor:
+    """The focal loss of CenterNet (arXiv 1904.07850): cells close to a centre are hardly blamed for being taken for one."""
+    likely = logits.sigmoid()
+    centre = wanted == 1
+    hit = (1 - likely).square() * F.logsigmoid(logits)
+    missed = (1 - wanted).pow(4) * likely.square() * F.logsigmoid(-logits)
+    return -torch.where(centre, hit, missed).sum() / centre.sum().clamp_min(1)
+
+
+def _overlap(sides_N4: Tensor, wanted_N4: Tensor) -> Tensor:
+    """IoU (N,) of boxes around the same point, from the logarithms of the distances to their sides."""
+    sides_N4, wanted_N4 = sides_N4.clamp(-LARGEST_LOG, LARGEST_LOG).exp(), wanted_N4.exp()
+    least_N4 = torch.minimum(sides_N4, wanted_N4)
+    shared, one, other = ((each[:, 0] + each[:, 2]) * (each[:, 1] + each[:, 3]) for each in (least_N4, sides_N4, wanted_N4))
+    return shared / (one + other - shared)
+
+
+def crop_loss(model: CropNet, batch: CropBatch) -> Tensor:
+    """What `CropNet` is wrong by in classes and states, a mean over elements."""
+    classes_BK, states_BS = model(batch.views_BCHW, batch.surroundings_BCHW, batch.geometry_BG)
+    wrong = F.cross_entropy(classes_BK, batch.classes_B, label_smoothing=SMOOTHING)
+    return wrong + STATE_WEIGHT * F.binary_cross_entropy_with_logits(states_BS, batch.states_BS)

@@ -1,0 +1,82 @@
+"""A page that was seen as HTML of one library, drawn again, and drawn beside the original."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.files import write_bytes
+from multiscale_transformer.vision.elements import CLASSES, Picture
+from multiscale_transformer.vision.layout import Group, parse
+from multiscale_transformer.vision.libraries import LIBRARIES, installed
+from multiscale_transformer.vision.markup import Document, Look, body_of, document, fill
+from multiscale_transformer.vision.picture import open_picture
+from multiscale_transformer.vision.render import browser
+from multiscale_transformer.vision.seer import Seen
+
+_WIDE = 2  # pixels of a line around an element
+_GAP = 8  # and between two pictures
+
+
+def tree_of(seen: Seen) -> Group:
+    """The layout of a page as a tree, with words and sizes that fit what was seen."""
+    return fill(parse(seen.layout) if seen.layout else Group("column", ()), seen.elements)
+
+
+def page_of(seen: Seen, library: str, node_modules: Path) -> Document:
+    """The page in a library of `vision.libraries`. Raises AxlError for an unknown one, or where it is not in `node_modules`."""
+    if library not in LIBRARIES:
+        raise AxlError(f"no library {library!r}; there are {', '.join(LIBRARIES)}")
+    one = installed(node_modules, [library])[library]
+    look = Look()
+    return document(body_of(tree_of(seen), one.library, look), one, look)
+
+
+def drawn_again(page: Document) -> Picture:
+    """A page as Chromium shows it. Raises AxlError where there is none."""
+    with browser() as chromium:
+        return open_picture(chromium.draw(page)[0])
+
+
+def outlined(picture_HWC: Picture, seen: Seen) -> Picture:
+    """The picture with a line around each element, in a colour of its class."""
+    out_HWC = picture_HWC.copy()
+    for element in seen.elements:
+        x0, y0, x1, y1 = element.box
+        colour = _colour(element.kind)
+        for rows, columns in (
+            (slice(y0, y0 + _WIDE), slice(x0, x1)),
+            (slice(max(y0, y1 - _WIDE), y1), slice(x0, x1)),
+            (slice(y0, y1), slice(x0, x0 + _WIDE)),
+            (slice(y0, y1), slice(max(x0, x1 - _WIDE), x1)),
+        ):
+            out_HWC[rows, columns] = colour
+    return out_HWC
+
+
+def _colour(kind: str) -> tuple[int, int, int]:
+    """Hues around the circle, one a class."""
+    hue = CLASSES.index(kind) / len(CLASSES) * 6
+    channels = (abs(hue - 3) - 1, 2 - abs(hue - 2), 2 - abs(hue - 4))
+    red, green, blue = (round(210 * min(1.0, max(0.0, channel))) for channel in channels)
+    return red, green, blue
+
+
+def beside(left_HWC: Picture, right_HWC: Picture) -> Picture:
+    """Two pictures side by side on white."""
+    height = max(len(left_HWC), len(right_HWC))
+    gap = np.full((height, _GAP, 3), 255, np.uint8)
+    parts = [np.pad(each, ((0, height - len(each)), (0, 0), (0, 0)), constant_values=255) for each in (left_HWC, right_HWC)]
+    return np.concatenate([parts[0], gap, parts[1]], 1)
+
+
+def write_png(path: Path, picture_HWC: Picture) -> None:
+    """Write a picture, atomically."""
+    from PIL import Image
+
+    raw = io.BytesIO()
+    Image.fromarray(picture_HWC).save(raw, "PNG")
+    write_bytes(path, raw.getvalue())

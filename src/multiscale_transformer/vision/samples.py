@@ -1,0 +1,178 @@
+"""What nets that see learn from: pages in other colours, crops of their elements, and layouts with a few elements less.
+
+A batch is a function of the seed and the step, as windows of text are, so a resumed run reads what the killed one would have.
+"""
+
+# Shape suffixes: B pictures, C channels, H rows, W columns, K classes, S states, G numbers of geometry, T ids of a text.
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.vision import normalised
+from multiscale_transformer.model.vision_config import CropConfig, PageConfig
+from multiscale_transformer.model.vocabulary import EOS
+from multiscale_transformer.vision.augment import recoloured, zoomed
+from multiscale_transformer.vision.crops import FloatBox, crops
+from multiscale_transformer.vision.dataset import numbers, read_manifest, read_page, read_record
+from multiscale_transformer.vision.elements import CLASSES, SIDE, STATES, Box, Element, Picture, area
+from multiscale_transformer.vision.layout import Group, Node, line_of, normal, parse
+from multiscale_transformer.vision.layout_decoding import prompt
+from multiscale_transformer.vision.maps import targets
+
+PAGES, CROPS, CROP_PAGES, TEXTS = 8, 96, 16, 16  # of a step: pictures, crops and the pages that they are of, and layouts
+SHIFT = 2  # pixels by which sides of boxes are off now and then, as found ones are
+OFF = 0.03  # of its length: how far the side of a box is off
+LEFT_OUT = 0.3  # share of layouts without one of their elements
+IGNORED = -100  # a target that is none
+
+
+class PageBatch(NamedTuple):
+    """Pictures with the maps of their elements, and texts of layouts with the ids to be written (IGNORED in prompts)."""
+
+    pictures_BCHW: Tensor
+    centres_BKHW: Tensor
+    states_BSHW: Tensor
+    sides_B4HW: Tensor
+    weights_BHW: Tensor
+    ids_BT: Tensor
+    next_BT: Tensor
+
+
+class CropBatch(NamedTuple):
+    """Views of elements with their classes and states."""
+
+    views_BCHW: Tensor
+    surroundings_BCHW: Tensor
+    geometry_BG: Tensor
+    classes_B: Tensor
+    states_BS: Tensor
+
+
+class TrainPages:
+    """The pages of a folder to learn from. Raises AxlError where it holds none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        records = [(number, read_record(folder, number)) for number in numbers(folder)]
+        self.records = [(number, record) for number, record in records if record.split == "train" and record.elements]
+        self.held_out = sum(record.split != "train" for _, record in records)
+        if not self.records:
+            raise AxlError(f"{folder} holds no pages to learn from; make some with `axl data make vision`")
+
+        digest = hashlib.sha256()
+        for number, record in self.records:
+            digest.update(f"{number} {record.model_dump_json()}\n".encode())
+        self.sha256 = digest.hexdigest()
+        seen = {record.library for _, record in self.records}
+        self.licences = {name: entry.licence for name, entry in read_manifest(folder).libraries.items() if name in seen}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def picture_bytes(self) -> int:
+        """Bytes of all pictures, unpacked."""
+        return len(self) * SIDE * SIDE * 3
+
+    def drawn(self, seed: int, step: int, count: int) -> Iterator[tuple[Picture, tuple[Element, ...], np.random.Generator]]:
+        """Pictures of a step with their elements, in other colours and sizes: each page once before any comes again."""
+        for place in range(step * count, (step + 1) * count):
+            index = self._index(seed, place)
+            page = read_page(self.folder, self.records[index][0])
+            rng = np.random.default_rng((seed % 2**64, 1, place))
+            picture_HWC, elements = zoomed(page.picture_HWC, page.elements, rng)
+            yield recoloured(picture_HWC, rng), elements, rng
+
+    def _index(self, seed: int, place: int) -> int:
+        epoch, rest = divmod(place, len(self.records))
+        return int(np.random.default_rng((seed % 2**64, 0, epoch)).permutation(len(self.records))[rest])
+
+
+def page_batch(pages: TrainPages, config: PageConfig, seed: int, step: int) -> PageBatch:
+    """The batch of a step for `PageNet`."""
+    pictures, maps = [], []
+    for picture_HWC, elements, _ in pages.drawn(seed, step, PAGES):
+        pictures.append(picture_HWC)
+        maps.append(targets(elements, config.cells))
+    centres, states, sides, weights = (torch.from_numpy(np.stack(each)) for each in zip(*maps, strict=True))
+    ids_BT, next_BT = _texts(pages, config, seed, step)
+    pictures_BCHW = normalised(torch.from_numpy(np.stack(pictures)))
+    return PageBatch(pictures_BCHW, centres, states, sides, weights, ids_BT, next_BT)
+
+
+def _texts(pages: TrainPages, config: PageConfig, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng((seed % 2**64, 2, step))
+    pairs = []
+    for index in rng.integers(len(pages), size=TEXTS):
+        record = pages.records[index][1]
+        elements = [Element(one.kind, _jittered(one.box, rng), one.states) for one in record.elements]
+        line = record.layout
+        if rng.random() < LEFT_OUT and len(elements) > 1:
+            gone = int(rng.integers(len(elements)))
+            elements.pop(gone)
+            line = without(line, gone)
+        pairs.append((prompt(elements, SIDE), [*line.encode(), EOS]))
+    longest = min(config.decoder.max_seq_len, max(len(before) + len(after) for before, after in pairs) - 1)
+    ids_BT = torch.full((TEXTS, longest), EOS)
+    next_BT = torch.full((TEXTS, longest), IGNORED)
+    for row, (before, after) in enumerate(pairs):
+        text = torch.tensor([*before, *after])[: longest + 1]
+        ids_BT[row, : len(text) - 1] = text[:-1]
+        next_BT[row, len(before) - 1 : len(text) - 1] = text[len(before) :]
+    return ids_BT, next_BT
+
+
+def without(line: str, gone: int) -> str:
+    """The layout without its element number `gone`."""
+    count = -1
+
+    def kept(node: Node) -> Node | None:
+        nonlocal count
+        if isinstance(node, Group):
+            return Group(node.way, tuple(child for child in map(kept, node.children) if child is not None))
+        count += 1
+        return None if count == gone else node
+
+    tree = kept(parse(line))
+    tree = normal(tree) if tree is not None else None
+    return line_of(tree if isinstance(tree, Group) and tree.way == "column" else Group("column", (tree,) if tree else ()))
+
+
+def _jittered(box: Box, rng: np.random.Generator) -> Box:
+    x0, y0, x1, y1 = (edge + int(off) for edge, off in zip(box, rng.integers(-SHIFT, SHIFT + 1, 4), strict=True))
+    return max(0, x0), max(0, y0), max(x0 + 1, x1), max(y0 + 1, y1)
+
+
+def crop_batch(pages: TrainPages, config: CropConfig, seed: int, step: int) -> CropBatch:
+    """The batch of a step for `CropNet`."""
+    parts = []
+    kinds: list[int] = []
+    states: list[list[float]] = []
+    for picture_HWC, elements, rng in pages.drawn(seed, step, CROP_PAGES):
+        shown = [element for element in elements if area(element.box)]
+        count = min(len(shown), CROPS // CROP_PAGES)
+        chosen = [shown[index] for index in rng.choice(len(shown), count, replace=False)] if shown else []
+        parts.append(crops(picture_HWC, [_moved(element.box, rng) for element in chosen], config))
+        kinds += [CLASSES.index(element.kind) for element in chosen]
+        states += [[float(state in element.states) for state in STATES] for element in chosen]
+    views, windows, geometry_BG = (torch.from_numpy(np.concatenate(each)) for each in zip(*parts, strict=True))
+    return CropBatch(
+        views.permute(0, 3, 1, 2), windows.permute(0, 3, 1, 2), geometry_BG, torch.tensor(kinds), torch.tensor(states)
+    )
+
+
+def _moved(box: Box, rng: np.random.Generator) -> FloatBox:
+    """A box whose sides are a little off."""
+    x0, y0, x1, y1 = box
+    off = rng.normal(0, 1, 4) * np.array([x1 - x0, y1 - y0, x1 - x0, y1 - y0]) * OFF
+    left, top = x0 + off[0], y0 + off[1]
+    return left, top, max(left + 1.0, x1 + off[2]), max(top + 1.0, y1 + off[3])

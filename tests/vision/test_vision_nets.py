@@ -1,0 +1,155 @@
+"""Nets that see: costs as counted, outputs that do not depend on the batch, and the same numbers without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.vision import (
+    CropNet,
+    Norm,
+    PageNet,
+    VisionNet,
+    build_vision,
+    load_vision,
+    normalised,
+    save_vision,
+)
+from multiscale_transformer.model.vision_config import CropConfig, PageConfig, VisionConfig, read_vision_config, sees
+from multiscale_transformer.vision.elements import CLASSES, STATES
+from multiscale_transformer.vision.inference import CropReader, PageReader, build_reader, load_reader
+from vision import small
+
+
+def stirred(config: VisionConfig, seed: int = 0) -> VisionNet:
+    """A net whose norms have seen something and whose heads say something."""
+    model = build_vision(config, seed=seed)
+    for module in model.modules():
+        if isinstance(module, Norm):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.3)
+    if isinstance(model, CropNet):
+        torch.nn.init.normal_(model.heads.weight, std=0.1)
+    return model.eval()
+
+
+def pictures(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (count, 384, 384, 3), dtype=np.uint8)
+
+
+def views(count: int, config: CropConfig, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = ((count, *config.view, 4), (count, *config.view, 4), (count, 6))
+    return [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes]
+
+
+def in_torch(model: CropNet, parts: list[np.ndarray]) -> np.ndarray:
+    first, second, geometry = (torch.from_numpy(part) for part in parts)
+    with torch.no_grad():
+        logits = model(first.permute(0, 3, 1, 2), second.permute(0, 3, 1, 2), geometry)
+    return torch.cat(logits, 1).numpy()
+
+
+def reader(model: VisionNet) -> CropReader | PageReader:
+    return build_reader(model.config, {name: tensor.numpy() for name, tensor in model.state_dict().items()}, "here")
+
+
+def test_the_classes_and_states_are_those_of_pages() -> None:
+    assert all(config.classes == len(CLASSES) and config.states == len(STATES) for config in (PageConfig(), CropConfig()))
+
+
+@settings(max_examples=5, deadline=None)
+@given(
+    widths=st.lists(st.integers(4, 12), min_size=2, max_size=4),
+    block=st.integers(0, 2),
+    head=st.integers(4, 12),
+    crop=st.booleans(),
+)
+def test_costs_are_what_is_counted(widths: list[int], block: int, head: int, crop: bool) -> None:
+    blocks = (block,) * len(widths)
+    config: VisionConfig
+    if crop:
+        config = CropConfig(widths=tuple(widths), blocks=blocks, hidden=head)
+    else:
+        config = PageConfig(widths=tuple(widths), blocks=blocks, head=head, decoder=small.DECODER)
+    model = build_vision(config, seed=0)
+    assert sum(parameter.numel() for parameter in model.parameters()) == config.parameters()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        if isinstance(config, CropConfig):
+            model(*(torch.zeros(1, 4, *shape) for shape in (config.view, config.view)), torch.zeros(1, 6))
+        else:
+            model(torch.zeros(1, 3, config.side, config.side))
+    assert counter.get_total_flops() == config.flops()
+    assert config.flops(training=True) == 3 * config.flops()
+
+
+def test_any_batch_gives_the_same_outputs() -> None:
+    page = stirred(small.PAGE)
+    batch = normalised(torch.from_numpy(pictures(3)))
+    with torch.no_grad():
+        together = page(batch)
+        alone = [page(batch[number : number + 1]) for number in range(3)]
+    for number, part in enumerate(together):
+        torch.testing.assert_close(part, torch.cat([each[number] for each in alone]), rtol=1e-4, atol=1e-4)
+    crop, parts = stirred(small.CROP), views(5, small.CROP)
+    compiled = reader(crop)
+    assert isinstance(crop, CropNet)
+    assert isinstance(compiled, CropReader)
+    one = np.concatenate([compiled.logits(*(part[number : number + 1] for part in parts)) for number in range(5)])
+    np.testing.assert_allclose(compiled.logits(*parts), one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_8_bits_give_nearly_what_pytorch_gives(seed: int) -> None:
+    page, crop = stirred(small.PAGE, seed), stirred(small.CROP, seed)
+    picture = pictures(1, seed)
+    compiled = reader(page)
+    assert isinstance(compiled, PageReader)
+    with torch.no_grad():
+        expected = [part[0].numpy() for part in page(normalised(torch.from_numpy(picture)))]
+    for part, wanted in zip(compiled.maps(picture[0]), expected, strict=True):
+        assert np.abs(part - wanted).max() <= 0.1 * wanted.std() + 1e-3
+    parts = views(4, small.CROP, seed)
+    compiled = reader(crop)
+    assert isinstance(crop, CropNet)
+    assert isinstance(compiled, CropReader)
+    wanted = in_torch(crop, parts)
+    assert np.abs(compiled.logits(*parts) - wanted).max() <= 0.1 * wanted.std()
+
+
+@pytest.mark.parametrize("config", [small.PAGE, small.CROP])
+def test_a_checkpoint_is_read_as_it_was_written(config: VisionConfig, tmp_path: Path) -> None:
+    model = stirred(config)
+    save_vision(model, tmp_path, name="small")
+    assert read_vision_config(tmp_path) == config
+    assert sees(tmp_path)
+    again = load_vision(tmp_path).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in model.state_dict().items())
+    assert load_reader(tmp_path).config == config
+
+
+def test_what_does_not_fit_its_config_is_said_in_a_line(tmp_path: Path) -> None:
+    save_vision(stirred(small.PAGE), tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace('"head": 16', '"head": 12'))
+    with pytest.raises(AxlError, match="does not fit"):
+        load_vision(tmp_path)
+    with pytest.raises(AxlError, match="does not fit"):
+        load_reader(tmp_path)
+    assert not sees(tmp_path / "nowhere")
+
+
+def test_a_seed_gives_the_same_net_and_another_another() -> None:
+    first, same, other = (build_vision(small.CROP, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first.convs["stem"].weight, same.convs["stem"].weight)
+    assert not torch.equal(first.convs["stem"].weight, other.convs["stem"].weight)
+    assert isinstance(build_vision(small.PAGE), PageNet)
