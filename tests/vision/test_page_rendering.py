@@ -107,7 +107,10 @@ def test_words_that_are_markup_stay_words(chromium: Browser, node_modules: Path)
 
     library = installed(node_modules)["pico"]
     evil = "</p><div data-e=table>{i}</div>\"'<script>document.body.remove()</script>{a}"
-    tree = Group("column", (Filled("text", text=evil), Filled("field", text=evil), Filled("code", text=evil, painted=True)))
+    tree = Group(
+        "column",
+        (Filled("text", text=evil), Filled("field", text=evil), Filled("code", text="</pre>{i}<b data-e=x>'s'", painted=True)),
+    )
     _, laid_out, _ = chromium.draw(document(body_of(tree, library.library, Look()), library, Look()))
     assert line_of(laid_out) == "TFK"
 

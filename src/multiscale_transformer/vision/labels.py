@@ -1,8 +1,8 @@
 """Labels read from the document that a browser has laid out: class, box and states of each element, and the tree of the layout.
 
-Of pages that `markup.py` wrote, elements and groups carry marks (`MARKED`). Blocks that do not fit the picture, or whose elements
-would lie on one another, are taken out first, so what is labelled is what is seen, whole. Of other pages (`FOUND`) tags and roles
-say what an element is; what the window cuts to less than half, or something else covers, is left out.
+Of pages that `markup.py` wrote, elements and groups carry marks (`MARKED`). Blocks that do not fit the picture, or whose
+elements would lie on one another, are taken out first, so what is labelled is what is seen, whole. Of other pages (`FOUND`)
+tags and roles say what an element is; what the window cuts to less than half, or something else covers, is left out.
 
 A box is what is drawn: the border box of what has a background or a border on two sides, else the box of the words in it.
 """
