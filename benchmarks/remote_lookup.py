@@ -55,7 +55,7 @@ def asked(end: socket.socket) -> Callable[[list[int]], MemoryFeatures]:
         stream.flush()
         found = no_features(len(ids))
         for part in found:
-            stream.readinto(part.data.cast("B"))
+            stream.readinto(part.data)
         return found
 
     return read
