@@ -53,13 +53,14 @@ class Resumable(Protocol):
 class ResumeWriter:
     """A callback that writes a resume point every minute, or less often where that takes long.
 
-    `request` describes the run, for `--resume` to check; `save` writes the model into a folder.
+    `request` describes the run, for `--resume` to check; `save` writes the model into a folder (default:
+    as models of text are written).
     """
 
     def __init__(
-        self, folder: Path, trainer: Resumable, request: dict[str, Any], save: Callable[[Any, Path], None] = save_model
+        self, folder: Path, trainer: Resumable, request: dict[str, Any], save: Callable[[Any, Path], None] | None = None
     ) -> None:
-        self._root, self._trainer, self._request, self._save = folder / FOLDER, trainer, request, save
+        self._root, self._trainer, self._request, self._save = folder / FOLDER, trainer, request, save or save_model
         self._last, self._took = time.monotonic(), 0.0
         for begun in self._root.glob(".*"):  # a point that a kill cut short; nobody else writes here
             shutil.rmtree(begun, ignore_errors=True)
