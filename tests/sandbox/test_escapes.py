@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import stat
 import subprocess
 import sys
@@ -18,11 +17,11 @@ import pytest
 
 from multiscale_transformer.sandbox.limits import Limits, Rung
 from multiscale_transformer.sandbox.run import Sandbox
+from sandbox import escapes
 from sandbox.escapes import ESCAPES, FLEEING, GREEDY, Escape
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is a sandbox on Linux alone")
 HELD = [Rung.NAMESPACES, Rung.LANDLOCK]
-ABSTRACT = f"axl-escape-{os.getpid()}"
 
 
 @pytest.fixture(scope="module")
@@ -38,41 +37,10 @@ def boxes() -> Iterator[dict[Rung, Sandbox]]:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """What the programs go for: all of it open to everybody."""
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    target = Path(f"/tmp/{ABSTRACT}")
-    target.mkdir(mode=0o777, exist_ok=True)
-    target.chmod(0o777)
-    file = target / "file"
-    file.write_text("secret")
-    file.chmod(0o666)
-    with ExitStack() as stack:
-        tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
-        unix, abstract = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
-        for link, address in (
-            (tcp, ("127.0.0.1", 0)),
-            (udp, ("127.0.0.1", 0)),
-            (unix, str(target / "s")),
-            (abstract, f"\0{ABSTRACT}"),
-        ):
-            stack.enter_context(link)
-            link.bind(address)
-        for link in (tcp, unix, abstract):
-            link.listen()
-        (target / "s").chmod(0o777)
-        process = stack.enter_context(subprocess.Popen(["sleep", "600"], user=65534 if os.geteuid() == 0 else None))
-        try:
-            yield {
-                "file": str(file), "folder": str(target), "tcp": tcp.getsockname()[1], "udp": udp.getsockname()[1],
-                "unix": str(target / "s"), "abstract": ABSTRACT, "process": process.pid,
-            }  # fmt: skip
-            assert process.poll() is None
-        finally:
-            process.kill()
-            for path in target.iterdir():
-                path.unlink()
-            target.rmdir()
+    with escapes.outside() as places:
+        yield places
 
 
 @pytest.mark.parametrize("rung", HELD, ids=lambda rung: rung.name.lower())
