@@ -40,6 +40,7 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """For the tests below those that start a Chromium of their own: playwright drives one at a time in a thread."""
     with browser() as opened:
         yield opened
 
@@ -77,6 +78,25 @@ def test_libraries_are_held_out_whole() -> None:
     assert sides == {name: {"libraries"} if name in held_out else {"train", "pages"} for name in LIBRARIES}
 
 
+def test_pages_from_elsewhere_reach_nothing_outside_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret.css").write_text("h1{display:none}", encoding="utf-8")
+    docs = tmp_path / "docs"
+    (docs / "a").mkdir(parents=True)
+    (docs / "in.css").write_text("h2{display:none}", encoding="utf-8")
+    page = (
+        "<link rel=stylesheet href=../../secret.css><link rel=stylesheet href=../in.css>"
+        "<script>document.write('<h3>script</h3>')</script><h1>Title</h1><h2>Hidden</h2><p>Some <a href=x>words</a></p>"
+        "<pre>code</pre><ul><li>one<li>two</ul><label><input type=checkbox checked disabled> tick</label><button>Go</button>"
+    )
+    (docs / "a" / "page.html").write_text(page, encoding="utf-8")
+    (docs / "a" / "empty.html").write_text("", encoding="utf-8")
+    assert make_documentation(tmp_path / "out", docs, 5, 0) == 1
+    (seen,) = read_pages(tmp_path / "out", "libraries")
+    assert {element.kind for element in seen.elements} <= {"heading", "text", "code", "list", "checkbox", "button"}
+    assert [element.kind for element in seen.elements].count("heading") <= 1
+    assert all(element.states == ("checked", "disabled") for element in seen.elements if element.kind == "checkbox")
+
+
 def test_boxes_are_where_the_browser_draws(chromium: Browser, node_modules: Path) -> None:
     library = installed(node_modules)["bulma"]
     tree = Group("column", (Leaf("image"), Leaf("progress")))
@@ -107,28 +127,12 @@ def test_words_that_are_markup_stay_words(chromium: Browser, node_modules: Path)
 
     library = installed(node_modules)["pico"]
     evil = "</p><div data-e=table>{i}</div>\"'<script>document.body.remove()</script>{a}"
-    tree = Group("column", (Filled("text", text=evil), Filled("field", text=evil), Filled("code", text=evil, painted=True)))
+    tree = Group(
+        "column",
+        (Filled("text", text=evil), Filled("field", text=evil), Filled("code", text="</pre>{i}<b data-e=x>'s'", painted=True)),
+    )
     _, laid_out, _ = chromium.draw(document(body_of(tree, library.library, Look()), library, Look()))
     assert line_of(laid_out) == "TFK"
-
-
-def test_pages_from_elsewhere_reach_nothing_outside_their_folder(tmp_path: Path) -> None:
-    (tmp_path / "secret.css").write_text("h1{display:none}", encoding="utf-8")
-    docs = tmp_path / "docs"
-    (docs / "a").mkdir(parents=True)
-    (docs / "in.css").write_text("h2{display:none}", encoding="utf-8")
-    page = (
-        "<link rel=stylesheet href=../../secret.css><link rel=stylesheet href=../in.css>"
-        "<script>document.write('<h3>script</h3>')</script><h1>Title</h1><h2>Hidden</h2><p>Some <a href=x>words</a></p>"
-        "<pre>code</pre><ul><li>one<li>two</ul><label><input type=checkbox checked disabled> tick</label><button>Go</button>"
-    )
-    (docs / "a" / "page.html").write_text(page, encoding="utf-8")
-    (docs / "a" / "empty.html").write_text("", encoding="utf-8")
-    assert make_documentation(tmp_path / "out", docs, 5, 0) == 1
-    (seen,) = read_pages(tmp_path / "out", "libraries")
-    assert {element.kind for element in seen.elements} <= {"heading", "text", "code", "list", "checkbox", "button"}
-    assert [element.kind for element in seen.elements].count("heading") <= 1
-    assert all(element.states == ("checked", "disabled") for element in seen.elements if element.kind == "checkbox")
 
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """Labels read from the document that a browser has laid out: class, box and states of each element, and the tree of the layout.
 
-Of pages that `markup.py` wrote, elements and groups carry marks. Blocks that do not fit the picture, or whose elements would
-lie on one another, are taken out first, so what is labelled is what is seen, whole. Of other pages (`found_elements`) tags and
-roles say what an element is, and what the window cuts to less than half is left out.
+Of pages that `markup.py` wrote, elements and groups carry marks (`MARKED`). Blocks that do not fit the picture, or whose
+elements would lie on one another, are taken out first, so what is labelled is what is seen, whole. Of other pages (`FOUND`)
+tags and roles say what an element is; what the window cuts to less than half, or something else covers, is left out.
 
 A box is what is drawn: the border box of what has a background or a border on two sides, else the box of the words in it.
 """
@@ -126,6 +126,10 @@ const kindOf = e => {
   const block = /^(P|LABEL|DT|DD|DIV|SPAN|BLOCKQUOTE|LI|TD|TH|FIGCAPTION|LEGEND|EM|STRONG|CODE|SMALL|B|I)$/.test(tag);
   return own && block ? 'text' : '';
 };
+const covered = (e, box) => {  // a bar that stays at the top while the page is scrolled lies on what is below it
+  const hit = document.elementFromPoint((box[0] + box[2]) / 2, Math.max(box[1], 0) + 2);
+  return hit && !e.contains(hit) && !hit.contains(e);
+};
 const out = [];
 const walk = e => {
   if (['SCRIPT', 'STYLE', 'NOSCRIPT', 'TEMPLATE', 'HEAD'].includes(e.tagName) || !shown(e)) return;
@@ -133,7 +137,7 @@ const walk = e => {
   if (kind) {
     const ticked = kind === 'checkbox' || kind === 'radio';
     const box = boxOf(ticked && e.closest('label') || e, kind) || (ticked ? join([e.getBoundingClientRect()]) : null);
-    if (box) {
+    if (box && !covered(e, box)) {
       const states = [];
       if (e.checked && ticked) states.push('checked');
       if (e.disabled) states.push('disabled');

@@ -60,6 +60,9 @@ class Look:
     gap: int = 12
 
 
+_PLACES = re.compile(r"\{[asincxt]\}")
+
+
 @dataclass
 class _Writer:
     library: Library
@@ -102,11 +105,9 @@ class _Writer:
             "{n}": str(leaf.number),
             "{c}": colours[leaf.colour % len(colours)],
             "{x}": f"x{next(self.names)}",
-            "{t}": _painted(leaf.text) if leaf.painted else _words_of(leaf.text, leaf),  # last: words may look like a place
+            "{t}": _painted(leaf.text) if leaf.painted else _words_of(leaf.text, leaf),
         }
-        for place, value in values.items():
-            template = template.replace(place, value)
-        return template
+        return _PLACES.sub(lambda place: values[place.group()], template)  # in one pass: words may look like a place
 
 
 def body_of(tree: Group, library: Library, look: Look) -> str:
