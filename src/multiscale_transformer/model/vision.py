@@ -117,7 +117,7 @@ class CropNet(_Net):
     def forward(self, view_BCHW: Tensor, surroundings_BCHW: Tensor, geometry_BG: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of classes (B, K) and of states (B, S)."""
         # In one batch: norms that saw one kind of view at a time would remember statistics that are those of neither.
-        seen = self._summary(torch.cat((view_BCHW, surroundings_BCHW))).chunk(2)  # type: ignore[no-untyped-call]
+        seen = self._summary(torch.cat((view_BCHW, surroundings_BCHW))).chunk(2)
         out_BO = self.heads(F.relu(self.hidden(torch.cat([*seen, geometry_BG], 1))))
         return out_BO[:, : self.config.classes], out_BO[:, self.config.classes :]
 
