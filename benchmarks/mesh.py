@@ -13,7 +13,6 @@ import json
 import os
 import random
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import httpx
 import typer
 
 from benchmarks.command import Rounds, main
+from benchmarks.ports import free_port
 from benchmarks.result import Result, Row, origin
 from benchmarks.serve import PROMPTS, THROUGHPUT_CLIENTS, _http_rate
 from multiscale_transformer.cli.options import Checkpoint
@@ -107,7 +107,7 @@ class Member:
     """`axl serve --join` on a port of its own."""
 
     def __init__(self, name: str, model: Path, registry: str) -> None:
-        self.name, port = name, _free_port()
+        self.name, port = name, free_port()
         self.url = f"http://127.0.0.1:{port}"
         options = ["--model", str(model), "--port", str(port), "--quiet", "--kv-cache-mb", "64", "--max-queue", "256"]
         self._words = [sys.executable, "-c", AXL, "serve", *options, "--join", registry, "--member-name", name]
@@ -131,7 +131,7 @@ class Member:
 
 @contextlib.contextmanager
 def _mesh(folder: Path, model: Path) -> Iterator[tuple[str, list[Member]]]:
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     options = ["--port", str(port), "--state", str(folder / "state"), "--quiet", "--patience", "60"]
     registry = subprocess.Popen([sys.executable, "-c", AXL, "mesh", "registry", *options], stderr=subprocess.DEVNULL)
@@ -310,11 +310,6 @@ def _until(holds: Any) -> None:
         if time.monotonic() > end:
             raise AxlError("the mesh did not come up; try axl mesh registry by hand")
         time.sleep(LOOK_SECONDS)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def table(result: MeshResult) -> str:

@@ -282,7 +282,8 @@ def test_suggest_models_and_data_answer(project: Path, work: Path) -> None:
     assert suggested.splitlines()[-1] == "  axl train --minutes 5"
     listed = call("models").out
     assert "AXL-Micro-Lion" in listed
-    assert len(listed.splitlines()) == 28
+    assert "AXL-Vision-v2" in listed
+    assert len(listed.splitlines()) == 30
     data = call("data", project).out
     assert re.search(r"largest held out: f\d.py \(\d+ KB\)$", data, re.MULTILINE)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from benchmarks.ports import free_port
 from multiscale_transformer.mesh.app import MeshSettings, build_app
 from multiscale_transformer.mesh.members import Announcement, ModelOffer
 from multiscale_transformer.mesh.registry import Directory, Registry
@@ -46,6 +47,7 @@ class Fake:
 
     def start(self) -> Fake:
         """Listen, on the port it had before if it had one."""
+        self.port = self.port or free_port(self.host)
         self._ready, self._writers = threading.Event(), set[asyncio.StreamWriter]()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
         self._thread.start()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,11 +19,6 @@ import httpx
 
 TESTS = Path(__file__).resolve().parents[1]
 AXL = "from multiscale_transformer.cli.main import main; raise SystemExit(main())"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 class Process:

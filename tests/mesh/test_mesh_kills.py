@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.ports import free_port
 from mesh.mesh_fakes import events_of, wait_until
-from mesh.mesh_processes import Process, free_port, member, processes, registry, statuses
+from mesh.mesh_processes import Process, member, processes, registry, statuses
 from multiscale_transformer.mesh.store import Store
 from multiscale_transformer.model.config import ModelConfig
 from tiny import checkpoint

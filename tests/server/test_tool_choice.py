@@ -77,7 +77,7 @@ def test_text_where_no_call_is_asked_for_or_one_was_made(messages: list[Message]
 
 
 def test_text_beside_tools_is_never_taken_for_a_call(http: httpx.Client) -> None:
-    bias = {str(ord("<")): 100}
+    bias = {str(ord("<")): 100, str(EOS): -100}
     body = {"messages": [{"role": "user", "content": "Thanks!"}], "tools": ASKED, "max_tokens": 9, "logit_bias": bias}
     for choice in ("auto", "none"):
         content = http.post("/v1/chat/completions", json={**body, "tool_choice": choice}).json()["choices"][0]["message"][

@@ -26,7 +26,7 @@ from multiscale_transformer.training.device import DeviceName
 from multiscale_transformer.training.settings import DEFAULT_SETTINGS, FINE_TUNING, TrainSettings
 from multiscale_transformer.zoo.recipes import OptimizerName, Recipe, load_recipe
 from multiscale_transformer.zoo.shipped import SHIPPED
-from multiscale_transformer.zoo.vision_recipes import find_vision_recipe
+from multiscale_transformer.zoo.vision_recipes import VisionRecipe, find_vision_recipe
 
 TRAINING, OUTPUT = "Training", "Output"
 NO_INIT = "none"
@@ -174,7 +174,9 @@ def train(
     threads = threads or available_cores()
     if resume and init is not None:
         raise AxlError("--init says what a run begins with, and --resume goes on with one that has begun; give one of them")
-    seeing = find_vision_recipe(config.with_suffix(config.suffix or ".yaml") if config else name or "")
+    seeing = (
+        None if name and config else find_vision_recipe(config.with_suffix(config.suffix or ".yaml") if config else name or "")
+    )
     if resume:
         _resume(out or _interrupted(seeing.name if seeing else name), threads, device)
         return
@@ -257,6 +259,13 @@ def _on_nodes(
     words = [word for key, value in given.items() for word in (key, str(value))]
     chosen = [flag for flag, on in flags.items() if on]
     start_together(hosts_of(nodes), [model, *words, *chosen, *(word for path in data for word in ("--data", path))])
+
+
+def _seeing(name: str | None, config: Path | None) -> VisionRecipe | None:
+    """The recipe of a model that sees, where it is one that is meant; `_named` refuses both a name and a file."""
+    if name is not None and config is not None:
+        return None
+    return find_vision_recipe(config.with_suffix(config.suffix or ".yaml") if config is not None else name or "")
 
 
 def _named(name: str | None, config: Path | None) -> Recipe | None:

@@ -15,14 +15,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from multiscale_transformer.engine.engine import Read, load_engine
 from multiscale_transformer.kernels import jit as compiling
 from multiscale_transformer.kernels.context_search import clear, new_chains
+from multiscale_transformer.kernels.convolution import PATCHES, convolve
+from multiscale_transformer.kernels.gemm_int8 import CHUNK, ROWS
 from multiscale_transformer.kernels.kernel_cache import KernelCache, cache_folders, writable_folder
+from multiscale_transformer.kernels.quantized_linear import new_activations
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.provenance import provenance
 from multiscale_transformer.memory.reader import TextReader, no_features
 from multiscale_transformer.memory.shard import build_shard
+from multiscale_transformer.quantization.quantize import Packer
 
 Progress = Callable[[int, int], None]  # kernels that are compiled, of how many
 
@@ -101,7 +107,17 @@ def _compile_engine(checkpoint: Path) -> None:
     engine.read([Read(sequence, list(_TEXT[:8]), no_features(8), 8)])
 
 
-_PARTS = {"engine": _compile_engine, "memory": _compile_memory}
+def _compile_pictures(checkpoint: Path) -> None:
+    """A convolution, which models that see are made of."""
+    packer = Packer()
+    index = packer.add(np.ones((1, 4), np.float32), np.zeros(1, np.float32), 8)
+    patch_K, rows_MN = np.zeros(CHUNK, np.float32), np.zeros((PATCHES, ROWS), np.float32)
+    picture_BHWC, out_BHWN = np.ones((1, 2, 2, 1), np.float32), np.zeros((1, 1, 1, 1), np.float32)
+    room = new_activations(PATCHES, CHUNK), patch_K, rows_MN
+    convolve(packer.packed(), index, picture_BHWC, 2, 2, 0, *room, True, out_BHWN)
+
+
+_PARTS = {"engine": _compile_engine, "memory": _compile_memory, "pictures": _compile_pictures}
 
 
 if __name__ == "__main__":
