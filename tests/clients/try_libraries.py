@@ -153,9 +153,10 @@ def langchain_anthropic() -> None:
 def instructor() -> None:
     import instructor
     import openai
-    from pydantic import BaseModel
+    from pydantic import BaseModel, ConfigDict
 
     class Switch(BaseModel):
+        model_config = ConfigDict(extra="forbid")  # else a model without training goes on with properties of its own
         on: bool
 
     for mode in (instructor.Mode.JSON_SCHEMA, instructor.Mode.TOOLS):
