@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from multiscale_transformer.model.vocabulary import EOS
 from server.client_folders import CLIENTS, connect, node_modules, run
-from server.running import Running
+from server.running import Running, running, settings_for
 
 AI = ("ai@6.0.326", "@ai-sdk/openai-compatible@2.0.92", "@ai-sdk/openai@3.0.141", "@ai-sdk/anthropic@3.0.140", "zod@4.6.7")
 PROMPT = "Say something."
@@ -20,6 +23,19 @@ def test_vercel_ai(served: Running, tmp_path: Path) -> None:
     modules = node_modules("vercel-ai", AI)
     program = shutil.copy(CLIENTS / "vercel_ai.mjs", modules.parent)
     assert "vercel_ai: ok" in run(["node", program, served.url, "tiny"], tmp_path)
+
+
+@pytest.fixture(scope="module")
+def served(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server whose model ends soon, as trained ones do: one without training may fill its context first, which is an error to
+    some clients. Half of its states lie on the side of the row of EOS, which is longer than all others."""
+    folder = tmp_path_factory.mktemp("ending") / "tiny"
+    shutil.copytree(model, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["embedding.weight"][EOS] *= 50
+    save_file(weights, folder / "model.safetensors")
+    with running(settings_for(folder, tmp_path_factory.mktemp("served"), indexes={"own": folder / "memory"})) as up:
+        yield up
 
 
 def test_codex(served: Running, tmp_path: Path) -> None:
