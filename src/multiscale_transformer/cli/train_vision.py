@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +13,7 @@ from rich.progress import TextColumn
 from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.heartbeat import EVERY_SECONDS
 from multiscale_transformer.cli.options import CHECKPOINTS
-from multiscale_transformer.cli.training_ui import check_place, interrupted
+from multiscale_transformer.cli.training_ui import check_place, kept_or_removed
 from multiscale_transformer.cli.ui import command, counted, errors, millions, out, print_field
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.training.report import duration
@@ -62,22 +61,13 @@ def _run(request: VisionRequest, *, resume: bool = False) -> None:
     print_field("Model", f"{request.name}: {millions(config.parameters())} parameters, {config.flops() / 1e9:.2f} GFLOP a look")
     where = counted(request.threads, "thread")
     print_field("Training", f"{counted(request.minutes, 'minute')} with {request.optimizer} on {where}, seed {request.seed}")
-    existed = request.out.exists()
-    with ui.bar(TextColumn("{task.fields[now]}"), lines=False) as bar:
+    with ui.bar(TextColumn("{task.fields[now]}"), lines=False) as bar, kept_or_removed(request.out, bar):
         task = bar.add_task("training", total=request.minutes * 60, now="starting")
 
         def show(progress: Progress) -> None:
             bar.update(task, completed=progress.seconds, now=_now(progress))
 
-        try:
-            train_vision(request, resume=resume, callbacks=[show if errors.is_interactive else _lines()])
-        except KeyboardInterrupt as interrupt:
-            bar.stop()
-            interrupted("the run is saved", request.out, interrupt)
-        except (AxlError, OSError):
-            if not existed and not has_resume(request.out):
-                shutil.rmtree(request.out, ignore_errors=True)
-            raise
+        train_vision(request, resume=resume, callbacks=[show if errors.is_interactive else _lines()])
     record = read_training(request.out)
     print_field("Trained", f"{counted(record.steps, 'step')} in {duration(record.seconds)}")
     for name, figures in (record.pictures or {}).items():

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import typer
+from rich.progress import Progress as Bar
 from rich.progress import TextColumn
 
 from multiscale_transformer.cli import ui
@@ -162,24 +163,30 @@ def _announce(request: RunRequest) -> None:
 
 def _train(request: RunRequest, corpus: Corpus, resume: bool) -> None:
     """Run the training under a live bar; a run that fails before its first resume point leaves nothing behind."""
-    existed = request.out.exists()
-    with ui.bar(TextColumn("{task.fields[now]}"), lines=False) as bar:
+    with ui.bar(TextColumn("{task.fields[now]}"), lines=False) as bar, kept_or_removed(request.out, bar):
         task = bar.add_task("training", total=request.settings.minutes * 60, now="starting")
 
         def show(progress: Progress) -> None:
             now = _now(progress, request.settings.minutes, brief=errors.width < ui.NARROW)
             bar.update(task, completed=progress.seconds, now=now)
 
-        try:
-            with _notes():
-                train_run(request, corpus, resume=resume, callbacks=(show if errors.is_interactive else _lines(request),))
-        except KeyboardInterrupt as interrupt:
-            bar.stop()
-            interrupted("the run is saved", request.out, interrupt)
-        except (AxlError, OSError):
-            if not existed and not has_resume(request.out):
-                shutil.rmtree(request.out, ignore_errors=True)
-            raise
+        with _notes():
+            train_run(request, corpus, resume=resume, callbacks=(show if errors.is_interactive else _lines(request),))
+
+
+@contextmanager
+def kept_or_removed(folder: Path, bar: Bar) -> Iterator[None]:
+    """Around a run: what is interrupted is said to be saved; what fails before its first resume point leaves nothing behind."""
+    existed = folder.exists()
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        bar.stop()
+        interrupted("the run is saved", folder, interrupt)
+    except (AxlError, OSError):
+        if not existed and not has_resume(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager
