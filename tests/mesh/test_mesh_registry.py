@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.mesh.members import LEASE_SECONDS, Announcement, Member, ModelOffer, checked_url
 from multiscale_transformer.mesh.registry import MAX_MEMBERS, Registry
+from multiscale_transformer.mesh.runner import Charge
 from multiscale_transformer.mesh.store import CHARGE_SECONDS, Store
 from multiscale_transformer.server.errors import ApiError
 
@@ -186,6 +187,18 @@ def test_a_charge_from_before_the_machine_started_is_none(tmp_path: Path) -> Non
     assert not store.take_charge("old", 50.5)
     store.give_up_charge("new")
     assert store.take_charge("old", 50.6)
+
+
+def test_a_registry_waits_for_the_charge_of_one_that_was_killed_and_is_refused_that_of_one_that_lives(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s")
+    assert store.take_charge("killed", time.monotonic() - CHARGE_SECONDS + 0.3)
+    Charge(store).take(standby=False, say=pytest.fail)
+    living = Charge(Store(tmp_path / "other"))
+    living.take(standby=False, say=pytest.fail)
+    living.keep(lambda: pytest.fail("nobody else may take it"))
+    with pytest.raises(AxlError, match="another registry is in charge"):
+        Charge(Store(tmp_path / "other")).take(standby=False, say=pytest.fail)
+    living.give_up()
 
 
 @pytest.mark.parametrize("url", ["http://h:1", "https://h", "http://[::1]:8901", "http://h:1/prefix", "http://h:1/v1/"])

@@ -21,6 +21,7 @@ from multiscale_transformer.server.runner import Server, Tls, listen, prepare
 
 PORT_SECONDS = 10.0  # to wait for the port of a registry that has died
 GRACE_SECONDS = 10.0
+LAPSE_SECONDS = 1.5 * CHARGE_SECONDS  # after which a charge that still stands is somebody's who lives
 
 
 class Charge:
@@ -31,14 +32,18 @@ class Charge:
         self._store, self._ended = store, threading.Event()
 
     def take(self, *, standby: bool, say: Callable[[str], None]) -> None:
-        """Take charge, now or, standing by, as soon as it is free. Raises AxlError where another is in charge."""
-        waiting = False
+        """Take charge as soon as it is free. Raises AxlError where another is in charge and nobody asked to stand by.
+
+        The charge of one that was killed lapses in `CHARGE_SECONDS`, and its successor waits for that; who lives renews it.
+        """
+        other = f"another registry is in charge of {self._store.path}"
+        lapsed, waiting = time.monotonic() + LAPSE_SECONDS, False
         while not self._store.take_charge(self.holder):
-            if not standby:
-                raise AxlError(f"another registry is in charge of {self._store.path}; --standby waits for its place")
-            if not waiting:
-                say(f"standing by: another registry is in charge of {self._store.path}")
-            waiting = True
+            if not standby and time.monotonic() > lapsed:
+                raise AxlError(f"{other}; --standby waits for its place")
+            if standby and not waiting:
+                say(f"standing by: {other}")
+                waiting = True
             time.sleep(CHARGE_SECONDS / 8)
 
     def keep(self, lost: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ are as many as there are threads. `torchrun` starts the processes and says who t
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -108,6 +109,9 @@ class DataParallel(Peers):
 @contextmanager
 def joined_group() -> Iterator[DataParallel]:
     """The processes that `torchrun` started, for the block. Raises AxlError when they do not find each other."""
+    # Its defaults hold the group that is there when it is first imported, as optimizers do. Threads of a group that outlives
+    # its end drop tensors while Python ends, and abort the process (pytorch#190489).
+    importlib.import_module("torch.distributed.nn.functional")
     try:
         dist.init_process_group("gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
