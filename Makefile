@@ -18,8 +18,9 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A process for each core; the slow tests start processes of their own, and run one after the other.
 fast: $(VENV)/.dev
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n logical --maxprocesses 4 --dist worksteal
 
 slow: $(VENV)/.dev browser network
 	$(BIN)/pytest -m slow

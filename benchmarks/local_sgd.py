@@ -1,20 +1,20 @@
 """Does training apart cost quality? Bits per byte at equal text: rounds of local steps against one step of all.
 
-    python -m benchmarks.local_sgd --data PATH --out runs/local_sgd.json
-
 The members are simulated one after the other on one core, so that a machine of any size can measure how many members it wants;
 what they add up is added up here, as fp16, as it would be sent. Nothing here is a speed.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable
+from statistics import mean
+from typing import Annotated, Literal
 
 import torch
+import typer
 
+from benchmarks.command import LIBRARY, Data, Seeds, main
+from benchmarks.result import Result, Row, origin
 from multiscale_transformer.data.corpus import Corpus, load_corpus
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.model.config import ModelConfig
@@ -28,11 +28,58 @@ PLENTY = 1 << 33
 CONFIG = ModelConfig(d_model=64, n_heads=2, d_ff=176, n_layers_per_scale=2, downsample_factors=(1,), max_seq_len=256)
 
 
+class Way(Row):
+    """A way to train, and the bits per byte that each seed ended with; `round_steps` is null where every step is one of all."""
+
+    round_steps: int | None
+    lost: bool  # whether a member dies after a third of the run, and another comes after two thirds
+    bits_per_byte: list[float]
+
+
+class LocalSgdResult(Result):
+    """All ways, over the same text."""
+
+    kind: Literal["local_sgd"] = "local_sgd"
+    members: int
+    steps: int
+    text_bytes: int
+    parameters: int
+    held_out_bytes: int
+    ways: list[Way]
+
+
 class Member(Peers):
     """One of several that read parts of the same batches and add nothing up but their weights."""
 
     def __init__(self, rank: int, count: int) -> None:
         self.rank, self.count = rank, count
+
+
+def run(
+    data: Data = None,
+    members: Annotated[int, typer.Option(metavar="N", min=2, help="Members that train one model.")] = 4,
+    own_bytes: Annotated[int, typer.Option(metavar="N", min=256, help="Bytes a member reads in a step.")] = 1024,
+    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of each member.")] = 900,
+    round_steps: Annotated[int, typer.Option(metavar="N", min=1, help="Steps between two meetings.")] = 50,
+    seeds: Seeds = 3,
+) -> LocalSgdResult:
+    """Rounds of local steps against one step of all at equal text, also while a member dies and one joins."""
+    torch.set_num_threads(1)
+    corpus = load_corpus(data or LIBRARY)
+    shape = (corpus, members, own_bytes, steps)
+    ways = [Way(round_steps=None, lost=False, bits_per_byte=[together(*shape, seed) for seed in range(seeds)])]
+    for lost in (False, True):
+        found = [apart(*shape, seed, round_steps, lost) for seed in range(seeds)]
+        ways.append(Way(round_steps=round_steps, lost=lost, bits_per_byte=found))
+    return LocalSgdResult(
+        **origin("local_sgd", 1).model_dump(),
+        members=members,
+        steps=steps,
+        text_bytes=members * own_bytes * steps,
+        parameters=CONFIG.parameters(),
+        held_out_bytes=len(corpus.held_out.data),
+        ways=ways,
+    )
 
 
 def trainer_of(corpus: Corpus, peers: Peers, batch_bytes: int, seed: int) -> Trainer:
@@ -79,39 +126,33 @@ def apart(corpus: Corpus, members: int, own: int, steps: int, seed: int, round_s
     return bits(trainers[0], corpus)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train both ways and write the figures."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--data", action="append", required=True)
-    options.add_argument("--members", type=int, default=4)
-    options.add_argument("--own-bytes", type=int, default=1024)
-    options.add_argument("--steps", type=int, default=900)
-    options.add_argument("--round-steps", type=int, nargs="+", default=[50])
-    options.add_argument("--seeds", type=int, nargs="+", default=[0])
-    options.add_argument("--out", type=Path, required=True)
-    chosen = options.parse_args(arguments)
-    torch.set_num_threads(1)
-    corpus = load_corpus(chosen.data)
-    rows = []
-    for seed in chosen.seeds:
-        shape = (corpus, chosen.members, chosen.own_bytes, chosen.steps, seed)
-        base = {"seed": seed, "members": chosen.members, "steps": chosen.steps, "parameters": CONFIG.parameters()}
-        base["text"] = chosen.members * chosen.own_bytes * chosen.steps
-        rows.append({**base, "way": "together", "bits": together(*shape)})
-        print(rows[-1], flush=True)
-        for round_steps in chosen.round_steps:
-            for lost in (False, True):
-                row = {
-                    **base,
-                    "way": "apart",
-                    "round_steps": round_steps,
-                    "lost": lost,
-                    "bits": apart(*shape, round_steps, lost),
-                }
-                rows.append(row)
-                print(row, flush=True)
-        chosen.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+def table(result: LocalSgdResult) -> str:
+    """Each way beside the one whose steps are steps of all."""
+    lines = [
+        f"| {result.members} members, {result.text_bytes / 1e6:.1f} MB read | bits per byte | beside steps together |",
+        "|---|---:|---:|",
+    ]
+    base = result.ways[0].bits_per_byte
+    for way in result.ways:
+        name = "each step together" if way.round_steps is None else f"rounds of {way.round_steps} steps"
+        name += ", one member dies and one joins" if way.lost else ""
+        lines.append(f"| {name} | {mean(way.bits_per_byte):.4f} | {_ratios(way.bits_per_byte, base)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Means over {len(base)} seeds, on {result.held_out_bytes / 1e6:.2f} MB held out, and the ratios of all seeds; "
+            f"{result.steps} steps each, {result.parameters:,} parameters.",
+            "",
+        ]
+    )
 
+
+def _ratios(values: Iterable[float], base: Iterable[float]) -> str:
+    return ", ".join(f"{value / other - 1:+.1%}" for value, other in zip(values, base, strict=True))
+
+
+RESULT = LocalSgdResult
 
 if __name__ == "__main__":
-    main()
+    main("local_sgd")

@@ -47,6 +47,9 @@ BENCHMARKS = (
     "project",
     "sandbox",
     "zoo",
+    "mesh",
+    "local_sgd",
+    "vision",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run
 ROOT = Path(__file__).resolve().parents[1]

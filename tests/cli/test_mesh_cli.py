@@ -10,6 +10,7 @@ import pytest
 from calling import call
 
 from mesh.mesh_fakes import Fake, Heart, new_registry, running_mesh
+from multiscale_transformer.mesh.runner import Charge
 from multiscale_transformer.mesh.store import Store
 
 
@@ -41,8 +42,11 @@ def test_refusals(words: str, said: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_state_that_is_in_use_and_a_port_that_is_taken(tmp_path: Path) -> None:
-    assert Store(tmp_path / "s").take_charge("another")
+    another = Charge(Store(tmp_path / "s"))
+    another.take(standby=False, say=pytest.fail)
+    another.keep(lambda: pytest.fail("it was taken away"))
     answer = call("mesh", "registry", "--state", tmp_path / "s")
+    another.give_up()
     assert answer.status == 2
     assert "--standby" in answer.err
     with socket.create_server(("127.0.0.1", 0)) as taken:

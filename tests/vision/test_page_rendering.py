@@ -21,7 +21,7 @@ from multiscale_transformer.vision.other_domains import make_documentation
 from multiscale_transformer.vision.render import Browser, browser, chromium_path
 
 Image = pytest.importorskip("PIL.Image", reason="no Pillow: pip install 'axl[vision]'")
-pytest.importorskip("playwright", reason="no playwright: pip install 'axl[vision]'")
+pytest.importorskip("playwright", reason="no playwright: pip install 'axl[render]'")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(chromium_path() is None, reason="no Chromium: apt-get install chromium")]
 
 

@@ -109,7 +109,7 @@ def browser() -> Iterator[Browser]:
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
-        raise AxlError("rendering pages needs playwright; run: pip install 'axl[vision]'") from error
+        raise AxlError("rendering pages needs playwright; run: pip install 'axl[render]'") from error
     path = chromium_path()
     if path is None:
         raise AxlError("there is no Chromium; install one (Debian: apt-get install chromium) or set AXL_CHROMIUM to its path")
