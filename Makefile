@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 3
 
-.PHONY: quickstart test check fast slow browser network site clean
+.PHONY: quickstart test check fast slow browser network latex paper site clean
 
 quickstart: $(VENV)/.installed
 	@$(BIN)/axl compile
@@ -22,12 +22,23 @@ check: $(VENV)/.dev
 fast: $(VENV)/.dev
 	$(BIN)/pytest -m "not slow" -n logical --maxprocesses 4 --dist worksteal
 
-slow: $(VENV)/.dev browser network
+slow: $(VENV)/.dev browser network latex
 	$(BIN)/pytest -m slow
 
 # The documentation as a site in build/site; `.venv/bin/mkdocs serve` while writing.
 site: $(VENV)/.dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The paper in build/paper/axl.pdf.
+paper: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.paper
+	@cd docs/paper && latexmk -pdf -interaction=nonstopmode -halt-on-error -output-directory=../../build/paper axl.tex
+
+# The paper is built by a test; it needs LaTeX.
+latex:
+	@command -v latexmk > /dev/null || if [ "$$CI" = true ]; then apt-get update -q && \
+	apt-get install -y -q --no-install-recommends latexmk texlive-latex-recommended texlive-fonts-recommended cm-super; \
+	else echo "no latexmk here: the paper is not built (apt-get install latexmk texlive-latex-recommended cm-super)"; fi
 
 # The playground is tested in Chromium; CI installs it, a person is asked to.
 browser:

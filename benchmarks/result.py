@@ -49,6 +49,7 @@ BENCHMARKS = (
     "zoo",
     "mesh",
     "local_sgd",
+    "random_bytes",
     "vision",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run

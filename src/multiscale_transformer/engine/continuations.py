@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from multiscale_transformer.engine.decoding import root_of
 from multiscale_transformer.engine.engine import MAX_BATCH_TOKENS, Engine, Logits, Read
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.lookup import CorpusMemory
@@ -33,7 +34,7 @@ def log_probabilities(
     if not prompt or len(prompt) + longest > engine.config.max_seq_len:
         raise AxlError(f"a prompt and its continuations take 1 to {engine.config.max_seq_len} ids")
     memory = memory if engine.config.memory else None
-    sequence = engine.new_sequence(prompt, (memory, ""))
+    sequence = engine.new_sequence(prompt, root_of(memory))
     reader = None if memory is None else TextReader(memory)
     if reader is not None and sequence.length:
         reader.read(prompt[: sequence.length], n_skip=sequence.length)

@@ -108,17 +108,43 @@ class SequenceState:
         before = (
             hashlib.sha256(np.array(self.ids[: self.start], np.int16).tobytes()).hexdigest() if self.start and memory else ""
         )
-        self.sequence: Sequence = self._engine.new_sequence(self.ids[self.start :], (memory, before))
+        self.sequence: Sequence = self._engine.new_sequence(self.ids[self.start :], root_of(memory, before))
         cached = self.start + self.sequence.length
         self.reader = None if memory is None else TextReader(memory)
         if self.reader is not None and cached:
             self.reader.read(self.ids[:cached], n_skip=cached)
+        self._looked_up: MemoryFeatures | None = None  # what the memory says after ids that come next
+        self._may_reuse = self.reader is not None
 
     def slide_window(self) -> None:
         """Go on in a new window where the context is full."""
         if self.sequence.length == self._engine.config.max_seq_len:
             self.sequence.close()
             self.open_window(full=True)
+
+    def reuse_pages(self) -> None:
+        """Go on in pages that the prefix cache has from before the memory changed, as far as it says the same there."""
+        page = self._engine.cache.page
+        while self._may_reuse and self.pending > page:
+            begin = self.start + self.sequence.length
+            ids = self.ids[begin : begin + page]
+            features = self.look_up(ids)
+            self._may_reuse = self.sequence.reuse(ids, features)
+            if not self._may_reuse:  # nor is there any that comes after it
+                self._looked_up = features
+
+    def look_up(self, ids: list[int]) -> MemoryFeatures:
+        """What the memory says after each of the ids that come next."""
+        if self.reader is None:
+            return no_features(len(ids))
+        if self._looked_up is None:
+            return self.reader.read(ids)
+        known, self._looked_up = self._looked_up, None
+        count = len(known.lengths_T2)
+        if count > len(ids):
+            self._looked_up = known.part(slice(len(ids), None))
+            return known.part(slice(len(ids)))
+        return joined([known, self.reader.read(ids[count:])]) if count < len(ids) else known
 
     @property
     def pending(self) -> int:
@@ -160,15 +186,21 @@ class SequenceStep:
 
 
 def prefill(state: SequenceState, room: int) -> SequenceStep:
-    """The next ids of a prompt, `room` of them at most."""
+    """The next ids of a prompt, `room` of them at most, after those of its pages that the prefix cache has."""
+    state.reuse_pages()
     begin = state.start + state.sequence.length
     ids = state.ids[begin : begin + room]
-    return SequenceStep(state, ids, no_features(len(ids)) if state.reader is None else state.reader.read(ids))
+    return SequenceStep(state, ids, state.look_up(ids))
 
 
 def decode(state: SequenceState) -> SequenceStep:
     """The newest id, after which the next one is sampled."""
     return prefill(state, 1)
+
+
+def root_of(memory: CorpusMemory | None, before: str = "") -> object:
+    """What the pages of a text depend on beside its ids: the memory, and a digest of what it saw before the window."""
+    return (None if memory is None else memory.version, before)
 
 
 def sample(state: SequenceState, logits_V: Logits, chunk: OutputChunk) -> int:

@@ -27,6 +27,7 @@ from multiscale_transformer.engine.weights import build_network, read_weights
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.kernels.gemm_int8 import ROWS
 from multiscale_transformer.kernels.network import FINE, ROW, TOKEN, Batch, Network, new_buffers
+from multiscale_transformer.kernels.records import Records
 from multiscale_transformer.memory.reader import MemoryFeatures, joined
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.folder import read_config
@@ -60,6 +61,22 @@ class Sequence:
             before = self.pages[number - 1] if number else None
             self._cache.insert(self.pages[number], self._root, before, self.ids[number * page : (number + 1) * page])
         self._committed = max(self._committed, self.length // page)
+
+    def reuse(self, ids: Items[int], features: MemoryFeatures) -> bool:
+        """Read a page of ids, with what the memories say after each, from the prefix cache, where it is there for the same.
+
+        Nothing is done, and False returned, where it is not, or where what was read does not end with a page of the cache.
+        """
+        if len(ids) != self._cache.page or self.length != self._committed * self._cache.page:
+            return False
+        page = self._cache.find(self.pages[-1] if self.pages else None, tokens_of(ids, features))
+        if page is None:
+            return False
+        self.pages.append(page)
+        self.ids += ids
+        self.length += len(ids)
+        self.commit()
+        return True
 
     def roll_back(self, count: int) -> None:
         """Take back the last `count` ids (rejected drafts): the state is as if they had never been read.
@@ -171,10 +188,7 @@ class Engine:
             rows += [(number, sequence.length + k, first + k if k >= new - read.n_logits else -1) for k in range(new)]
         rows_R = np.array(rows, ROW)
         features = joined([read.features for read in reads])
-        tokens_R = np.zeros(count, TOKEN)
-        tokens_R["id"] = [index for read in reads for index in read.ids]
-        tokens_R["symbol"] = features.symbols_TM[:, 0]
-        tokens_R["corpus_length"], tokens_R["context_length"] = features.lengths_T2.T
+        tokens_R = tokens_of([index for read in reads for index in read.ids], features)
         if n_logits < count:
             features = features.part(rows_R["logits_row"] >= 0)
         return Batch(rows_R, page_tables, tokens_R, *features)
@@ -192,6 +206,15 @@ class Engine:
         for helper in helpers:
             helper.result()
         self._choice.record(threads, rows, time.perf_counter() - begin)
+
+
+def tokens_of(ids: Items[int], features: MemoryFeatures) -> Records:
+    """What the net reads, (T,) of TOKEN: ids with what the memories say after each."""
+    tokens_T = np.zeros(len(ids), TOKEN)
+    tokens_T["id"] = ids
+    tokens_T["symbol"] = features.symbols_TM[:, 0]
+    tokens_T["corpus_length"], tokens_T["context_length"] = features.lengths_T2.T
+    return tokens_T
 
 
 def _started(count: int) -> ThreadPoolExecutor:

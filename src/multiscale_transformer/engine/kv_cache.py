@@ -1,8 +1,11 @@
 """Paged KV cache with prefix sharing (a prefix cache): a fixed number of bytes of RAM for the state of all sequences.
 
 A page that is full never changes, so every sequence that begins with the same ids can use it: an editor sends almost the same
-file again and again. Full pages stay when their sequence ends and are found again by what they hold and what comes before it;
-when room is needed the least recently used one is evicted (LRU).
+file again and again. Full pages stay when their sequence ends; when room is needed the least recently used one is evicted.
+
+A page is found in two ways. By its ids, under a root that stands for the memory: nothing has to be looked up for that. And by
+the tokens that it holds, which are the ids with what the memory said to the net: so a page outlives a memory that has changed
+elsewhere, as that of a project does with every save.
 """
 
 # Shape suffixes: P pages.
@@ -17,9 +20,12 @@ import numpy as np
 from multiscale_transformer.engine.weights import page_bytes, page_elements
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.kernels.network import TOKEN, Pages
+from multiscale_transformer.kernels.records import Records
 from multiscale_transformer.model.config import ModelConfig
 
-Key = tuple[object, tuple[int, ...]]  # the page before, or the root of a text; and the ids in the page
+Key = tuple[object, int | None, tuple[int, ...]]  # the root of a text, the page before, and the ids in the page
+Content = tuple[int | None, bytes]  # the page before, and the tokens in the page
+READ = ("id", "symbol", "corpus_length", "context_length")  # of TOKEN: what the state of a page depends on
 
 
 class PagedKVCache:
@@ -34,7 +40,9 @@ class PagedKVCache:
         self._free = list(range(count))[::-1]
         self._users = np.zeros(count, np.int64)
         self._page_of_key: dict[Key, int] = {}
-        self._key_of_page: dict[int, Key] = {}
+        self._key_of_page: dict[int, Key] = {}  # the newest one, so that no memory of long ago is held on to
+        self._page_of_content: dict[Content, int] = {}
+        self._content_of_page: dict[int, Content] = {}
         self._children: dict[int, list[int]] = {}  # the pages that come after a page
         self._unused: OrderedDict[int, None] = OrderedDict()  # full and in the prefix cache, least recently used first
 
@@ -58,26 +66,41 @@ class PagedKVCache:
     def insert(self, page: int, root: object, before: int | None, ids: Sequence[int]) -> None:
         """Put a full page into the prefix cache: it holds `ids`, after the page `before` or, as the first one, after `root`.
 
-        Where another page is there for the same, that one stays the one that is found. `root` must not be a number.
+        Where another page is there for the same, that one stays the one that is found. A page that was inserted under another
+        root is found under this one from now on.
         """
-        key: Key = (root if before is None else before, tuple(ids))
-        if page in self._key_of_page or key in self._page_of_key or (before is not None and before not in self._key_of_page):
+        key: Key = (root, before, tuple(ids))
+        if key in self._page_of_key or (before is not None and before not in self._content_of_page):
             return
+        if page not in self._content_of_page:
+            content: Content = (before, _bytes(self.pages.tokens[page]))
+            if content in self._page_of_content:
+                return
+            self._page_of_content[content], self._content_of_page[page] = page, content
+            if before is not None:
+                self._children.setdefault(before, []).append(page)
+        self._page_of_key.pop(self._key_of_page.pop(page, key), None)
         self._page_of_key[key], self._key_of_page[page] = page, key
-        if before is not None:
-            self._children.setdefault(before, []).append(page)
 
     def lookup(self, root: object, ids: Sequence[int]) -> list[int]:
         """The longest prefix of `ids` in full pages of the prefix cache; each has one user more from now on."""
         prefix: list[int] = []
         for begin in range(0, len(ids) - self.page + 1, self.page):
-            page = self._page_of_key.get((prefix[-1] if prefix else root, tuple(ids[begin : begin + self.page])))
+            page = self._page_of_key.get((root, prefix[-1] if prefix else None, tuple(ids[begin : begin + self.page])))
             if page is None:
                 break
-            self._users[page] += 1
-            self._unused.pop(page, None)
-            prefix.append(page)
+            prefix.append(self._used(page))
         return prefix
+
+    def find(self, before: int | None, tokens: Records) -> int | None:
+        """The page that holds these tokens (page,) after the page `before`, with one user more from now on; or None."""
+        page = self._page_of_content.get((before, _bytes(tokens)))
+        return None if page is None else self._used(page)
+
+    def _used(self, page: int) -> int:
+        self._users[page] += 1
+        self._unused.pop(page, None)
+        return page
 
     def copy(self, page: int) -> int:
         """A page of one's own that holds the same; one user less of the old one. Raises AxlError when none is free."""
@@ -92,7 +115,7 @@ class PagedKVCache:
         self._users[page] -= 1
         if self._users[page]:
             return
-        if page in self._key_of_page:
+        if page in self._content_of_page:
             self._unused[page] = None
         else:
             self._free.append(page)
@@ -102,10 +125,16 @@ class PagedKVCache:
         evicted = [page]
         while evicted:
             page = evicted.pop()
-            key = self._key_of_page.pop(page, None)
-            if key is not None:
-                del self._page_of_key[key]
+            if page in self._content_of_page:
+                del self._page_of_content[self._content_of_page.pop(page)]
+            if page in self._key_of_page:
+                del self._page_of_key[self._key_of_page.pop(page)]
             if page in self._unused:
                 del self._unused[page]
                 self._free.append(page)
             evicted += self._children.pop(page, ())
+
+
+def _bytes(tokens: Records) -> bytes:
+    """What the state of a page with these tokens depends on."""
+    return np.stack([tokens[name] for name in READ]).tobytes()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # decoding opens memories without PyTorch
     from multiscale_transformer.model.memory_tensors import MemoryTensors
 
 Ids = npt.NDArray[np.int64]
+_VERSIONS = itertools.count()  # tell memories apart without holding on to them
 NO_HISTORY = np.frombuffer(b"", np.uint8)
 
 
@@ -64,6 +66,7 @@ class CorpusMemory:
         self, shards: Sequence[Shard], removed: Sequence[Sequence[int]] = (), *, leave_out: bool = False, threads: int = 1
     ) -> None:
         self.shards, self.threads = list(shards), threads
+        self.version = next(_VERSIONS)
         self._in_ram = corpus_in_ram(self.shards, removed, with_documents=leave_out)
         self.corpus = self._in_ram.corpus  # valid for as long as this memory lives
         self._removed = [set(gone) for gone in removed] or [set() for _ in self.shards]
