@@ -20,7 +20,7 @@ from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.training.outer_step import OuterStep
-from multiscale_transformer.training.peers import ALONE, Peers
+from multiscale_transformer.training.process_group import ALONE, ProcessGroup
 from multiscale_transformer.training.settings import TrainSettings
 from multiscale_transformer.training.trainer import Trainer
 
@@ -48,11 +48,11 @@ class LocalSgdResult(Result):
     ways: list[Way]
 
 
-class Member(Peers):
+class Member(ProcessGroup):
     """One of several that read parts of the same batches and add nothing up but their weights."""
 
     def __init__(self, rank: int, count: int) -> None:
-        self.rank, self.count = rank, count
+        self.rank, self.world_size = rank, count
 
 
 def run(
@@ -82,12 +82,12 @@ def run(
     )
 
 
-def trainer_of(corpus: Corpus, peers: Peers, batch_bytes: int, seed: int) -> Trainer:
+def trainer_of(corpus: Corpus, group: ProcessGroup, batch_bytes: int, seed: int) -> Trainer:
     """A trainer that begins with the weights of the seed."""
     torch.manual_seed(seed)
     model = MultiScaleTransformer(CONFIG)
     settings = TrainSettings(optimizer="muon", batch_bytes=batch_bytes, stages=((0.0, 256),), seed=seed)
-    return Trainer(model, CONFIG, corpus.train, settings, PLENTY, None, None, peers)
+    return Trainer(model, CONFIG, corpus.train, settings, PLENTY, None, None, group)
 
 
 def bits(trainer: Trainer, corpus: Corpus) -> float:

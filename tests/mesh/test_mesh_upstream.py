@@ -146,6 +146,34 @@ def test_what_breaks_off_gives_what_came_and_says_so(rest: bytes) -> None:
     asyncio.run(with_server(answer, use))
 
 
+def test_a_member_that_is_given_up_breaks_off_before_and_after_the_head() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        await asyncio.sleep(0.2)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+        await asyncio.sleep(30)
+
+    async def use(upstream: Upstream) -> None:
+        asking = asyncio.ensure_future(upstream.send(GET))
+        await asyncio.sleep(0.05)
+        assert len(upstream.silent(0.0)) == 1
+        upstream.give_up("it is dead")
+        with pytest.raises(LostError, match="it is dead"):
+            await asking
+        assert not upstream.busy
+        reply = await upstream.send(GET)
+        assert await reply.piece() == b"part"
+        upstream.give_up("it is dead", silence=60.0)  # it was heard of since
+        reading = asyncio.ensure_future(reply.piece())
+        await asyncio.sleep(0.05)
+        upstream.give_up("it is dead")
+        with pytest.raises(LostError, match="it is dead"):
+            await reading
+        reply.close()
+
+    asyncio.run(asyncio.wait_for(with_server(answer, use), 20))
+
+
 def test_nobody_there_is_told_from_somebody_who_breaks_off() -> None:
     async def use() -> None:
         with pytest.raises(UnreachableError):

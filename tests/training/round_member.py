@@ -21,9 +21,9 @@ def main(lighthouse: str, member: str, members: str, address: str, seconds: str,
     torch.set_num_threads(1)
     print("loaded", flush=True)
     sys.stdin.readline()
-    peers = LocalSgd(lighthouse, int(member), int(members), address, float(round_seconds))
+    group = LocalSgd(lighthouse, int(member), int(members), address, float(round_seconds))
     settings = settings_of(minutes=float(seconds) / 60)
-    trainer = Trainer(model_of(TINY), TINY, documents(), settings, PLENTY, None, None, peers)
+    trainer = Trainer(model_of(TINY), TINY, documents(), settings, PLENTY, None, None, group)
     first: list[int] = []
 
     def show(progress: Progress) -> None:
@@ -32,7 +32,7 @@ def main(lighthouse: str, member: str, members: str, address: str, seconds: str,
             print(json.dumps({"first": progress.step}), flush=True)
 
     trainer.run((show,))
-    facts = {"steps": trainer.progress.step, "rounds": peers.rounds, "sums": peers.sums, "first": first[0]}
+    facts = {"steps": trainer.progress.step, "rounds": group.rounds, "sums": group.sums, "first": first[0]}
     save_file(trainer.model.state_dict(), Path(out), metadata={"facts": json.dumps(facts)})
 
 

@@ -18,27 +18,27 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from hosts import Host, hosts, needs_hosts
-from multiscale_transformer.training.peers import Peers
+from multiscale_transformer.training.process_group import ProcessGroup
 from multiscale_transformer.training.trainer import Trainer
 from tiny import PLENTY, TINY, documents, model_of, settings_of, words
 
 ROOT = Path(__file__).parents[2]
-WORKER = Path(__file__).with_name("peer_worker.py")
+WORKER = Path(__file__).with_name("process_worker.py")
 STEPS = 6
 
 
-class Part(Peers):
+class Part(ProcessGroup):
     """One of several processes, whose gradients somebody else adds up."""
 
     together = True
 
     def __init__(self, rank: int, count: int) -> None:
-        self.rank, self.count = rank, count
+        self.rank, self.world_size = rank, count
 
 
-def trainer_of(peers: Peers, own_bytes: int) -> Trainer:
+def trainer_of(group: ProcessGroup, own_bytes: int) -> Trainer:
     settings = settings_of(batch_bytes=own_bytes, fim_rate=0.5, memory_dropout=0.5)
-    return Trainer(model_of(TINY), TINY, documents(), settings, PLENTY, None, None, peers)
+    return Trainer(model_of(TINY), TINY, documents(), settings, PLENTY, None, None, group)
 
 
 def gradients(trainer: Trainer, index: int) -> tuple[float, list[torch.Tensor]]:
@@ -55,7 +55,7 @@ def test_the_processes_share_a_batch_without_rest_or_overlap(count: int, own: in
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_what_the_processes_read_is_what_one_reads_with_the_larger_batch(count: int) -> None:
-    whole = trainer_of(Peers(), 64 * count)
+    whole = trainer_of(ProcessGroup(), 64 * count)
     parts = [trainer_of(Part(rank, count), 64) for rank in range(count)]
     for index in range(4):
         one = whole._prepared(32, index)
@@ -67,7 +67,7 @@ def test_what_the_processes_read_is_what_one_reads_with_the_larger_batch(count: 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_the_gradients_of_the_processes_add_up_to_those_of_one(count: int) -> None:
-    loss, expected = gradients(trainer_of(Peers(), 64 * count), 0)
+    loss, expected = gradients(trainer_of(ProcessGroup(), 64 * count), 0)
     parts = [gradients(trainer_of(Part(rank, count), 64), 0) for rank in range(count)]
     assert sum(part for part, _ in parts) == pytest.approx(loss, rel=1e-5)
     for whole, *shares in zip(expected, *(gradient for _, gradient in parts), strict=True):

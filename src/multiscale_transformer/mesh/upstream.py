@@ -121,6 +121,9 @@ class Reply:
             raise
         finally:
             self._asking = None
+        if self._given_up:  # at the moment when the head came
+            self._answer.close()
+            raise LostError(self._given_up)
         self.last = asyncio.get_running_loop().time()
 
     async def piece(self) -> bytes:

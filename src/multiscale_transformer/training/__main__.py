@@ -23,7 +23,7 @@ from multiscale_transformer.machine import available_cores
 from multiscale_transformer.training.data_parallel import DataParallel, joined_group, under_torchrun
 from multiscale_transformer.training.held_out import measure_run
 from multiscale_transformer.training.local_sgd import ROUND_SECONDS, LocalSgd
-from multiscale_transformer.training.peers import ALONE, Peers
+from multiscale_transformer.training.process_group import ALONE, ProcessGroup
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.run import RunRequest, check_output, follow_run, resumed_request, train_run
 from multiscale_transformer.training.settings import TrainSettings, batch_for, stages_for
@@ -80,11 +80,11 @@ def _together(options: argparse.Namespace) -> None:
         return
     if options.lighthouse:
         raise AxlError("--lighthouse is for processes that are started one by one, without torchrun")
-    with joined_group() as peers:
-        if peers.rank == 0:
-            _lead(options, peers)
+    with joined_group() as group:
+        if group.rank == 0:
+            _lead(options, group)
         else:
-            _follow(options, peers)
+            _follow(options, group)
 
 
 def _apart(options: argparse.Namespace) -> LocalSgd:
@@ -92,33 +92,33 @@ def _apart(options: argparse.Namespace) -> LocalSgd:
     return LocalSgd(options.lighthouse, options.member, options.members, address, options.round_seconds)
 
 
-def _lead(options: argparse.Namespace, peers: Peers) -> None:
+def _lead(options: argparse.Namespace, group: ProcessGroup) -> None:
     """Train as the one that writes, and measure what came of it."""
     resume = options.resume and has_resume(options.out)
     check_output(options.out, resume=resume)
-    if isinstance(peers, DataParallel):
-        resume = peers.share_point(options.out)
+    if isinstance(group, DataParallel):
+        resume = group.share_point(options.out)
     request, corpus = _request(options, options.out, resume)
-    _check_same(peers, request, corpus)
-    train_run(request, corpus, resume=resume, callbacks=(_shown(request.settings.minutes),), peers=peers)
+    _check_same(group, request, corpus)
+    train_run(request, corpus, resume=resume, callbacks=(_shown(request.settings.minutes),), group=group)
     record = measure_run(request.out, corpus)
     assert record.held_out is not None
     print(json.dumps({"out": str(request.out), "bits_per_byte": record.held_out.bits_per_byte, "bytes": record.bytes}))
 
 
-def _follow(options: argparse.Namespace, peers: DataParallel) -> None:
+def _follow(options: argparse.Namespace, group: DataParallel) -> None:
     """Train beside the first process; what this one keeps meanwhile is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="axl-follows-") as own:
-        resume = peers.share_point(Path(own))
+        resume = group.share_point(Path(own))
         request, corpus = _request(options, Path(own), resume)
-        _check_same(peers, request, corpus)
-        follow_run(request, corpus, resume=resume, peers=peers)
+        _check_same(group, request, corpus)
+        follow_run(request, corpus, resume=resume, group=group)
 
 
-def _check_same(peers: Peers, request: RunRequest, corpus: Corpus) -> None:
-    if isinstance(peers, DataParallel):
+def _check_same(group: ProcessGroup, request: RunRequest, corpus: Corpus) -> None:
+    if isinstance(group, DataParallel):
         same = replace(request, settings=request.settings.model_copy(update={"threads": 1}), sources=())
-        peers.check_same(json.dumps([same.as_json(), corpus.sha256]))
+        group.check_same(json.dumps([same.as_json(), corpus.sha256]))
 
 
 def _request(options: argparse.Namespace, out: Path, resume: bool) -> tuple[RunRequest, Corpus]:

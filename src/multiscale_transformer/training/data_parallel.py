@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.training.peers import PeerLostError, Peers
+from multiscale_transformer.training.process_group import ProcessLostError, ProcessGroup
 from multiscale_transformer.training.resume import newest_point, point_in
 
 PATIENCE = timedelta(minutes=30)  # for the slowest process, which may build its memory
@@ -32,20 +32,20 @@ def under_torchrun() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-class DataParallel(Peers):
+class DataParallel(ProcessGroup):
     """The processes of `torch.distributed`, whose steps are one step."""
 
     together = True
 
     def __init__(self) -> None:
-        self.rank, self.count = dist.get_rank(), dist.get_world_size()
-        self.here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
+        self.local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         self._buffer: Tensor | None = None
 
     def added(self, parameters: Sequence[nn.Parameter], loss: float) -> float:
         """Put the sums of all gradients into `grad`; returns the sum of the losses.
 
-        A weight that no process has a gradient for keeps none. Raises PeerLostError when a process has gone.
+        A weight that no process has a gradient for keeps none. Raises ProcessLostError when a process has gone.
         """
         gradients = [parameter.grad for parameter in parameters]
         sizes = [parameter.numel() for parameter in parameters]
@@ -57,36 +57,36 @@ class DataParallel(Peers):
         shown.fill_(loss)
         for place, gradient in zip(places, gradients, strict=True):
             place.zero_() if gradient is None else place.copy_(gradient.flatten())
-        with _peers_there():
+        with _others_there():
             dist.all_reduce(self._buffer)
         for parameter, place, there in zip(parameters, places, has.tolist(), strict=True):
             parameter.grad = place.view_as(parameter).to(parameter.device, copy=True) if there else None
         return float(shown)
 
     def clock(self, seconds: float) -> float:
-        """The seconds of the first process: all leave off after the same step. Raises PeerLostError."""
+        """The seconds of the first process: all leave off after the same step. Raises ProcessLostError."""
         shared = torch.tensor([seconds], dtype=torch.float64)
-        with _peers_there():
+        with _others_there():
             dist.broadcast(shared, 0)
         return float(shared)
 
     def dtype(self, own: torch.dtype) -> torch.dtype:
         """bf16 where that is the faster one on all machines."""
         wanted = torch.tensor([own == torch.bfloat16], dtype=torch.int32)
-        with _peers_there():
+        with _others_there():
             dist.all_reduce(wanted, dist.ReduceOp.MIN)
         return torch.bfloat16 if wanted.item() else torch.float32
 
     def check_same(self, what: str) -> None:
         """Refuse processes that were started with something else. Raises AxlError in all of them."""
         digest = torch.frombuffer(bytearray(sha256(what.encode("utf-8", "surrogateescape")).digest()), dtype=torch.uint8)
-        digests = [torch.empty_like(digest) for _ in range(self.count)]
-        with _peers_there():
+        digests = [torch.empty_like(digest) for _ in range(self.world_size)]
+        with _others_there():
             dist.all_gather(digests, digest)
         others = [str(rank) for rank, other in enumerate(digests) if not torch.equal(other, digests[0])]
         if others:
             raise AxlError(
-                f"process {', '.join(others)} of {self.count} trains another model, on other data or with other settings; "
+                f"process {', '.join(others)} of {self.world_size} trains another model, on other data or with other settings; "
                 "start all with the same command and the same files"
             )
 
@@ -123,22 +123,22 @@ def joined_group() -> Iterator[DataParallel]:
 
 
 @contextmanager
-def _peers_there() -> Iterator[None]:
+def _others_there() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # what gloo raises when a connection ends
-        raise PeerLostError(f"another process of this run has gone ({_line(error)}); add --resume to go on") from error
+        raise ProcessLostError(f"another process of this run has gone ({_line(error)}); add --resume to go on") from error
 
 
 def _broadcast(content: bytes) -> bytes:
     """What the first process has, in all; plain bytes, for pickles of others would be programs of others."""
     size = torch.tensor([len(content)])
-    with _peers_there():
+    with _others_there():
         dist.broadcast(size, 0)
     whole = torch.empty(int(size), dtype=torch.uint8)
     if dist.get_rank() == 0 and content:
         whole.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-    with _peers_there():
+    with _others_there():
         dist.broadcast(whole, 0)
     return whole.numpy().tobytes()
 

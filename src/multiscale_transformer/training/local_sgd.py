@@ -25,7 +25,7 @@ from torch._C._distributed_c10d import TCPStore
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.training.outer_step import OuterStep
-from multiscale_transformer.training.peers import PeerLostError, Peers
+from multiscale_transformer.training.process_group import ProcessLostError, ProcessGroup
 
 if TYPE_CHECKING:
     from multiscale_transformer.training.trainer import Trainer
@@ -37,7 +37,7 @@ HEARTBEAT = timedelta(seconds=1)  # more often costs more than the sums of a sma
 LAST_TRIES = 3
 
 
-class LocalSgd(Peers):
+class LocalSgd(ProcessGroup):
     """Member `rank` of at most `count`, who meet at `lighthouse` (http://host:port) every `round_seconds`.
 
     `address` is where other members reach this one. Raises AxlError without torchft. A member is there from `begin` on, not
@@ -51,7 +51,7 @@ class LocalSgd(Peers):
             raise AxlError(f"--member {rank} is not one of {count}: they are counted from 0")
         if find_spec("torchft") is None:
             raise AxlError("training in rounds needs torchft: pip install 'axl[cluster]'")
-        self.rank, self.count = rank, count
+        self.rank, self.world_size = rank, count
         self.sums = 0  # bytes of all that was summed, for reports
         self.rounds: list[int] = []  # how many members each round had
         self._round_seconds = round_seconds
@@ -83,7 +83,7 @@ class LocalSgd(Peers):
 
     def end(self, trainer: Trainer) -> None:
         """Meet once more, so that all end with the same weights: the first whose time is over ends the run for all."""
-        with suppress(PeerLostError):  # nobody else is left, or nobody to ask: what is here is the best there is
+        with suppress(ProcessLostError):  # nobody else is left, or nobody to ask: what is here is the best there is
             for _ in range(LAST_TRIES):
                 if not self._over:
                     self._meet(trainer, over=True, patience=PATIENCE)
@@ -106,7 +106,7 @@ class LocalSgd(Peers):
                 if mean is not None:
                     self._outer.take(mean)
         except (RuntimeError, TimeoutError) as error:
-            raise PeerLostError(f"the lighthouse of this run does not answer ({_line(error)}); see docs/cluster.md") from error
+            raise ProcessLostError(f"the lighthouse of this run does not answer ({_line(error)}); see docs/cluster.md") from error
         self._next = time.monotonic() + self._round_seconds
 
     def _give_state(self, trainer: Trainer) -> None:

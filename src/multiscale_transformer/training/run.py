@@ -35,7 +35,7 @@ from multiscale_transformer.training.initialization import check_init, init_reco
 from multiscale_transformer.training.logger import TrainLogger
 from multiscale_transformer.training.machine import compute_dtype, describe_machine
 from multiscale_transformer.training.model_card import CARD_FILE, data_record, software_versions
-from multiscale_transformer.training.peers import ALONE, PeerLostError, Peers
+from multiscale_transformer.training.process_group import ALONE, ProcessLostError, ProcessGroup
 from multiscale_transformer.training.resume import (
     ResumeWriter,
     has_resume,
@@ -132,11 +132,11 @@ def train_run(
     *,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
-    peers: Peers = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Path:
     """Train and save; returns the output folder. On KeyboardInterrupt a resume point is written first, then it is raised.
 
-    With `peers` other processes train the same model; those that follow call `follow_run`.
+    With `group` other processes train the same model; those that follow call `follow_run`.
 
     With `resume` the run in `request.out` goes on; `request` is what `resumed_request` gives. Raises AxlError when the folder
     is taken or another process is writing it, the device is not there, the data changed, the memory or the corpus is too small,
@@ -146,31 +146,31 @@ def train_run(
         check_output(request.out, resume=resume)
         if request.init is not None and not resume:  # before the memory is built, which may take minutes
             check_init(request.config, request.init)
-        folder = _trained(request, corpus, resume, callbacks, peers)
+        folder = _trained(request, corpus, resume, callbacks, group)
     gc.collect()  # PyTorch keeps frames in cycles, and with them weights and state, whose RAM the measuring needs
     return folder
 
 
-def follow_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, peers: Peers) -> None:
+def follow_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, group: ProcessGroup) -> None:
     """Train with others, of whom one writes; `request.out` holds this process's copy of the memory, and of a resume point.
 
     Raises what `train_run` raises.
     """
-    trainer, _ = _ready_trainer(request, corpus, resume, peers)
+    trainer, _ = _ready_trainer(request, corpus, resume, group)
     trainer.run()
 
 
-def _ready_trainer(request: RunRequest, corpus: Corpus, resume: bool, peers: Peers) -> tuple[Trainer, CorpusMemory | None]:
+def _ready_trainer(request: RunRequest, corpus: Corpus, resume: bool, group: ProcessGroup) -> tuple[Trainer, CorpusMemory | None]:
     torch.set_num_threads(request.settings.threads)
     device = choose_device(request.device)
     memory, seconds = _memory(request, corpus, resume)
-    trainer = (_resumed_trainer if resume else _new_trainer)(request, corpus, device, memory, peers)
+    trainer = (_resumed_trainer if resume else _new_trainer)(request, corpus, device, memory, group)
     trainer.progress.seconds = max(trainer.progress.seconds, seconds)  # building the memory is a part of the training
     return trainer, memory
 
 
-def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Sequence[Callback], peers: Peers) -> Path:
-    trainer, memory = _ready_trainer(request, corpus, resume, peers)
+def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Sequence[Callback], group: ProcessGroup) -> Path:
+    trainer, memory = _ready_trainer(request, corpus, resume, group)
     begun_as = _begun_as(request, resume)
     writer = ResumeWriter(request.out, trainer, {**request.as_json(), "corpus": corpus.sha256, "begun_as": begun_as})
     if request.settings.interpolation < 1.0 and not resume:
@@ -183,7 +183,7 @@ def _trained(request: RunRequest, corpus: Corpus, resume: bool, callbacks: Seque
                 interpolate(trainer.model, writer.first_weights(), request.settings.interpolation)
             save_model(trainer.model, request.out, name=request.name)
             write_training(request.out, _record(request, corpus, trainer, begun_as))
-        except (KeyboardInterrupt, PeerLostError):
+        except (KeyboardInterrupt, ProcessLostError):
             with uninterrupted():  # torchrun ends all processes when one has ended
                 writer.save()
             raise
@@ -205,16 +205,16 @@ def _memory(request: RunRequest, corpus: Corpus, resume: bool) -> tuple[CorpusMe
 
 
 def _new_trainer(
-    request: RunRequest, corpus: Corpus, device: torch.device, memory: CorpusMemory | None, peers: Peers
+    request: RunRequest, corpus: Corpus, device: torch.device, memory: CorpusMemory | None, group: ProcessGroup
 ) -> Trainer:
     # Made on the CPU: a seed gives the same weights for every device.
     model = initial_model(request.config, request.init, seed=request.settings.seed, grow=request.settings.grow).to(device)
-    model.compute_dtype = peers.dtype(compute_dtype(request.settings.threads, device))
-    return _trainer(request, corpus, model, None, memory, peers)
+    model.compute_dtype = group.dtype(compute_dtype(request.settings.threads, device))
+    return _trainer(request, corpus, model, None, memory, group)
 
 
 def _resumed_trainer(
-    request: RunRequest, corpus: Corpus, device: torch.device, memory: CorpusMemory | None, peers: Peers
+    request: RunRequest, corpus: Corpus, device: torch.device, memory: CorpusMemory | None, group: ProcessGroup
 ) -> Trainer:
     known = read_request(request.out)["corpus"]
     if known != corpus.sha256:
@@ -222,7 +222,7 @@ def _resumed_trainer(
             f"the data changed since {request.out} was interrupted; restore it, or start a new run with another --out"
         )
     model, progress = load_resume(request.out, device)
-    trainer = _trainer(request, corpus, model, progress, memory, peers)
+    trainer = _trainer(request, corpus, model, progress, memory, group)
     restore_optimizer(request.out, trainer)
     return trainer
 
@@ -233,10 +233,10 @@ def _trainer(
     model: MultiScaleTransformer,
     progress: Progress | None,
     memory: CorpusMemory | None,
-    peers: Peers,
+    group: ProcessGroup,
 ) -> Trainer:
-    room = free_memory(model.device) // peers.here
-    return Trainer(model, request.config, corpus.train, request.settings, room, progress, memory, peers)
+    room = free_memory(model.device) // group.local_world_size
+    return Trainer(model, request.config, corpus.train, request.settings, room, progress, memory, group)
 
 
 class _Recorder:

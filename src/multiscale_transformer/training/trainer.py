@@ -43,7 +43,7 @@ from multiscale_transformer.training.grow import depth_at, grow
 from multiscale_transformer.training.loss import Targets, targets_of, weighted_loss
 from multiscale_transformer.training.micro_batching import MicroBatchPlan, plan_micro_batches
 from multiscale_transformer.training.optimizers import LEARNING_RATES, OptimizerSet, build_optimizer
-from multiscale_transformer.training.peers import ALONE, Peers
+from multiscale_transformer.training.process_group import ALONE, ProcessGroup
 from multiscale_transformer.training.schedule import rate_multiplier, window_at
 from multiscale_transformer.training.settings import TrainSettings
 
@@ -109,7 +109,7 @@ class Batch:
 class Trainer:
     """Trains `model` where it lies on `documents` under `settings`; with `settings.grow` it deepens to `target` on the way.
 
-    `available_ram` are bytes that the device of the model has left. `peers` are the processes that train the same model.
+    `available_ram` are bytes that the device of the model has left. `group` are the processes that train the same model.
     `progress` other than a fresh one (and optimizer state loaded by the caller) goes on where an earlier run stood.
     """
 
@@ -122,10 +122,10 @@ class Trainer:
         available_ram: int,
         progress: Progress | None = None,
         memory: CorpusMemory | None = None,
-        peers: Peers = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         self.model, self.settings, self.progress = model, settings, progress or Progress()
-        self._memory, self._peers = memory, peers
+        self._memory, self._group = memory, group
         self._target = target
         self._documents, self._available_ram = documents, available_ram
         self._streams: dict[int, WindowStream] = {}
@@ -152,7 +152,7 @@ class Trainer:
 
     def _stream(self, window: int) -> WindowStream:
         if window not in self._streams:
-            rows = max(1, self.settings.batch_bytes // window) * self._peers.count
+            rows = max(1, self.settings.batch_bytes // window) * self._group.world_size
             seed = self.settings.seed * 1_000_003 + window
             self._streams[window] = WindowStream(self._documents, window, rows, seed, self.settings.fim_rate)
         return self._streams[window]
@@ -162,11 +162,11 @@ class Trainer:
             plan_micro_batches,
             config,
             stream.window,
-            stream.batch // self._peers.count,
+            stream.batch // self._group.world_size,
             self.model.compute_dtype.itemsize,
             self._available_ram,
             optimizer=self.settings.optimizer,
-            together=self._peers.together,
+            together=self._group.together,
         )
         # The cores of an accelerator share every operation, the larger the better.
         return plan(most_bytes=sys.maxsize) if self._accelerated else plan(workers=self._workers.count)
@@ -178,20 +178,20 @@ class Trainer:
         """
         limit = self.settings.minutes * 60
         self.model.train()
-        self._peers.begin(self)
+        self._group.begin(self)
         begin = time.perf_counter() - self.progress.seconds
         with self.at_work():
             while self.progress.fraction < 1.0:
                 with uninterrupted():
                     before = time.perf_counter()
                     self.step()
-                    self._peers.after_step(self)
-                    self.progress.seconds = self._peers.clock(time.perf_counter() - begin)
+                    self._group.after_step(self)
+                    self.progress.seconds = self._group.clock(time.perf_counter() - begin)
                     self.progress.fraction = self.progress.seconds / limit
                     self._smooth_speed(time.perf_counter() - before)
                 for callback in callbacks:
                     callback(self.progress)
-        self._peers.end(self)
+        self._group.end(self)
         self._grow()  # few, long steps may have left out the last additions
         self.model.eval()
 
@@ -210,10 +210,10 @@ class Trainer:
         self._grow()
         batch = self._batch()
         if self.model.config.dropout:  # what is dropped is a function of seed and step, as the data are
-            torch.manual_seed((settings.seed * 1_000_003 + progress.step + (self._peers.rank << 40)) % 2**64)
+            torch.manual_seed((settings.seed * 1_000_003 + progress.step + (self._group.rank << 40)) % 2**64)
         progress.multiplier = rate_multiplier(progress.fraction)
         loss = self._backward(batch, self._plan(self.model.config, self._stream(batch.window)))
-        loss = self._peers.added(list(self.model.parameters()), loss)
+        loss = self._group.added(list(self.model.parameters()), loss)
         if batch.lookups is not None:
             progress.lookup_seconds += batch.lookups.seconds / self._workers.count
         if not math.isfinite(loss):
@@ -221,7 +221,7 @@ class Trainer:
         self.optimizer.step(progress.multiplier)
         progress.steps_at_window[batch.window] = batch.index + 1
         progress.step += 1
-        read = batch.ids_BT.shape[0] * batch.window * (self._peers.count if self._peers.together else 1)
+        read = batch.ids_BT.shape[0] * batch.window * (self._group.world_size if self._group.together else 1)
         progress.bytes += read
         progress.flops += read * self.model.config.flops_per_byte(batch.window, training=True)
         self._smooth_loss(loss / math.log(2))
@@ -237,7 +237,7 @@ class Trainer:
     def _prepared(self, window: int, index: int) -> Batch:
         """The batch `index` of a window length, whose looking up begins now."""
         stream = self._stream(window)
-        drawn, mine = stream.windows_at(index), self._peers.rows(stream.batch)
+        drawn, mine = stream.windows_at(index), self._group.rows(stream.batch)
         # The weights are those of the whole batch: all of it is drawn, which takes little, and only a part is computed.
         ids_BT, targets = torch.from_numpy(drawn.ids_BT)[mine], targets_of(drawn, self.settings.middle_weight).rows(mine)
         if self._accelerated:
@@ -299,7 +299,7 @@ class Trainer:
         return self._gradient_function.accumulate(batch.inputs(rows, self.model.device), self._share(batch, rows))
 
     def _share(self, batch: Batch, rows: slice) -> float:
-        whole = len(batch.ids_BT) * (self._peers.count if self._peers.together else 1)
+        whole = len(batch.ids_BT) * (self._group.world_size if self._group.together else 1)
         return len(batch.ids_BT[rows]) / whole
 
     def _loss(self, inputs: Inputs) -> tuple[Tensor, Tensor]:

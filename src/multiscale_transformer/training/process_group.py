@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from multiscale_transformer.training.trainer import Trainer
 
 
-class PeerLostError(AxlError):
+class ProcessLostError(AxlError):
     """A process that this one cannot go on without has gone; what is here is whole, as it was before the step."""
 
 
-class Peers:
-    """`count` processes, of which this one is number `rank`. This class is one that trains alone."""
+class ProcessGroup:
+    """`world_size` processes, of which this one is number `rank`. This class is one that trains alone."""
 
-    rank, count = 0, 1
-    here = 1  # how many of them share the RAM of this machine
+    rank, world_size = 0, 1
+    local_world_size = 1  # how many of them share the RAM of this machine
     together = False  # whether a step is one step of all, on gradients that are added up
 
     @property
@@ -36,7 +36,7 @@ class Peers:
 
     def rows(self, batch: int) -> slice:
         """Which of the `batch` windows of a step are read here."""
-        own = batch // self.count
+        own = batch // self.world_size
         return slice(self.rank * own, (self.rank + 1) * own)
 
     def begin(self, trainer: Trainer) -> None:
@@ -61,4 +61,4 @@ class Peers:
         return own
 
 
-ALONE = Peers()
+ALONE = ProcessGroup()
