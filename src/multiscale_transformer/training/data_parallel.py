@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.training.process_group import ProcessLostError, ProcessGroup
+from multiscale_transformer.training.process_group import ProcessGroup, ProcessLostError
 from multiscale_transformer.training.resume import newest_point, point_in
 
 PATIENCE = timedelta(minutes=30)  # for the slowest process, which may build its memory

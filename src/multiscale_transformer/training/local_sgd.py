@@ -25,7 +25,7 @@ from torch._C._distributed_c10d import TCPStore
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.training.outer_step import OuterStep
-from multiscale_transformer.training.process_group import ProcessLostError, ProcessGroup
+from multiscale_transformer.training.process_group import ProcessGroup, ProcessLostError
 
 if TYPE_CHECKING:
     from multiscale_transformer.training.trainer import Trainer
@@ -106,7 +106,9 @@ class LocalSgd(ProcessGroup):
                 if mean is not None:
                     self._outer.take(mean)
         except (RuntimeError, TimeoutError) as error:
-            raise ProcessLostError(f"the lighthouse of this run does not answer ({_line(error)}); see docs/cluster.md") from error
+            raise ProcessLostError(
+                f"the lighthouse of this run does not answer ({_line(error)}); see docs/cluster.md"
+            ) from error
         self._next = time.monotonic() + self._round_seconds
 
     def _give_state(self, trainer: Trainer) -> None:

@@ -35,7 +35,7 @@ from multiscale_transformer.training.initialization import check_init, init_reco
 from multiscale_transformer.training.logger import TrainLogger
 from multiscale_transformer.training.machine import compute_dtype, describe_machine
 from multiscale_transformer.training.model_card import CARD_FILE, data_record, software_versions
-from multiscale_transformer.training.process_group import ALONE, ProcessLostError, ProcessGroup
+from multiscale_transformer.training.process_group import ALONE, ProcessGroup, ProcessLostError
 from multiscale_transformer.training.resume import (
     ResumeWriter,
     has_resume,
@@ -160,7 +160,9 @@ def follow_run(request: RunRequest, corpus: Corpus, *, resume: bool = False, gro
     trainer.run()
 
 
-def _ready_trainer(request: RunRequest, corpus: Corpus, resume: bool, group: ProcessGroup) -> tuple[Trainer, CorpusMemory | None]:
+def _ready_trainer(
+    request: RunRequest, corpus: Corpus, resume: bool, group: ProcessGroup
+) -> tuple[Trainer, CorpusMemory | None]:
     torch.set_num_threads(request.settings.threads)
     device = choose_device(request.device)
     memory, seconds = _memory(request, corpus, resume)
