@@ -1,12 +1,12 @@
 # The servers of AXL in one small image: they complete, serve and index, and need no PyTorch.
 #
 #   docker build -t axl .                              # what docker-compose.yml runs
-#   docker build -t axl-train --build-arg EXTRAS='[mesh,train,vision]' .
+#   docker build -t axl-train --build-arg EXTRAS='[train,vision]' .
 #
 # It runs as a user of its own, with a read-only root where that is asked for: all it writes is in /var/lib/axl and /tmp.
 ARG PYTHON=3.11-slim-bookworm
 FROM python:${PYTHON} AS build
-ARG EXTRAS="[mesh,vision]"
+ARG EXTRAS="[vision]"
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE constraints.txt ./

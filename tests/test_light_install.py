@@ -87,14 +87,6 @@ def test_what_needs_pytorch_says_so_in_a_line(light: Path, home: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_a_registry_says_what_it_needs_and_a_member_needs_nothing(light: Path, home: Path) -> None:
-    done = axl(light, home, "mesh", "registry", "--port", "8898", "--state", "state", status=2)
-    assert done.stderr == "axl: axl mesh needs aiohttp: pip install 'axl[mesh]'\n"
-    done = axl(light, home, "mesh", "status", "--registry", "http://127.0.0.1:9", status=2)
-    assert "http://127.0.0.1:9" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 @contextmanager
 def serving(light: Path, home: Path) -> Iterator[str]:
     port = "8899"

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from multiscale_transformer.data.documents import Documents
-from multiscale_transformer.engine.engine import Engine, load_engine
+from multiscale_transformer.engine.engine import Engine, Read, load_engine
 from multiscale_transformer.engine.scheduler import Request, Scheduler
 from multiscale_transformer.memory.lookup import CorpusMemory
+from multiscale_transformer.memory.reader import no_features
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS
@@ -91,6 +92,22 @@ def test_whatever_was_read_before_the_bits_are_those_of_a_fresh_engine(
     for which, length in asked:
         prompt = [BOS, *KNOWN[:length]]
         assert written(engine, prompt, memories[which])[0] == written(load_engine(folder), prompt, memories[which])[0]
+
+
+def test_texts_that_were_read_at_once_end_in_the_same_pages(engine: Engine) -> None:
+    page = engine.cache.page
+    ids, before = prompt_of(engine, words(400, 9)), engine.cache.available
+    texts = [engine.new_sequence(ids, root) for root in ("one memory", "another")]
+    for begin in range(0, 2 * page, page // 2):
+        part = ids[begin : begin + page // 2]
+        engine.read([Read(text, part, no_features(len(part))) for text in texts])
+    for text in texts:
+        text.commit()
+    assert texts[0].pages == texts[1].pages
+    assert [engine.new_sequence(ids, root).length for root in ("one memory", "another")] == [0, 2 * page]
+    for text in texts:
+        text.close()
+    assert before - engine.cache.available <= 2  # those of the sequence that was found at last
 
 
 def test_old_memories_are_not_held_on_to(engine: Engine) -> None:

@@ -15,10 +15,11 @@ from mesh.mesh_fakes import Fake, Heart, new_registry, running_mesh, wait_until
 from multiscale_transformer.mesh.adopted import Adopted, adopt, default_name
 from multiscale_transformer.mesh.app import MeshSettings
 from multiscale_transformer.mesh.follow import Followed
-from multiscale_transformer.mesh.member import Membership, trust
+from multiscale_transformer.mesh.member import Membership
 from multiscale_transformer.mesh.metrics import merged
 from multiscale_transformer.mesh.registry import Registry
 from multiscale_transformer.mesh.store import Store
+from multiscale_transformer.mesh.upstreams import trust
 from multiscale_transformer.server.runner import Tls
 
 BODY = {"model": "m", "prompt": "x"}

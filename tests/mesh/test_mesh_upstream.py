@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiscale_transformer.mesh.upstream import Connections, LostError, UnreachableError, Upstream, UpstreamRequest
+from multiscale_transformer.mesh.upstream import HIGH_WATER, LostError, UnreachableError, Upstream, UpstreamRequest
 
 GET = UpstreamRequest("POST", "/v1/completions", [(b"x-a", b"b"), (b"connection", b"close"), (b"host", b"evil")], b"{}")
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -28,11 +28,11 @@ async def with_server(answer: Answer, use: Callable[[Upstream], Awaitable[None]]
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    connections = Connections(silence=silence)
+    upstream = Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", silence=silence)
     try:
-        await use(Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", connections))
+        await use(upstream)
     finally:
-        await connections.close()
+        upstream.close_idle()
         server.close()
     return count
 
@@ -160,7 +160,7 @@ def test_a_member_that_is_given_up_breaks_off_before_and_after_the_head() -> Non
         upstream.give_up("it is dead")
         with pytest.raises(LostError, match="it is dead"):
             await asking
-        assert not upstream.busy
+        assert not upstream.silent(0.0)
         reply = await upstream.send(GET)
         assert await reply.piece() == b"part"
         upstream.give_up("it is dead", silence=60.0)  # it was heard of since
@@ -174,15 +174,89 @@ def test_a_member_that_is_given_up_breaks_off_before_and_after_the_head() -> Non
     asyncio.run(asyncio.wait_for(with_server(answer, use), 20))
 
 
-def test_nobody_there_is_told_from_somebody_who_breaks_off() -> None:
+@pytest.mark.parametrize("broken", [b"zz\r\n", b"5\r\nhelloXX"])
+def test_a_broken_chunk_in_a_later_packet_ends_the_answer(broken: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        await asyncio.sleep(0.1)
+        writer.write(broken)
+        await asyncio.sleep(30)
+
+    async def use(upstream: Upstream) -> None:
+        reply = await upstream.send(GET)
+        assert await reply.piece() == b"hello"
+        with pytest.raises(LostError, match="HTTP"):
+            await reply.whole(100)
+        reply.close()
+
+    asyncio.run(asyncio.wait_for(with_server(answer, use), 20))
+
+
+def test_a_request_whose_answer_had_begun_is_not_sent_again() -> None:
+    count = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        while not reader.at_eof():
+            await read_request(reader)
+            count += 1
+            if count == 2:
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-le")
+                await writer.drain()
+                return
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def use(upstream: Upstream) -> None:
+        reply = await upstream.send(GET)
+        assert await reply.whole(10) == b"ok"
+        reply.close()
+        with pytest.raises(LostError):
+            await upstream.send(GET)
+
+    asyncio.run(asyncio.wait_for(with_server(answer, use), 20))
+    assert count == 2
+
+
+def test_a_cancelled_request_gives_its_connection_back() -> None:
+    """Cancelled in the very turn in which the head comes, too."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+        assert await reader.read() == b"", "the connection is closed"
+
+    async def use(upstream: Upstream) -> None:
+        for _ in range(20):
+            asking = asyncio.ensure_future(upstream.send(GET))
+            while not any(connection.head.done() for connection in upstream._busy if connection.head):
+                await asyncio.sleep(0)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert not upstream._busy
+
+    asyncio.run(asyncio.wait_for(with_server(answer, use), 20))
+
+
+@pytest.mark.parametrize("url", ["http://a..b", "http://.:80", "http://" + "a" * 70])
+def test_names_that_are_none_lead_nowhere(url: str) -> None:
     async def use() -> None:
         with pytest.raises(UnreachableError):
-            await Upstream("http://127.0.0.1:9", Connections()).send(GET)
+            await Upstream(url).send(GET)
 
     asyncio.run(use())
 
 
-def test_silence_ends_an_answer() -> None:
+def test_nobody_there_is_told_from_somebody_who_breaks_off() -> None:
+    async def use() -> None:
+        with pytest.raises(UnreachableError):
+            await Upstream("http://127.0.0.1:9").send(GET)
+
+    asyncio.run(use())
+
+
+def test_silence_ends_an_answer_and_a_slow_reader_does_not() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
@@ -190,6 +264,7 @@ def test_silence_ends_an_answer() -> None:
 
     async def use(upstream: Upstream) -> None:
         reply = await upstream.send(GET)
+        await asyncio.sleep(0.6)  # it has come, and nobody has read it yet
         assert await reply.piece() == b"part"
         with pytest.raises(LostError, match="nothing came"):
             await reply.piece()
@@ -213,6 +288,8 @@ def test_a_slow_reader_holds_the_member_up_instead_of_filling_memory() -> None:
     async def use(upstream: Upstream) -> None:
         reply = await upstream.send(GET)
         await asyncio.sleep(0.5)
+        held = sum(map(len, reply.connection.pieces))
+        assert HIGH_WATER <= held < 16 * HIGH_WATER
         assert sent < 50_000_000
         reply.close()
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 WRONG = 2
 _OPTIONS = {"learning_rate": "lr", "max_new_tokens": "max_tokens"}  # fields whose option has another name
-_EXTRAS = {"torch": ("PyTorch", "train"), "aiohttp": ("aiohttp", "mesh")}  # modules: the package, and what installs it
 _OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 MAKE, USE, EXPORT, MEASURE = "Make a model", "Use it", "Export", "Measure it"
@@ -148,10 +147,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         return status_of(interrupt)
     except ModuleNotFoundError as error:
-        package, extra = _EXTRAS.get((error.name or "").partition(".")[0], ("", ""))
-        if not extra:
+        if (error.name or "").partition(".")[0] != "torch":
             raise
-        return _fail(f"axl {words[0]} needs {package}: pip install 'axl[{extra}]'")
+        return _fail(f"axl {words[0]} needs PyTorch: pip install 'axl[train]'")
     except (ValueError, typer.TyperException, OSError) as error:  # AxlError and pydantic's ValidationError are ValueErrors
         return _fail(_line_of(error))
 

@@ -144,8 +144,8 @@ def join(
     axl mesh join http://127.0.0.1:8900 --upstream http://127.0.0.1:11434
     """
     from multiscale_transformer.mesh.adopted import Adopted, adopt, default_name
-    from multiscale_transformer.mesh.member import trust
     from multiscale_transformer.mesh.members import address
+    from multiscale_transformer.mesh.upstreams import trust
 
     url, tls, shown = address(upstream, "--upstream"), trust(tls_ca), mesh_token(token)
     if key and not shown:
@@ -214,7 +214,7 @@ def forget(
 def _settings(options: dict[str, Any]) -> MeshSettings:
     """From the options that registry and gateway share. Raises AxlError for an empty key."""
     from multiscale_transformer.mesh.app import MeshSettings
-    from multiscale_transformer.mesh.member import trust
+    from multiscale_transformer.mesh.upstreams import trust
 
     host, keys = options["host"], tuple(options["api_key"] or filter(None, [os.environ.get("AXL_API_KEY")]))
     if any(not key for key in keys):
@@ -262,7 +262,8 @@ def _ask(method: str, path: str, registry: str | None, token: str | None, ca: Pa
     """The answer of a registry. Raises AxlError with what it says, or that it does not answer."""
     from urllib.error import HTTPError
 
-    from multiscale_transformer.mesh.member import ask, refusal, trust
+    from multiscale_transformer.mesh.member import ask, refusal
+    from multiscale_transformer.mesh.upstreams import trust
 
     url = registries_of([registry] if registry else None)[0]
     try:

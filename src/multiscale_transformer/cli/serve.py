@@ -257,8 +257,9 @@ class _Mesh:
         if not self.join:
             return None
         from multiscale_transformer.mesh.adopted import default_name
-        from multiscale_transformer.mesh.member import Membership, own_address, server_described, trust
+        from multiscale_transformer.mesh.member import Membership, own_address, server_described
         from multiscale_transformer.mesh.members import address as checked
+        from multiscale_transformer.mesh.upstreams import trust
 
         registries = registries_of(self.join)
         url = checked(self.advertise, "--advertise") if self.advertise else own_address(registries[0], *address, scheme)

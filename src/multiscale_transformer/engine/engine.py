@@ -59,7 +59,8 @@ class Sequence:
         page = self._cache.page
         for number in range(self._committed, self.length // page):
             before = self.pages[number - 1] if number else None
-            self._cache.insert(self.pages[number], self._root, before, self.ids[number * page : (number + 1) * page])
+            ids = self.ids[number * page : (number + 1) * page]
+            self.pages[number] = self._cache.insert(self.pages[number], self._root, before, ids)
         self._committed = max(self._committed, self.length // page)
 
     def reuse(self, ids: Items[int], features: MemoryFeatures) -> bool:

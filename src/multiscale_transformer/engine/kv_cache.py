@@ -43,7 +43,7 @@ class PagedKVCache:
         self._key_of_page: dict[int, Key] = {}  # the newest one, so that no memory of long ago is held on to
         self._page_of_content: dict[Content, int] = {}
         self._content_of_page: dict[int, Content] = {}
-        self._children: dict[int, list[int]] = {}  # the pages that come after a page
+        self._children: dict[int, set[int]] = {}  # the pages that come after a page
         self._unused: OrderedDict[int, None] = OrderedDict()  # full and in the prefix cache, least recently used first
 
     @property
@@ -63,24 +63,27 @@ class PagedKVCache:
         self._users[page] = 1
         return page
 
-    def insert(self, page: int, root: object, before: int | None, ids: Sequence[int]) -> None:
+    def insert(self, page: int, root: object, before: int | None, ids: Sequence[int]) -> int:
         """Put a full page into the prefix cache: it holds `ids`, after the page `before` or, as the first one, after `root`.
 
-        Where another page is there for the same, that one stays the one that is found. A page that was inserted under another
-        root is found under this one from now on.
+        Returns the page to go on with: where another one is there for the same, its user has that one from now on. It is found
+        under this root from now on, whatever it was inserted under before.
         """
-        key: Key = (root, before, tuple(ids))
-        if key in self._page_of_key or (before is not None and before not in self._content_of_page):
-            return
-        if page not in self._content_of_page:
-            content: Content = (before, _bytes(self.pages.tokens[page]))
-            if content in self._page_of_content:
-                return
-            self._page_of_content[content], self._content_of_page[page] = page, content
+        if before is not None and before not in self._content_of_page:
+            return page
+        content: Content = (before, _bytes(self.pages.tokens[page]))
+        known = self._page_of_content.setdefault(content, page)
+        if known != page:
+            self._used(known)
+            self.release(page)
+        elif page not in self._content_of_page:
+            self._content_of_page[page] = content
             if before is not None:
-                self._children.setdefault(before, []).append(page)
-        self._page_of_key.pop(self._key_of_page.pop(page, key), None)
-        self._page_of_key[key], self._key_of_page[page] = page, key
+                self._children.setdefault(before, set()).add(page)
+        key: Key = (root, before, tuple(ids))
+        self._page_of_key.pop(self._key_of_page.pop(known, key), None)
+        self._page_of_key[key], self._key_of_page[known] = known, key
+        return known
 
     def lookup(self, root: object, ids: Sequence[int]) -> list[int]:
         """The longest prefix of `ids` in full pages of the prefix cache; each has one user more from now on."""
@@ -125,8 +128,11 @@ class PagedKVCache:
         evicted = [page]
         while evicted:
             page = evicted.pop()
-            if page in self._content_of_page:
-                del self._page_of_content[self._content_of_page.pop(page)]
+            content = self._content_of_page.pop(page, None)
+            if content is not None:
+                del self._page_of_content[content]
+                if content[0] in self._children:
+                    self._children[content[0]].discard(page)
             if page in self._key_of_page:
                 del self._page_of_key[self._key_of_page.pop(page)]
             if page in self._unused:

@@ -20,8 +20,7 @@ import multiscale_transformer
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.mesh import routes
 from multiscale_transformer.mesh.attempts import Attempts
-from multiscale_transformer.mesh.follow import Followed
-from multiscale_transformer.mesh.members import PATH
+from multiscale_transformer.mesh.follow import PATH, Followed
 from multiscale_transformer.mesh.metrics import MeshMetrics
 from multiscale_transformer.mesh.proxy import Proxy
 from multiscale_transformer.mesh.registry import Directory, Registry
@@ -124,7 +123,7 @@ async def _lifespan(app: FastAPI, state: MeshState) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await state.upstreams.close()
+        state.upstreams.give_up()
 
 
 async def _watch(state: MeshState) -> None:

@@ -13,14 +13,15 @@ from collections.abc import Sequence
 
 import structlog
 
-from multiscale_transformer.mesh.members import PATH, Member
+from multiscale_transformer.mesh.members import Member
 from multiscale_transformer.mesh.registry import MAX_MEMBERS, Events
-from multiscale_transformer.mesh.upstream import Connections, LostError, UnreachableError, Upstream, UpstreamRequest
+from multiscale_transformer.mesh.upstream import LostError, UnreachableError, Upstream, UpstreamRequest
 
 log = structlog.get_logger("axl.mesh")
 
 POLL_SECONDS = 0.4
 MAX_STATE_BYTES = 4 << 20
+PATH = "/mesh/members"
 
 
 class Followed:
@@ -28,8 +29,7 @@ class Followed:
 
     def __init__(self, urls: Sequence[str], token: str | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.events = Events()
-        self._connections = Connections(tls, silence=2 * POLL_SECONDS)
-        self._registries = {url: Upstream(url, self._connections) for url in urls}
+        self._registries = {url: Upstream(url, tls, silence=2 * POLL_SECONDS) for url in urls}
         self._answers: dict[str, dict[str, Member]] = {url: {} for url in urls}
         self._reachable: dict[str, bool] = {}
         self._shown: dict[str, str] = {}
@@ -47,10 +47,7 @@ class Followed:
 
     async def follow(self) -> None:
         """Keep asking, until cancelled."""
-        try:
-            await asyncio.gather(*(self._follow(url) for url in self._registries))
-        finally:
-            await self._connections.close()
+        await asyncio.gather(*(self._follow(url) for url in self._registries))
 
     async def _follow(self, url: str) -> None:
         while True:
@@ -61,7 +58,7 @@ class Followed:
         """Ask one registry now."""
         try:
             found = await self._ask(self._registries[url])
-        except (UnreachableError, LostError, ValueError, TypeError) as error:
+        except (UnreachableError, LostError, ValueError, TypeError, KeyError) as error:
             self._note(url, reachable=False, what=f"does not answer ({error}); the gateway goes on with what it knows")
             return
         self._answers[url] = found

@@ -16,12 +16,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from multiscale_transformer.errors import AxlError
-from multiscale_transformer.mesh.members import HEARTBEAT_SECONDS, PATH, Announcement, ModelOffer, checked_url
+from multiscale_transformer.mesh.follow import PATH
+from multiscale_transformer.mesh.members import HEARTBEAT_SECONDS, Announcement, ModelOffer, checked_url
 from multiscale_transformer.server.state import ServerState
 
 SECONDS = 1.0  # to wait for a registry
@@ -154,13 +153,3 @@ def own_address(registry: str, host: str, port: int, scheme: str) -> str:
         except OSError:
             host = socket.gethostname()
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def trust(ca: Path | None) -> ssl.SSLContext | None:
-    """Whom to trust: the certificate authority in a file, or those of the system. Raises AxlError for no such file."""
-    if ca is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=str(ca))
-    except (OSError, ssl.SSLError) as error:
-        raise AxlError(f"--tls-ca {ca} holds no certificate ({error})") from error

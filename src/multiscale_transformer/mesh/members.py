@@ -17,7 +17,6 @@ from multiscale_transformer.errors import AxlError
 
 HEARTBEAT_SECONDS = 0.5
 LEASE_SECONDS = 2.0  # without a heartbeat, after which nothing new is sent to a member
-PATH = "/mesh/members"  # where a registry says who its members are, and each of them that it is there
 MAX_MODELS = 256  # of one member
 Status = Literal["up", "draining", "ill", "gone"]
 Skill = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict
 
 from multiscale_transformer.mesh import metrics
 from multiscale_transformer.mesh.attempts import unknown
-from multiscale_transformer.mesh.follow import Followed
-from multiscale_transformer.mesh.members import LEASE_SECONDS, PATH, Announcement, Member
+from multiscale_transformer.mesh.follow import PATH, Followed
+from multiscale_transformer.mesh.members import LEASE_SECONDS, Announcement, Member
 from multiscale_transformer.mesh.registry import Registry
 from multiscale_transformer.mesh.skills import AUTO
 from multiscale_transformer.server.errors import ApiError

@@ -1,29 +1,31 @@
-"""HTTP to members, on aiohttp's client: kept connections, bodies that come as they are sent, and how far a request got.
+"""HTTP/1.1 to a member, on the parser that the server has already: kept connections, bodies that come as they are sent.
 
-Only what has not begun to answer may be asked again, so errors say whether a request was sent at all (`UnreachableError`) or
-broke off (`LostError`). A piece of a stream costs aiohttp half as much CPU as httpx, which counts beside a model on the same
-cores; docs/log.md has the figures.
+A gateway has to know exactly how far a request got, because only what has not begun to answer may be asked again, to hand on
+what came before a connection broke, and never to wait for a member that is dead. Clients for everybody promise none of that
+(docs/adr/0012).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from urllib.parse import urlsplit
 
-import aiohttp
-from yarl import URL
+import httptools
 
 CONNECT_SECONDS = 2.0
 IDLE_SECONDS = 3.0  # for which an unused connection is kept: less than servers keep theirs
-PIECE_BYTES = 128 << 10  # that wait for a slow client at most, above which the member is held up (times two)
+MAX_HEADER_BYTES = 64 << 10
+HIGH_WATER, LOW_WATER = 256 << 10, 64 << 10  # bytes that wait for a slow client, above and below which the member is held up
+MAX_IDLE = 64  # connections kept for one member
 KEEPALIVE = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3}  # after 5 s of silence a host counts as dead
 _HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade content-length".split()
 )
-_OWN = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")  # of aiohttp, which are not the client's
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -46,96 +48,194 @@ class UpstreamRequest:
     body: bytes
 
 
-class Connections:
-    """Connections to any addresses, which last as long as the event loop that first uses them, or until `close`.
+class _Connection(asyncio.Protocol):
+    """One connection, and the answer that is read from it."""
 
-    `tls` says whom to trust; `silence` is how long an answer may pause, in seconds; `kept` whether a connection serves more
-    than one request.
-    """
+    transport: asyncio.Transport
 
-    def __init__(self, tls: ssl.SSLContext | None = None, silence: float = 300.0, *, kept: bool = True) -> None:
-        self._tls, self.silence, self._kept = tls, silence, kept
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self) -> None:
+        self.alive, self.used = True, False
+        self.head: asyncio.Future[None] | None = None
+        self._waiting: asyncio.Future[None] | None = None
 
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """The client, made when the first request is sent: it belongs to an event loop."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0,
-                    ssl=self._tls or True,
-                    socket_factory=_socket,
-                    force_close=not self._kept,
-                    keepalive_timeout=IDLE_SECONDS if self._kept else None,
-                ),
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=PIECE_BYTES,
-                skip_auto_headers=_OWN,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self.silence),
-                trace_configs=[_noting_reuse()],
-            )
-        return self._session
+    def begin(self, silence: float) -> None:
+        """Get ready for the next answer, whose pieces may be `silence` seconds apart."""
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
+        self.status, self.headers = 0, Headers()
+        self.head = self._loop.create_future()
+        self.pieces: deque[bytes] = deque()
+        self.complete, self.error, self._waiting, self._buffered, self._paused = False, "", None, 0, False
+        self._stays = False
+        self._header_bytes = 0
+        self._silence, self.last = silence, self._loop.time()
+        self._timer = self._loop.call_later(silence, self._watch)
 
-    async def close(self) -> None:
-        """Break all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+    # what asyncio calls
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """It stands."""
+        self.transport = transport
+        found = transport.get_extra_info("socket")
+        if found is not None:
+            with contextlib.suppress(OSError):
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                for name, value in KEEPALIVE.items():
+                    if hasattr(socket, name):
+                        found.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the answer; where none is expected, the connection is of no use any more."""
+        if self.head is None:
+            self.abort()
+            return
+        self.last = self._loop.time()
+        if not self.head.done():
+            self._header_bytes += len(data)
+            if self._header_bytes > MAX_HEADER_BYTES + HIGH_WATER:
+                self._fail("its header is too large")
+                return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(f"it does not speak HTTP ({error})")
+            return
+        self._wake()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It broke, or the member ended it; an answer without a length ends so."""
+        self.alive = False
+        if self.head is None:
+            return
+        if self.head.done() and not self.head.exception() and not self.complete and not error and not self._is_framed():
+            self.on_message_complete()
+            self._wake()
+        elif not self.complete:
+            self._fail(f"the connection broke ({error})" if error else "the connection was closed")
+
+    # what the parser calls
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The status, and that all headers are there; an interim answer is not it."""
+        status = self._parser.get_status_code()
+        if status < 200:
+            self.headers = []
+            return
+        self.status = status
+        assert self.head is not None
+        if not self.head.done():
+            self.head.set_result(None)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece; pieces that come together are handed on together."""
+        self.pieces.append(body)
+        self._buffered += len(body)
+        if self._buffered > HIGH_WATER and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """The answer is whole."""
+        if self.status:
+            self.complete, self._stays = True, self._parser.should_keep_alive()  # which the parser knows only now
+            self._timer.cancel()
+
+    # what the gateway calls
+
+    async def piece(self) -> bytes:
+        """What has come since; nothing at the end. Raises LostError where the answer broke off and all of it was read."""
+        while not self.pieces and not self.complete and not self.error:
+            self._waiting = self._loop.create_future()
+            await self._waiting
+        if self.pieces:
+            found = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+            self.pieces.clear()
+            self._buffered = 0
+            self.last = self._loop.time()
+            if self._paused:
+                self._paused = False
+                self.transport.resume_reading()
+            return found
+        if self.error:
+            raise LostError(self.error)
+        return b""
+
+    def end(self) -> bool:
+        """The answer is no longer read; returns whether the connection can carry another."""
+        self._timer.cancel()
+        reusable = self.complete and self.alive and not self.pieces and self._stays
+        self.head = None
+        if not reusable:
+            self.abort()
+        return reusable
+
+    def abort(self) -> None:
+        """Break the connection."""
+        self.alive = False
+        self.transport.abort()
+
+    def fail(self, reason: str) -> None:
+        """Give the member up."""
+        if self.head is not None and not self.complete:
+            self._fail(reason)
+
+    def _is_framed(self) -> bool:
+        """Whether the answer says itself where it ends."""
+        return any(
+            name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower())
+            for name, value in self.headers
+        )
+
+    def _watch(self) -> None:
+        """The time may have passed in silence; that of a client that does not read does not count."""
+        left = self.last + self._silence - self._loop.time()
+        if left > 0 or self._buffered:
+            self._timer = self._loop.call_later(max(left, 1.0), self._watch)
+        else:
+            self._fail(f"nothing came for {self._silence:g} s")
+
+    def _fail(self, reason: str) -> None:
+        self.error = self.error or reason
+        self._timer.cancel()
+        if self.head is not None and not self.head.done():
+            self.head.set_exception(LostError(reason))
+        self._wake()
+        self.abort()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done() and (self.pieces or self.complete or self.error):
+            self._waiting.set_result(None)
 
 
+@dataclass
 class Reply:
-    """An answer whose head is there, or is waited for. Its owner calls `close`."""
+    """An answer whose head is there. Its owner calls `close`."""
 
-    _answer: aiohttp.ClientResponse
-
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream, self._given_up = upstream, ""
-        self.last = asyncio.get_running_loop().time()  # when something came
-        self._asking: asyncio.Future[aiohttp.ClientResponse] | None = None
+    connection: _Connection
+    upstream: Upstream
 
     @property
     def status(self) -> int:
         """The status."""
-        return self._answer.status
+        return self.connection.status
 
     @property
     def headers(self) -> Headers:
         """The headers that are for whoever reads the answer."""
-        return [(name.lower(), value) for name, value in self._answer.raw_headers if name.lower() not in _HOP]
+        return [(name, value) for name, value in self.connection.headers if name not in _HOP]
 
     @property
     def content_type(self) -> bytes:
         """Of the body, in small letters."""
-        return self._answer.headers.get("content-type", "").lower().encode("latin-1", "replace")
-
-    async def begin(self, asked: asyncio.Future[aiohttp.ClientResponse]) -> None:
-        """Wait for the head. Raises LostError where somebody gives the member up meanwhile."""
-        self._asking = asked
-        try:
-            self._answer = await asked
-        except asyncio.CancelledError:
-            if self._given_up:
-                raise LostError(self._given_up) from None
-            raise
-        finally:
-            self._asking = None
-        if self._given_up:  # at the moment when the head came
-            self._answer.close()
-            raise LostError(self._given_up)
-        self.last = asyncio.get_running_loop().time()
+        return next((value.lower() for name, value in self.connection.headers if name == b"content-type"), b"")
 
     async def piece(self) -> bytes:
         """What has come of the body; nothing at its end. Raises LostError."""
-        try:
-            found = await self._answer.content.readany()
-        except (aiohttp.ClientError, OSError) as error:
-            raise LostError(self._given_up or self._upstream.reason(error)) from None
-        if not found and self._given_up:
-            raise LostError(self._given_up)
-        self.last = asyncio.get_running_loop().time()
-        return found
+        return await self.connection.piece()
 
     async def whole(self, limit: int) -> bytes:
         """All of the body. Raises LostError, for one of more than `limit` bytes too."""
@@ -146,109 +246,102 @@ class Reply:
                 raise LostError(f"the answer is larger than {limit:,} bytes")
         return bytes(found)
 
-    def give_up(self, reason: str) -> None:
-        """Break the answer off: whoever reads it gets a LostError."""
-        self._given_up = reason
-        if self._asking is not None:
-            self._asking.cancel()
-        else:
-            self._answer.close()
-
     def close(self) -> None:
         """Keep the connection for another request, or break it where the answer was not read to its end."""
-        self._upstream.busy.discard(self)
-        self._answer.release()
+        self.upstream.take_back(self.connection)
 
 
 @dataclass
 class Upstream:
-    """The requests to one address."""
+    """The connections to one address. `tls` says whom to trust; `silence` is how long an answer may pause, in seconds."""
 
     url: str
-    connections: Connections
-    busy: set[Reply] = field(default_factory=set)
+    tls: ssl.SSLContext | None = None
+    silence: float = 300.0
+    _idle: list[tuple[float, _Connection]] = field(default_factory=list)
+    _busy: set[_Connection] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        self._host, self._secure, self._path = parts.hostname or "", parts.scheme == "https", parts.path.rstrip("/")
+        self._port, self._netloc = parts.port or (443 if self._secure else 80), parts.netloc.encode("ascii")
 
     async def send(self, request: UpstreamRequest) -> Reply:
         """Send a request; returns when the head of the answer is there. Raises UnreachableError and LostError.
 
         A kept connection may have been closed at the very moment: then the request goes over a new one.
         """
-        reply = Reply(self)
-        self.busy.add(reply)
-        try:
-            while True:
-                reused: list[bool] = []
-                try:
-                    await reply.begin(asyncio.ensure_future(self._asked(request, reused)))
-                except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                    raise UnreachableError(f"{self.url}: {self.reason(error)}") from None
-                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                    if not reused:
-                        raise LostError(self.reason(error)) from None
-                except aiohttp.InvalidURL:
-                    raise UnreachableError(f"{self.url} is no address") from None
-                except (aiohttp.ClientError, OSError) as error:
-                    raise LostError(self.reason(error)) from None
-                else:
-                    break
-            if reply.status < 200:
-                reply.close()
-                raise LostError(f"it does not speak HTTP (status {reply.status})")
-        except BaseException:
-            self.busy.discard(reply)
-            raise
-        return reply
+        while True:
+            connection = self._from_idle() or await self._connect()
+            reused, connection.used = connection.used, True
+            connection.begin(self.silence)
+            self._busy.add(connection)
+            connection.transport.write(self._bytes_of(request))
+            assert connection.head is not None
+            try:
+                await connection.head
+            except LostError:
+                nothing_came = connection._header_bytes == 0
+                self.take_back(connection)
+                if not (reused and nothing_came):
+                    raise
+            except BaseException:
+                self.take_back(connection)
+                raise
+            else:
+                return Reply(connection, self)
 
-    def silent(self, seconds: float) -> list[Reply]:
-        """The answers that have paused for so long."""
+    def take_back(self, connection: _Connection) -> None:
+        """A connection whose answer is no longer read."""
+        if connection not in self._busy:
+            return
+        self._busy.discard(connection)
+        if connection.end() and len(self._idle) < MAX_IDLE:
+            self._idle.append((asyncio.get_running_loop().time(), connection))
+        else:
+            connection.abort()
+
+    def silent(self, seconds: float) -> list[_Connection]:
+        """The connections whose answers have paused for so long."""
         now = asyncio.get_running_loop().time()
-        return [reply for reply in self.busy if now - reply.last >= seconds]
+        return [connection for connection in self._busy if now - connection.last >= seconds]
 
     def give_up(self, reason: str, silence: float = 0.0) -> None:
-        """Break the answers off that were silent for so long: the member is dead."""
-        for reply in self.silent(silence):
-            reply.give_up(reason)
+        """Break the connections that were silent for so long: the member is dead."""
+        for connection in self.silent(silence):
+            connection.fail(reason)
+        self.close_idle()
 
-    def reason(self, error: Exception) -> str:
-        """What went wrong, in a line."""
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return f"no answer within {CONNECT_SECONDS:g} s"
-        if isinstance(error, TimeoutError):
-            return f"nothing came for {self.connections.silence:g} s"
-        return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    def close_idle(self) -> None:
+        """Break the connections that nobody uses."""
+        for _, connection in self._idle:
+            connection.abort()
+        self._idle.clear()
 
-    async def _asked(self, request: UpstreamRequest, reused: list[bool]) -> aiohttp.ClientResponse:
-        return await self.connections.session.request(
-            request.method,
-            URL(self.url.rstrip("/") + request.target, encoded=True),
-            headers=[
-                (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in request.headers
-                if name not in _HOP and name != b"host"
-            ],
-            data=request.body or None,
-            allow_redirects=False,
-            trace_request_ctx=reused,
-        )
+    def _from_idle(self) -> _Connection | None:
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            since, connection = self._idle.pop()
+            if connection.alive and now - since < IDLE_SECONDS and not connection.transport.is_closing():
+                return connection
+            connection.abort()
+        return None
 
+    async def _connect(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        if self._secure and self.tls is None:
+            self.tls = ssl.create_default_context()
+        secure = self.tls if self._secure else None
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=secure)
+        except (OSError, TimeoutError, UnicodeError) as error:
+            reason = f"no answer within {CONNECT_SECONDS:g} s" if isinstance(error, TimeoutError) else str(error)
+            raise UnreachableError(f"{self.url}: {reason}") from None
+        return connection
 
-def _noting_reuse() -> aiohttp.TraceConfig:
-    """What tells a request's list that its connection had served before."""
-
-    async def note(session: aiohttp.ClientSession, context: Any, parameters: object) -> None:
-        context.trace_request_ctx.append(True)
-
-    config = aiohttp.TraceConfig()
-    config.on_connection_reuseconn.append(note)
-    return config
-
-
-def _socket(address: Any) -> socket.socket:
-    """A socket that notices when the other host has vanished."""
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in KEEPALIVE.items():
-        if hasattr(socket, name):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return made
+    def _bytes_of(self, request: UpstreamRequest) -> bytes:
+        lines = [f"{request.method} {self._path}{request.target} HTTP/1.1".encode("ascii"), b"host: " + self._netloc]
+        lines += [name + b": " + value for name, value in request.headers if name not in _HOP and name != b"host"]
+        lines.append(b"content-length: %d" % len(request.body))
+        return b"\r\n".join([*lines, b"", request.body])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from multiscale_transformer.errors import AxlError
 from multiscale_transformer.mesh.members import Announcement, Member
-from multiscale_transformer.mesh.upstream import Connections, Headers, LostError, UnreachableError, Upstream, UpstreamRequest
+from multiscale_transformer.mesh.upstream import Headers, LostError, UnreachableError, Upstream, UpstreamRequest
 
 PROBE_SECONDS = 2.0
 SILENT_SECONDS = 5.0  # after which a request at a member that is gone is doubted
@@ -23,15 +25,11 @@ class Upstreams:
     silence: float = 300.0
     _by_url: dict[str, Upstream] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._connections = Connections(self.tls, self.silence)
-        self._probing = Connections(self.tls, PROBE_SECONDS, kept=False)  # for connections that stand may be dead
-
     def of(self, said: Announcement) -> Upstream:
         """The connections to a member."""
         found = self._by_url.get(said.url)
         if found is None:
-            found = self._by_url[said.url] = Upstream(said.url, self._connections)
+            found = self._by_url[said.url] = Upstream(said.url, self.tls, self.silence)
         return found
 
     def authorization(self, said: Announcement) -> Headers:
@@ -41,12 +39,15 @@ class Upstreams:
 
     async def probe(self, said: Announcement) -> bool:
         """Whether a member answers at all, within `PROBE_SECONDS`."""
+        upstream = Upstream(said.url, self.tls, PROBE_SECONDS)  # a connection of its own: those that stand may be dead
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                reply = await Upstream(said.url, self._probing).send(HEALTH)
+                reply = await upstream.send(HEALTH)
                 reply.close()
         except (UnreachableError, LostError, TimeoutError):
             return False
+        finally:
+            upstream.close_idle()
         return reply.status < 500
 
     async def bury(self, members: list[Member], in_flight: dict[str, int]) -> list[str]:
@@ -64,16 +65,21 @@ class Upstreams:
         return [member.said.name for member in dead]
 
     def keep_only(self, urls: set[str]) -> None:
-        """Forget what leads to nobody any more; answers that are still read end in peace."""
+        """Close what leads to nobody any more."""
         for url in [url for url in self._by_url if url not in urls]:
-            del self._by_url[url]
+            self._by_url.pop(url).close_idle()
 
     def give_up(self) -> None:
-        """Break every answer off."""
+        """Break everything."""
         for upstream in self._by_url.values():
             upstream.give_up("the gateway ends")
 
-    async def close(self) -> None:
-        """Break everything."""
-        self.give_up()
-        await asyncio.gather(self._connections.close(), self._probing.close())
+
+def trust(ca: Path | None) -> ssl.SSLContext | None:
+    """Whom to trust: the certificate authority in a file, or those of the system. Raises AxlError for no such file."""
+    if ca is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(ca))
+    except (OSError, ssl.SSLError) as error:
+        raise AxlError(f"--tls-ca {ca} holds no certificate ({error})") from error
