@@ -43,5 +43,5 @@ def test_it_builds(tmp_path: Path) -> None:
     log = (tmp_path / "axl.log").read_text(encoding="latin-1")
     assert "undefined" not in log.lower()
     assert "Overfull" not in log
-    pages = int(re.findall(r"Output written on .*\((\d+) pages", log)[-1])
+    pages = int(re.findall(r"\((\d+) pages, \d+ bytes\)", log.replace("\n", ""))[-1])  # TeX breaks its lines anywhere
     assert 7 <= pages <= 12
