@@ -1,4 +1,4 @@
-"""What README.md and two pages of docs/ tell people to type works: marked commands run, in order, in one folder, as they stand.
+"""What the guide and two other pages tell people to type works: marked commands run, in order, in one folder, as they stand.
 
 A block of commands is run when the line before it says `<!-- test -->`:
 
@@ -7,9 +7,9 @@ A block of commands is run when the line before it says `<!-- test -->`:
     axl train --data ~/my_project --minutes 10 --out checkpoints/mine
     ```
 
-Only time and size are not the README's: `axl` is a stand-in that reads a tiny Python library, trains for seconds on one thread
+Only time and size are not the pages': `axl` is a stand-in that reads a tiny Python library, trains for seconds on one thread
 and otherwise is the real thing, and the home folder holds a small `my_project`. Nothing in a command is rewritten, so a path,
-an option or a folder that is wrong in the README is wrong here.
+an option or a folder that is wrong in a page is wrong here.
 """
 
 import os
@@ -23,9 +23,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
-# The later ones go on in the folder that the README leaves.
-TOLD = (README, ROOT / "docs" / "memory.md", ROOT / "docs" / "tutorial.md")
+# The later ones go on in the folder that the guide leaves.
+TOLD = (ROOT / "docs" / "guide.md", ROOT / "docs" / "memory.md", ROOT / "docs" / "tutorial.md")
 BLOCK = re.compile(r"^<!-- test -->\n+```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STAND_IN = """#!{python}
 import os, re, sys, types
