@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,12 @@ def test_only_documents_that_change_are_written(tmp_path: Path) -> None:
     comparison(tmp_path)
     assert write_tables([document], tmp_path) == [document]
     assert write_tables([document], tmp_path) == []
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+def test_no_line_begins_with_a_figure(path: Path) -> None:
+    """Markdown would take it, and the lines after it, for HTML."""
+    assert re.findall(r"^\s*<!-- figure: .*", path.read_text(encoding="utf-8"), re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
