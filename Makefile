@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 3
 
-.PHONY: quickstart test check fast slow browser network latex paper site clean
+.PHONY: quickstart test check fast slow browser network latex paper sbom site clean
 
 quickstart: $(VENV)/.installed
 	@$(BIN)/axl compile
@@ -33,6 +33,10 @@ site: $(VENV)/.dev
 paper: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.paper
 	@cd docs/paper && latexmk -pdf -interaction=nonstopmode -halt-on-error -output-directory=../../build/paper axl.tex
+
+# What is installed here, with versions and licences, as a CycloneDX file in build/.
+sbom: $(VENV)/.dev
+	@mkdir -p build && $(BIN)/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --output-reproducible --of JSON -o build/axl.cdx.json
 
 # The paper is built by a test; it needs LaTeX.
 latex:
