@@ -28,7 +28,7 @@ LIBRARIES = (
     "langchain_anthropic",
     "instructor",
 )
-AGENTS = ("openai_agents", "pydantic_ai", "smolagents")
+AGENTS = ("pydantic_ai", "smolagents")
 pytestmark = pytest.mark.slow
 
 
@@ -48,6 +48,12 @@ def test_a_library_does_what_it_does(up: Running, tmp_path: Path, name: str) -> 
 def test_a_framework_for_agents_does_what_it_does(up: Running, tmp_path: Path, name: str) -> None:
     command = [python_of("agents"), CLIENTS / "try_agents.py", up.url, "tiny", name]
     assert f"{name}: ok" in run(command, tmp_path)
+
+
+def test_openai_agents(ending: Running, tmp_path: Path) -> None:
+    """It sends no limit where its user gives none, and takes an answer that fills the context for a failure."""
+    command = [python_of("agents"), CLIENTS / "try_agents.py", ending.url, "tiny", "openai_agents"]
+    assert "openai_agents: ok" in run(command, tmp_path)
 
 
 def test_aider(tmp_path: Path) -> None:
