@@ -1,4 +1,4 @@
-"""One net, several memories: what an index of a project is worth to the model in the package, which never read the project.
+"""One net, several memories: how many bits an index of a project saves the model in the package, which never read it.
 
     python examples/swap_memories.py ~/src/project
 

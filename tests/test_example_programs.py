@@ -55,7 +55,7 @@ def test_distil_to_ollama(trained: tuple[Path, str], tmp_path: Path) -> None:
 
 def test_swap_memories(project: Path) -> None:
     last = run(EXAMPLES / "swap_memories.py", project).splitlines()[-1].split()
-    assert float(last[7]) < float(last[0]), "the index is worth something"
+    assert float(last[7]) < float(last[0]), "the index saves bits"
 
 
 def test_custom_model(project: Path) -> None:
