@@ -19,22 +19,10 @@ from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.sampling import FIM_CANDIDATES, Sampling, default_sampling
 from multiscale_transformer.model.vocabulary import BOS, EOS
-from tiny import SHAPES, checkpoint, corpus_memory
+from tiny import corpus_memory
 
 BEFORE, BEHIND = b"def area(radius):\n    return ", b"\n\n\nclass Circle:\n    pass\n"
 SAMPLING = Sampling(temperature=0.0, max_new_tokens=24, candidates=5, logit_bias={EOS: -100.0})
-
-
-@pytest.fixture(scope="module", params=["memory", "words"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    checkpoint(SHAPES[request.param].model_copy(update={"memory": True}), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> Engine:
-    return load_engine(folder)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +16,7 @@ from multiscale_transformer.memory.reader import no_features
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS
-from tiny import SHAPES, checkpoint, words
+from tiny import words
 
 KNOWN, OTHER = words(400, 1), b"\x01\x02\x03 nothing of this stands anywhere else \x04\x05"
 SAMPLING = Sampling(temperature=0.8, max_new_tokens=12, seed=3)
@@ -26,18 +25,6 @@ PAGES = 3
 
 def memory_of(*texts: bytes) -> CorpusMemory:
     return CorpusMemory([build_shard(Documents.from_items([(str(n), text)]))[0] for n, text in enumerate(texts)])
-
-
-@pytest.fixture(scope="module", params=["memory", "words"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    checkpoint(SHAPES[request.param].model_copy(update={"memory": True}), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> Engine:
-    return load_engine(folder)
 
 
 def written(engine: Engine, prompt: list[int], memory: CorpusMemory) -> tuple[list[int], int]:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from multiscale_transformer.engine.detokenizer import stream_text
-from multiscale_transformer.engine.engine import Engine, load_engine
+from multiscale_transformer.engine.engine import Engine
 from multiscale_transformer.engine.scheduler import CANCELLED, LENGTH, STOP, OutputChunk, Request, Scheduler
 from multiscale_transformer.engine.stop_rules import StopRules
 from multiscale_transformer.errors import AxlError
@@ -19,23 +19,10 @@ from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS, EOS
-from tiny import SHAPES, checkpoint, corpus_memory
+from tiny import corpus_memory
 
 NO_END = {EOS: -100.0}
 PROMPTS = [[BOS, *text] for text in (b"def area(", b"class Circle:\n    pa", b"import os\n" * 15, b"x")]
-
-
-@pytest.fixture(scope="module", params=["memory", "words"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models with a memory: three scales, and words."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    checkpoint(SHAPES[request.param].model_copy(update={"memory": True}), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> Engine:
-    return load_engine(folder)
 
 
 @pytest.fixture(scope="module")
