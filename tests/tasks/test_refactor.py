@@ -63,6 +63,23 @@ def test_the_right_answer_fits_the_constraint() -> None:
     assert constraint.ended or constraint.allowed()[257]
 
 
+def test_an_answer_for_a_finding_begins_with_its_line_and_changes_it() -> None:
+    answer = written(hunks_between(BEFORE, AFTER)).encode()
+    held = constraint_for(BEFORE, 4)
+    for byte in answer:
+        assert held.allowed()[byte]
+        held.advance(byte)
+    assert not constraint_for(BEFORE, 3).copy().allowed()[ord("=")]
+    elsewhere, same = constraint_for(BEFORE, 3), constraint_for(BEFORE, 3)
+    for byte in b"-        ":
+        elsewhere.advance(byte)
+    assert not elsewhere.allowed()[ord("e")]
+    for byte in b"-            return 1\n+            return 1":
+        same.advance(byte)
+    assert not same.allowed()[ord("\n")]
+    assert same.allowed()[ord("0")]
+
+
 def test_what_is_kept_loses_a_finding_and_brings_none() -> None:
     assert [found.rules for found in verify(BEFORE, [AFTER])] == [("RET505",)]
     for wrong in (

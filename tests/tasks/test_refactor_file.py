@@ -19,7 +19,8 @@ SAFE = "def f(a):\n    if a:\n        return 1\n    else:\n        return 2\n"
 SAFE_AFTER = "def f(a):\n    if a:\n        return 1\n    return 2\n"
 UNSAFE = 'def g(a):\n    b = str(a)\n    return "x %s" % b\n'
 UNSAFE_AFTER = 'def g(a):\n    b = str(a)\n    return f"x {b}"\n'
-OTHER = 'def h(a):\n    return a == "y" or a == "x"\n'  # the fix hashes a, which a list does not take
+OTHER = 'def h(a):\n    return a == "y" or a == "x"\n'  # ruff's fix hashes a, which a list does not take
+OTHER_AFTER = 'def h(a):\n    return a in ("y", "x")\n'
 UNREACHED = 'def k(a):\n    if a == "never this":\n        b = str(a)\n        return "x %s" % b\n    return 1\n'
 METHOD = 'class A:\n    def g(self, a: str):\n        return "x %s" % a\n'
 
@@ -41,10 +42,16 @@ def test_calls_are_a_witness_where_they_reach_the_finding(sandbox: Sandbox) -> N
     found = FileRefactoring(Module(UNSAFE), None, sandbox).run(["g"])
     assert found.text == UNSAFE_AFTER
     assert "calls that reach it" in found.edits[0].verified
-    for text, name in ((OTHER, "h"), (UNREACHED, "k"), (METHOD, "A.g")):
+    for text, name in ((UNREACHED, "k"), (METHOD, "A.g")):
         kept = FileRefactoring(Module(text), None, sandbox).run([name])
         assert kept.text == text
         assert not kept.edits
+
+
+def test_an_edit_from_the_memory_is_kept_where_the_linter_s_own_changes_what_the_code_does(sandbox: Sandbox) -> None:
+    found = FileRefactoring(Module(OTHER), None, sandbox).run(["h"])
+    assert found.text == OTHER_AFTER
+    assert [edit.by for edit in found.edits] == ["pairs"]
 
 
 def test_tests_are_a_witness_and_have_the_last_word() -> None:

@@ -41,8 +41,8 @@ def refactor(
 ) -> None:
     """Rewrite what a linter finds in functions, where it is shown that they still do the same.
 
-    ruff finds, and proposes where it has a fix; a model that was trained for it proposes where it has none. Kept is what
-    parses, loses a finding and brings no new one. Beside fixes that ruff calls safe, an edit needs a witness: the --test
+    ruff finds, and proposes where it has a fix; then a memory of edits proposes, and a model that was trained for it. Kept is
+    what parses, loses a finding and brings no new one. Beside fixes that ruff calls safe, an edit needs a witness: the --test
     passes, or calls of the function give in the sandbox what they gave before. The exit status is 1 where nothing is to be
     proposed.
 

@@ -1,8 +1,9 @@
 """The skill refactor: a function in, an edit of a few lines out that a linter and Python's own parser have checked.
 
 Examples are pairs that ruff made (`tasks.lint`), so ruff itself is right about all of them by construction, and one function in
-seven that it finds nothing in, whose answer is "no change". The model writes the edit (`tasks.edit_format`), held to lines of
-the input; kept is what parses, loses a finding and brings no new one.
+seven that it finds nothing in, whose answer is "no change". Edits come from a memory of the pairs (`tasks.edit_memory`) and
+then from the model, which writes them (`tasks.edit_format`) held to lines of the input; kept is what parses, loses a finding
+and brings no new one.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint, lark_string
 from multiscale_transformer.tasks.edit_format import NO_CHANGE, applied, hunks_between, read_hunks, written
-from multiscale_transformer.tasks.examples import Example, capped
+from multiscale_transformer.tasks.edit_memory import EditPair, load_memory
+from multiscale_transformer.tasks.examples import Example, Split, capped, read_examples
 from multiscale_transformer.tasks.lint import MAX_FUNCTION, lint, pairs_in, same_function
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.skill import Figures, Measurement, Skill
@@ -30,6 +34,9 @@ CLEAN_SHARE = 0.1
 UNMARKED = 0.15  # share of the edits whose prompt does not say where: what people type by hand
 MARK = "  # <- "  # stands before the rule, behind a line
 MAX_ANSWER = 400  # bytes
+MOST_RULES = 20  # the most frequent ones of the test, of which the headline speaks
+SAMPLES = 8  # proposals of the model
+REMEMBERED = 16  # edits learnt from pairs that are tried
 _BATCH = 500  # files that ruff reads at once
 
 
@@ -105,12 +112,25 @@ def _clean_functions(sources: dict[str, str]) -> Iterator[tuple[str, str]]:
                 yield name, function
 
 
-def constraint_for(function: str) -> GrammarConstraint:
-    """Answers for a function: no change, or hunks that begin with lines of it."""
-    lines = dict.fromkeys(function.rstrip().split("\n"))
-    old = " | ".join(lark_string(f"-{line}\n") for line in lines)
-    grammar = f'start: "{NO_CHANGE}\\n" | hunk ("\\n" hunk)*\nhunk: old+ new*\nold: {old}\nnew: /\\+[^\\n\\r]{{0,160}}\\n/\n'
-    return GrammarConstraint.lark(grammar)
+def constraint_for(function: str, line: int | None = None) -> GrammarConstraint:
+    """Answers for a function: no change, or hunks that begin with lines of it.
+
+    Where a `line` (from 1) is marked, the first hunk begins with that line, and what comes for it is not the same again.
+    """
+    lines = function.rstrip().split("\n")
+    old = " | ".join(lark_string(f"-{text}\n") for text in dict.fromkeys(lines))
+    first, changed = f'"{NO_CHANGE}\\n" | hunk', ""
+    if line is not None:
+        marked, same = (lark_string(f"{sign}{lines[line - 1]}\n") for sign in "-+")
+        first = f"{marked} (old+ NEW* | CHANGED NEW*)?"
+        changed = f"CHANGED: /\\+[^\\n\\r]{{0,160}}\\n/ & ~{same}\n"
+    hunks = f'start: {first} ("\\n" hunk)*\nhunk: old+ NEW*\nold: {old}\nNEW: /\\+[^\\n\\r]{{0,160}}\\n/\n'
+    return GrammarConstraint.lark(hunks + changed)
+
+
+def remembered(function: str, line: int, rule: str) -> list[str]:
+    """Texts of the function after edits that were learnt from pairs, the likeliest right first (`tasks.edit_memory`)."""
+    return load_memory().edits(rule, function, line, REMEMBERED)
 
 
 def propose(
@@ -118,12 +138,8 @@ def propose(
 ) -> list[str]:
     """Texts of the function after the model's edits, the greedy one first; those that have no place or change nothing are left
     out. `line` and `rule` are where a linter found something, and what."""
-    return _edited(writer, prompt_of(function, line, rule), function, samples=samples, seed=seed)
-
-
-def _edited(writer: Writer, prompt: str, function: str, *, samples: int, seed: int) -> list[str]:
-    constraint = constraint_for(function)
-    answers = writer.candidates(prompt, samples, seed, most=MAX_ANSWER, constraint=constraint)
+    constraint = constraint_for(function, line)
+    answers = writer.candidates(prompt_of(function, line, rule), samples, seed, most=MAX_ANSWER, constraint=constraint)
     found: dict[str, None] = {}
     for answer in answers:
         hunks = read_hunks(answer)
@@ -156,10 +172,6 @@ def verify(function: str, proposals: Sequence[str]) -> list[Verified]:
     ]
 
 
-MOST_RULES = 20  # the most frequent ones of the test, of which the headline speaks
-SAMPLES = 8  # proposals of which the first that verifies is shown
-
-
 def measure(measurement: Measurement) -> Figures:
     """Right edits of the most frequent findings, and edits of functions in which nothing is to be found."""
     test = measurement.examples("test")
@@ -167,49 +179,97 @@ def measure(measurement: Measurement) -> Figures:
     frequent = {rule for rule, _ in Counter(example.rule for example in dirty).most_common(MOST_RULES)}
     dirty = [example for example in dirty if example.rule in frequent]
     clean = [example for example in test if example.rule == CLEAN]
-    right = at_once = verified = edited = shown = 0
-    for example in dirty:
-        function = _function_of(example.prompt)
-        proposals = _proposals(measurement, example.prompt, function)
-        wanted = applied(function, read_hunks(example.answer) or []) or function
-        passed = verify(function, proposals)
-        right += bool(passed) and same_function(passed[0].after, wanted)
-        at_once += bool(proposals) and same_function(proposals[0], wanted)
-        verified += bool(passed)
-    for example in clean:
-        function = _function_of(example.prompt)
-        proposals = _proposals(measurement, example.prompt, function)
-        edited += bool(proposals)
-        shown += bool(verify(function, proposals))
+    tried = [_tried(measurement, example) for example in dirty]
+    counts, alone = _shares([one.all for one in tried]), _shares([one.model for one in tried])
+    kept, without = _shares([one.memory for one in tried]), [_tried(measurement, example) for example in clean]
     figures = {
-        "right edit": right / max(1, len(dirty)),
-        "right without verifying": at_once / max(1, len(dirty)),
-        "some verified edit": verified / max(1, len(dirty)),
-        "false edits": shown / max(1, len(clean)),
-        "false edits without verifying": edited / max(1, len(clean)),
+        **counts,
+        "right edit, model alone": alone["right edit"],
+        "some verified edit, model alone": alone["some verified edit"],
+        "false edits": sum(one.all.shown is not None for one in without) / max(1, len(clean)),
+        "false edits without verifying": sum(one.all.proposed for one in without) / max(1, len(clean)),
     }
-    rivals = {"copy": {"right edit": 0.0}, "ruff": {"right edit": 1.0}}
-    note = f"right edit: of {SAMPLES} proposals the first that verifies has the syntax tree of ruff's own fix"
-    packages = len({example.package for example in dirty + clean})
+    note = (
+        f"right edit: the first proposal that verifies has the syntax tree of ruff's own fix; of the model, {SAMPLES} proposals"
+    )
     return Figures(
         skill=TASK,
         examples=len(dirty) + len(clean),
-        packages=packages,
+        packages=len({example.package for example in dirty + clean}),
         figures=figures,
-        rivals=rivals,
+        rivals={"copy": {"right edit": 0.0}, "edits learnt from pairs, without the model": kept, "ruff": {"right edit": 1.0}},
         teachers=("ruff",),
         notes=(note, "ruff made the pairs and is right about them by construction"),
     )
 
 
+class _Outcome(NamedTuple):
+    """Of one example: whether there are proposals, whether the first is right, what is shown, and whether that is right."""
+
+    proposed: bool
+    at_once: bool
+    shown: Verified | None
+    right: bool
+
+
+class _Tried(NamedTuple):
+    """The outcomes with all proposals, with those of the memory of edits, and with the model's."""
+
+    all: _Outcome
+    memory: _Outcome
+    model: _Outcome
+
+
+def _tried(measurement: Measurement, example: Example) -> _Tried:
+    """What is proposed as the command would: for the finding that is marked, or else for the first that the linter has."""
+    function, rule = _function_of(example.prompt), example.rule
+    wanted = applied(function, read_hunks(example.answer) or []) or function
+    line = _marked_line(example.prompt)
+    if line is None:
+        finding = next((one for one in lint({"": textwrap.dedent(function)}) if example.rule in (one.rule, CLEAN)), None)
+        line, rule = (finding.line, finding.rule) if finding else (None, "")
+    kept = remembered(function, line, rule) if line is not None else []
+    model = propose(measurement.writer, function, line, rule, samples=SAMPLES, seed=measurement.seed)
+    return _Tried(*(_outcome(function, wanted, proposals) for proposals in ([*kept, *model], kept, model)))
+
+
+def _outcome(function: str, wanted: str, proposals: Sequence[str]) -> _Outcome:
+    shown = next(iter(verify(function, proposals)), None) if proposals else None
+    right = shown is not None and same_function(shown.after, wanted)
+    return _Outcome(bool(proposals), bool(proposals) and same_function(proposals[0], wanted), shown, right)
+
+
+def _shares(outcomes: Sequence[_Outcome]) -> dict[str, float]:
+    count = max(1, len(outcomes))
+    return {
+        "right edit": sum(one.right for one in outcomes) / count,
+        "right without verifying": sum(one.at_once for one in outcomes) / count,
+        "some verified edit": sum(one.shown is not None for one in outcomes) / count,
+    }
+
+
 def _function_of(prompt: str) -> str:
     """The function in a prompt, without the mark."""
-    lines = prompt.removeprefix("Before:\n").removesuffix("\nAfter:\n").split("\n")
-    return "\n".join(line.partition(MARK)[0] for line in lines)
+    return "\n".join(line.partition(MARK)[0] for line in _lines_of(prompt))
 
 
-def _proposals(measurement: Measurement, prompt: str, function: str) -> list[str]:
-    return _edited(measurement.writer, prompt, function, samples=SAMPLES, seed=measurement.seed)
+def _lines_of(prompt: str) -> list[str]:
+    return prompt.removeprefix("Before:\n").removesuffix("\nAfter:\n").split("\n")
+
+
+def _marked_line(prompt: str) -> int | None:
+    """The line (from 1) that a prompt marks."""
+    return next((number for number, line in enumerate(_lines_of(prompt), 1) if MARK in line), None)
+
+
+def edit_pairs(folder: Path, split: Split) -> Iterator[EditPair]:
+    """The examples that say where the finding is, as pairs to learn a memory of edits from."""
+    for example in read_examples(folder, split):
+        line, hunks = _marked_line(example.prompt), read_hunks(example.answer)
+        function = _function_of(example.prompt)
+        after = applied(function, hunks) if hunks else None
+        if line is not None and after is not None:
+            yield EditPair(example.rule, function, after, line)
 
 
 SKILL = Skill(TASK, make_examples, measure)

@@ -1,7 +1,8 @@
 """Refactoring the functions of a file: findings one after the other, each with edits that are tried until one is verified.
 
-ruff proposes where it has a fix of its own, which is right about its finding by construction; the model proposes where ruff
-only finds. An edit is kept where the text parses, has the functions that it had, loses a finding and brings no new one. Fixes
+ruff proposes where it has a fix of its own, which is right about its finding by construction; where ruff only finds, a memory
+of edits that were learnt from pairs proposes, and then the model. An edit is kept where the text parses, has the functions
+that it had, loses a finding and brings no new one. Fixes
 that ruff calls safe need no more. All others have to show that the code still does the same: the tests pass, or calls of the
 function give the same as before.
 """
@@ -21,7 +22,7 @@ from multiscale_transformer.tasks.calls import Call, Result, calls_in, results_o
 from multiscale_transformer.tasks.lint import Finding, lint
 from multiscale_transformer.tasks.module_driver import Module
 from multiscale_transformer.tasks.random_calls import random_calls
-from multiscale_transformer.tasks.refactor import SAMPLES, propose
+from multiscale_transformer.tasks.refactor import SAMPLES, propose, remembered
 from multiscale_transformer.tasks.source_text import SourceText, first_line, parses, qualified_functions
 from multiscale_transformer.tasks.writer import Writer
 
@@ -30,7 +31,7 @@ MAX_FOLLOWED = 3  # fixes of what a fix brings
 MIN_CALLS = 5  # that have to get to the finding and give the same value after, where calls are the witness
 RANDOM_CALLS = 40
 
-By = Literal["ruff", "model"]
+By = Literal["ruff", "pairs", "model"]
 Tests = Callable[[str], bool]  # whether the tests pass with this text of the file
 
 
@@ -103,14 +104,16 @@ class FileRefactoring:
     def _proposals(self, text: str, findings: Sequence[Finding], finding: Finding, function: str) -> Iterator[_Proposal]:
         if finding.fixed is not None:
             yield _followed(findings, _Proposal(finding.fixed, "ruff", finding.safe))
+        source = SourceText(text)
+        node = dict(qualified_functions(source.tree)).get(function)
+        if node is None:
+            return
+        begin, end = source.whole_lines(node)
+        before, line = text[begin:end], finding.line - first_line(node) + 1
+        for after in remembered(before, line, finding.rule):
+            yield _Proposal(text[:begin] + after + text[end:], "pairs", safe=False)
         if self._writer is not None:
-            source = SourceText(text)
-            node = dict(qualified_functions(source.tree))[function]
-            first = first_line(node)
-            begin, end = source.whole_lines(node)
-            for after in propose(
-                self._writer, text[begin:end], finding.line - first + 1, finding.rule, samples=SAMPLES, seed=self._seed
-            ):
+            for after in propose(self._writer, before, line, finding.rule, samples=SAMPLES, seed=self._seed):
                 yield _Proposal(text[:begin] + after + text[end:], "model", safe=False)
 
     def _witness(self, text: str, proposal: _Proposal, finding: Finding, function: str) -> str | None:
