@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 3
 
-.PHONY: quickstart test check fast slow browser network latex paper sbom site clean
+.PHONY: quickstart test check fast slow browser network latex paper recording sbom site clean
 
 quickstart: $(VENV)/.installed
 	@$(BIN)/axl compile
@@ -33,6 +33,10 @@ site: $(VENV)/.dev
 paper: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.paper
 	@cd docs/paper && latexmk -pdf -interaction=nonstopmode -halt-on-error -output-directory=../../build/paper axl.tex
+
+# The moving picture of the README, from what the commands print.
+recording: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.recording
 
 # What is installed here, with versions and licences, as a CycloneDX file in build/.
 sbom: $(VENV)/.dev

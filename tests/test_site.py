@@ -10,6 +10,9 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.reference import commands_page, routes_page
+from multiscale_transformer.cli.main import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*?\bsrc=[\"']?([^\"' >]+)|<link\b[^>]*?\bhref=[\"']?([^\"' >]+)")
 
@@ -22,7 +25,18 @@ def listed(nav: object) -> set[str]:
 
 def test_every_page_stands_in_the_navigation() -> None:
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
-    assert listed(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]) == pages
+    generated = {"reference/commands.md", "reference/routes.md"}
+    assert listed(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]) == pages | generated
+
+
+def test_the_reference_has_every_command_and_every_route_with_its_fields() -> None:
+    commands, routes = commands_page(), routes_page()
+    assert [name for name in COMMANDS if name != "bench" and f"### `axl {name}`\n" not in commands] == []
+    assert "### `POST /v1/chat/completions`" in routes
+    assert "| `temperature` | number, 0 to 2 |" in routes
+    assert "e+18" not in routes
+    assert "```sh\naxl refactor src/area.py\n" in commands
+    assert commands.count("```") % 2 == 0
 
 
 def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:

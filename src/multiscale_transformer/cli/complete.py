@@ -31,13 +31,13 @@ def complete(
     suffix: Annotated[str | None, typer.Option(metavar="TEXT", help="Text after the gap: fills in the middle.")] = None,
     only: Annotated[bool, typer.Option("--only", metavar="", help="Print the completion alone.")] = False,
     stop_rules: Annotated[
-        bool | None,
+        bool,
         typer.Option(
             "--stop-rules/--no-stop-rules",
             metavar="",
-            help="End where an editor would: line, block, repetition (default: with --suffix).",
+            help="End where an editor would: line, block, repetition.",
         ),
-    ] = None,
+    ] = True,
     max_tokens: Annotated[
         int, setting(Sampling, "max_new_tokens", "N", "Most bytes to write.")
     ] = DEFAULT_SAMPLING.max_new_tokens,
@@ -87,7 +87,7 @@ def complete(
     """Complete PROMPT, byte by byte, with the model in --model, or else the small one that comes with AXL.
 
     Prompt and completion go to standard output as plain text, or with --only the completion alone. With --suffix the gap is
-    filled and ends where an editor would want it; --no-stop-rules lets the model go on.
+    filled. A completion ends where an editor would want it; --no-stop-rules lets the model go on.
 
     The model looks up what it wrote in its memory: the files it was trained on, or the indexes given with --memory. The memory
     of the model that comes with AXL is the library of this Python, which is indexed on first use.

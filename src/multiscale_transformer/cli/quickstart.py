@@ -49,6 +49,6 @@ def quickstart(
     print_text("\nIt writes (a model this small knows the look of code, not its meaning):\n")
     config = read_config(place)
     sampling = DEFAULT_SAMPLING.model_copy(update={"max_new_tokens": 240, "seed": 0})
-    cursor = continue_text(PROMPT, config.max_seq_len)
+    cursor = continue_text(PROMPT, config.max_seq_len).with_stop_rules(True, PROMPT)
     show_stream(open_session(place, memory_for(config, place, None)), cursor, PROMPT, None, sampling)
     training_ui.show_next(place, command("train", "--data", "PATH/TO/YOUR/CODE", "--minutes", "20"))
