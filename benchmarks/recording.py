@@ -108,7 +108,7 @@ def _output(command: str, folder: Path) -> list[Text]:
     done = subprocess.run(
         [str(program), *shlex.split(command)[1:]], cwd=folder, env=env, capture_output=True, text=True, check=True
     )
-    return Text.from_ansi(done.stdout.rstrip("\n")).split("\n")
+    return list(Text.from_ansi(done.stdout.rstrip("\n")).split("\n"))
 
 
 def _moving(svg: str, times: list[float]) -> str:
