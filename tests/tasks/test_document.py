@@ -33,9 +33,11 @@ from multiscale_transformer.tasks.docstrings import (
 )
 from multiscale_transformer.tasks.document import (
     Neighbours,
+    Proposal,
     Question,
+    Retrieved,
+    Told,
     answer_of,
-    baselines,
     documented,
     function_of,
     make_examples,
@@ -235,25 +237,33 @@ def test_proposals_are_ranked_and_the_retrieved_one_is_among_them(writer: Writer
     question, other = Question.of_format(FUNCTION), Docstring("Return the sum of both.")
     answers = ["Say what it does.\n", "the files and the files and the files and.\n", "no sentence", f"{'x y z ' * 19}abcde.\n"]
     monkeypatch.setattr(writer, "write", lambda prompt, seeds, **_: answers[: len(seeds)] * len(seeds))
-    ranked = propose(writer, question, [("other", other)], samples=6)
-    assert {proposal.docstring: proposal.source for proposal in ranked} == {
-        Docstring("Say what it does."): "model",
-        other: "other",
-    }
-    assert [proposal.score for proposal in ranked] == sorted((proposal.score for proposal in ranked), reverse=True)
+    told = [Told("its name", "Do it.", 11.0), Told("other", other.first, 12.0)]
+    assert propose(writer, question, told, samples=6) == [
+        Proposal(other, "other"),
+        Proposal(Docstring("Do it."), "its name"),
+        Proposal(Docstring("Say what it does."), "model"),
+    ]
     assert propose(writer, question, said=frozenset({"Say what it does."})) == []
-    assert (
-        propose(writer, question, [("other", other)], said=frozenset({other.first}), with_parameters=True)[0].source == "model"
-    )
+    assert propose(writer, question, told, said=frozenset({other.first}), with_parameters=True)[0].source == "model"
+
+
+def test_a_sentence_that_is_told_has_the_parameters_that_the_model_writes(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = "Say what it does.\nArgs:\na: The first one.\nb: The second one.\n"
+    monkeypatch.setattr(writer, "write", lambda prompt, seeds, **_: [answer] * len(seeds))
+    ranked = propose(writer, Question.of_format(FUNCTION), [Told("its name", "Do it.", 1.0)], with_parameters=True)
+    assert ranked[0] == Proposal(Docstring("Do it.", (("a", "The first one."), ("b", "The second one."))), "its name")
 
 
 def test_neighbours_are_retrieved_where_they_are_alike() -> None:
     text = 'def add_one(total):\n    """Add one to the total."""\n    total = total + 1\n    return total\n'
     neighbours = Neighbours(text)
     assert neighbours.sentences == {"Add one to the total."}
-    assert neighbours.alike("def add_two(total):\n    total = total + 2\n    return total") == [
-        ("add_one", Docstring("Add one to the total."))
-    ]
+    (told,) = neighbours.alike("def add_two(total):\n    total = total + 2\n    return total")
+    assert told[:2] == ("add_one", "Add one to the total.")
+    (same,) = neighbours.alike("def add_one(total):\n    total = total + 1\n    return total")
+    assert same.expected > told.expected > 0
     assert neighbours.alike("def read(path):\n    return path.read_text()") == []
 
 
@@ -291,13 +301,14 @@ def test_measuring_sets_the_model_beside_its_rivals(writer: Writer, tmp_path: Pa
     ]
     write_examples(tmp_path, {"train": examples[1:], "validation": [], "test": examples[:2]}, {})
     figures = measure(Measurement(writer._scheduler, None, tmp_path, 2))
-    assert set(figures.rivals) == {"retrieval", "constant sentence", "name split"}
+    assert set(figures.rivals) == {"retrieval", "constant sentence", "name split", "memory alone"}
     assert figures.figures["verified"] <= 1
     right = score(examples, [read_answer(example.answer) for example in examples])
     assert (right["BLEU"], right["exact"], right["parameter F1"]) == (pytest.approx(100), 1, 1)
     wrong = score(examples[:1], [Docstring("Read it.", (("name", "What."),))])
     assert (wrong["parameter F1"], wrong["verified"]) == (0, 0)
-    assert baselines(examples, examples)["name split"][0].first == name_split("def read_file(path): ...") == "Read file."
+    assert name_split("def read_file(path): ...") == "Read file."
+    assert Retrieved(examples)(function_of(examples[0].prompt)) == (read_answer(examples[0].answer), 1.0)
     assert load_skill("document").measure is measure
 
 

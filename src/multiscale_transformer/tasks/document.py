@@ -1,9 +1,9 @@
 """The skill document: a function in, the same function with a docstring out.
 
 The model writes a first sentence and, where it begins that section, one line for each parameter; a grammar holds names to the
-signature, so none is invented. Beside its samples stands the sentence of the most alike function that has one; the likeliest
-under the model is shown. What a machine can check is checked: the syntax tree, the names, the width of the lines. Whether the
-sentence is true, it cannot.
+signature, so none is invented. The first sentence that is shown is that of the most alike function, or what such a name says
+elsewhere (`tasks.sentence_memory`), whichever is expected to come nearest to what people write; the model's come behind. What a
+machine can check is checked: the syntax tree, the names, the width of the lines. Whether the sentence is true, it cannot.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint, lark_string
 from multiscale_transformer.tasks.bleu import mean_bleu
@@ -31,9 +33,10 @@ from multiscale_transformer.tasks.docstrings import (
     read_docstring,
     verified,
 )
-from multiscale_transformer.tasks.examples import Example, capped
+from multiscale_transformer.tasks.examples import Example, Split, capped, read_examples
 from multiscale_transformer.tasks.nearest import Nearest, parts_of_names
 from multiscale_transformer.tasks.package_texts import PackageText
+from multiscale_transformer.tasks.sentence_memory import SentencePair, load_memory
 from multiscale_transformer.tasks.skill import Figures, Measurement, Skill
 from multiscale_transformer.tasks.source_text import SourceText
 from multiscale_transformer.tasks.writer import LENGTH_POWER, Writer
@@ -197,31 +200,38 @@ class Question:
         return GrammarConstraint.lark(f"start: FIRST ({' | '.join(tails)})\n" + "\n".join(terms) + "\n")
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """A docstring, how likely the model finds it (higher is better), and who wrote it: `model`, or a function by its name."""
+class Told(NamedTuple):
+    """A first sentence that is not the model's: who says it, and how near it is expected to come (BLEU, 0 to 100)."""
+
+    source: str
+    sentence: str
+    expected: float
+
+
+class Proposal(NamedTuple):
+    """A docstring, and who wrote its first sentence: `model`, `its name`, or a function by its name."""
 
     docstring: Docstring
-    score: float
     source: str
 
 
-MODEL = "model"
+MODEL, NAME = "model", "its name"
 
 
 def propose(
     writer: Writer,
     question: Question,
-    retrieved: Sequence[tuple[str, Docstring]] = (),
+    told: Sequence[Told] = (),
     *,
     samples: int = SAMPLES,
     said: frozenset[str] = frozenset(),
     with_parameters: bool = False,
     seed: int = 0,
 ) -> list[Proposal]:
-    """Docstrings, the likeliest first: the model's, and first sentences that were found, each with the name of its function.
+    """Docstrings, the best first: with sentences that were `told`, the one expected nearest first, then the model's own.
 
-    Of the model's, those that repeat themselves, that were cut off or whose sentence was `said` of others are left out.
+    All have what the model's likeliest says of the parameters. Of the model's, those that repeat themselves, that were cut off
+    or whose sentence was `said` of others are left out.
     """
     constraint = question.constraint(with_parameters=with_parameters)
     answers = writer.candidates(
@@ -234,17 +244,22 @@ def propose(
         constraint=constraint,
     )
     usable = (docstring for docstring in map(read_answer, answers) if docstring and question.fits(docstring))
-    found = {docstring: MODEL for docstring in usable if docstring.first not in said}
-    if not (with_parameters and any(one.required for one in question.parameters)):
-        for name, docstring in retrieved:
-            found.setdefault(Docstring(docstring.first), name)
+    found = list(dict.fromkeys(docstring for docstring in usable if docstring.first not in said))
     texts = [question.written(docstring) for docstring in found]
     scores = writer.log_probabilities(question.before, texts, after=question.after) if texts else []
-    proposals = [
-        Proposal(docstring, score / len(text.encode()) ** LENGTH_POWER, source)
-        for (docstring, source), text, score in zip(found.items(), texts, scores, strict=True)
-    ]
-    return sorted(proposals, key=lambda one: -one.score)
+    ranked = sorted(zip(scores, texts, found, strict=True), key=lambda one: -one[0] / len(one[1].encode()) ** LENGTH_POWER)
+    own = [docstring for _, _, docstring in ranked]
+    parameters = own[0].parameters if own else ()
+    first = [Proposal(Docstring(one.sentence, parameters), one.source) for one in sorted(told, key=lambda one: -one.expected)]
+    if with_parameters and not parameters and any(one.required for one in question.parameters):
+        first = []
+    return [*first, *(Proposal(docstring, MODEL) for docstring in own)]
+
+
+def told_by_name(function: str) -> list[Told]:
+    """What the name of a function says, in the words that functions with such names are described in."""
+    sentence, expected = load_memory().sentence(_name_of(function))
+    return [Told(NAME, sentence, expected)] if sentence else []
 
 
 class Neighbours:
@@ -255,15 +270,15 @@ class Neighbours:
         self._nearest = Nearest([words for _, _, words in self._known])
         self.sentences = frozenset(docstring.first for _, docstring, _ in self._known)
 
-    def alike(self, function: str) -> list[tuple[str, Docstring]]:
-        """What the most alike one says, with its name, where it is alike enough."""
+    def alike(self, function: str) -> list[Told]:
+        """What the most alike one says, where it is alike enough."""
         words = words_of(function)
         number = self._nearest.best(words)
         if number is None:
             return []
-        name, docstring, known = self._known[number]
-        enough = ALIKE * self._nearest.scores(known)[number]
-        return [(name, docstring)] if self._nearest.scores(words)[number] >= enough else []
+        name, docstring, _ = self._known[number]
+        likeness = self._nearest.likeness(words, number)
+        return [Told(name, docstring.first, load_memory().expected(likeness))] if likeness >= ALIKE else []
 
 
 def words_of(function: str) -> str:
@@ -281,17 +296,29 @@ def name_split(function: str) -> str:
     return f"{words[:1].upper()}{words[1:]}."
 
 
-def baselines(train: Sequence[Example], test: Sequence[Example]) -> dict[str, list[Docstring]]:
-    """What the rivals write for each test example: the answer of the nearest training function, a constant, the name."""
-    known = Nearest([words_of(function_of(example.prompt)) for example in train])
-    functions = [function_of(example.prompt) for example in test]
-    numbers = [known.best(words_of(function)) for function in functions]
-    retrieved = [read_answer(train[number].answer) if number is not None else None for number in numbers]
-    return {
-        "retrieval": [docstring or Docstring(CONSTANT) for docstring in retrieved],
-        "constant sentence": [Docstring(CONSTANT) for _ in test],
-        "name split": [Docstring(name_split(function)) for function in functions],
-    }
+class Retrieved:
+    """The training functions, and what the most alike one of them says."""
+
+    def __init__(self, train: Sequence[Example]) -> None:
+        self._train = train
+        self._known = Nearest([words_of(function_of(example.prompt)) for example in train])
+
+    def __call__(self, function: str) -> tuple[Docstring, float]:
+        """Its docstring, and how alike it is (0 to 1); the constant where none shares a word."""
+        words = words_of(function)
+        number = self._known.best(words)
+        found = read_answer(self._train[number].answer) if number is not None else None
+        return (found, self._known.likeness(words, number)) if found and number is not None else (Docstring(CONSTANT), 0.0)
+
+
+def sentence_pairs(folder: Path, split: Split) -> list[SentencePair]:
+    """The examples of a split, to learn a memory of sentences from."""
+    return [
+        SentencePair(_name_of(function), words_of(function), docstring.first, example.package)
+        for example in read_examples(folder, split)
+        for function, docstring in [(function_of(example.prompt), read_answer(example.answer))]
+        if docstring is not None
+    ]
 
 
 def score(test: Sequence[Example], written: Sequence[Docstring | None]) -> dict[str, float]:
@@ -319,27 +346,36 @@ def score(test: Sequence[Example], written: Sequence[Docstring | None]) -> dict[
 
 
 def measure(measurement: Measurement) -> Figures:
-    """First sentences beside those of the original, of the model's first answer and of the likeliest of several."""
-    train, test = measurement.examples("train"), measurement.examples("test")
-    rivals = baselines(train, test)
-    greedy, best, won = [], [], Counter[str]()
-    for number, example in enumerate(test):
-        question = Question.of_format(function_of(example.prompt))
+    """First sentences beside those of the original: what is shown first, the model's likeliest, and its greedy answer."""
+    test = measurement.examples("test")
+    retrieved = Retrieved(measurement.examples("train"))
+    written: dict[str, list[Docstring | None]] = {"": [], ", model alone": [], ", greedy": []}
+    rivals: dict[str, list[Docstring | None]] = {"retrieval": [], "constant sentence": [], "name split": [], "memory alone": []}
+    won = Counter[str]()
+    for example in test:
+        function = function_of(example.prompt)
+        docstring, likeness = retrieved(function)
+        told = [*told_by_name(function), Told("retrieval", docstring.first, load_memory().expected(likeness))]
+        best = max(told, key=lambda one: one.expected)
+        for name, one in zip(
+            rivals, (docstring, Docstring(CONSTANT), Docstring(name_split(function)), Docstring(best.sentence)), strict=True
+        ):
+            rivals[name].append(one)
+        question = Question.of_format(function)
         answer = measurement.writer.write(
             question.before, [measurement.seed], most=MAX_ANSWER, temperature=0.0, constraint=question.constraint()
         )
-        greedy.append(read_answer(answer[0]))
-        retrieved = [("retrieval", rivals["retrieval"][number])]
-        proposals = propose(measurement.writer, question, retrieved, seed=measurement.seed)
-        best.append(proposals[0].docstring if proposals else None)
-        won[proposals[0].source if proposals else "nothing"] += 1
-    figures = {**score(test, best), **{f"{name}, greedy": value for name, value in score(test, greedy).items()}}
-    notes = (
-        f"the likeliest of {SAMPLES} samples and the retrieved sentence: {dict(won)}",
-        f"goal: BLEU of {score(test, rivals['retrieval'])['BLEU'] + 2:.1f} (retrieval + 2), parameter F1 of 0.95",
-    )
+        proposals = propose(measurement.writer, question, told, seed=measurement.seed)
+        own = [proposal.docstring for proposal in proposals if proposal.source == MODEL]
+        written[""].append(proposals[0].docstring)
+        written[", model alone"].append(own[0] if own else None)
+        written[", greedy"].append(read_answer(answer[0]))
+        won[proposals[0].source] += 1
+    figures = {f"{name}{who}": value for who, each in written.items() for name, value in score(test, each).items()}
+    beside = {name: score(test, each) for name, each in rivals.items()}
+    goal = beside["retrieval"]["BLEU"] + 2
+    notes = (f"first sentences by: {dict(won)}", f"goal: BLEU of {goal:.1f} (retrieval + 2), parameter F1 of 0.95")
     packages = len({example.package for example in test})
-    beside = {name: score(test, written) for name, written in rivals.items()}
     return Figures(skill=TASK, examples=len(test), packages=packages, figures=figures, rivals=beside, notes=notes)
 
 

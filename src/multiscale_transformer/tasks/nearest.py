@@ -25,6 +25,7 @@ class Nearest:
     """Texts by their words; ones that have a word in common are found."""
 
     def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = list(texts)
         counts = [Counter(_words(text)) for text in texts]
         lengths = np.array([count.total() for count in counts], np.float64)
         norms = K1 * (1 - B + B * lengths / max(1.0, lengths.mean() if len(lengths) else 1.0))
@@ -48,6 +49,11 @@ class Nearest:
                 rows, weights = self._weights[word]
                 scores[rows] += weights
         return scores
+
+    def likeness(self, text: str, number: int) -> float:
+        """How alike a known text is, from 0 to 1, where 1 is itself."""
+        own = self.scores(self._texts[number])[number]
+        return min(1.0, float(self.scores(text)[number] / own)) if own else 0.0
 
     def best(self, text: str) -> int | None:
         """The number of the text most alike, the first of equals; None where none shares a word."""
