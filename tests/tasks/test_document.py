@@ -269,6 +269,7 @@ def test_neighbours_are_retrieved_where_they_are_alike() -> None:
 
 def test_circles_are_seen() -> None:
     assert rambles("the files and the files and the files and the rest")
+    assert rambles("Describe the names of the names of the names.")
     assert not rambles("Return the sum of the first and of the second.")
 
 

@@ -201,10 +201,10 @@ def sentence(lines: Iterable[str], most: int) -> str | None:
 
 
 def rambles(text: str) -> bool:
-    """Whether a sentence goes in circles, as small models do: three words of it in a row stand there three times."""
+    """Whether a sentence goes in circles, as small models do: three words of it in a row stand there twice."""
     words = re.findall(r"\w+", text.lower())
     often = Counter(tuple(words[at : at + 3]) for at in range(len(words) - 2))
-    return max(often.values(), default=0) > 2
+    return max(often.values(), default=0) > 1
 
 
 def speaks_of(sentence: str, code: str) -> bool:
