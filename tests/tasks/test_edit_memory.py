@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiscale_transformer.tasks.edit_matching import edited
+from multiscale_transformer.tasks.edit_matching import MAX_EXPRESSION, edited
 from multiscale_transformer.tasks.edit_memory import PLACE, EditMemory, EditPair, learn, load_memory, save_memory
 from multiscale_transformer.tasks.edit_templates import templates_of
 from multiscale_transformer.tasks.edit_tokens import lines_from, tokens_of
@@ -106,6 +106,15 @@ def test_lines_before_and_behind_stay(one: str, other: str) -> None:
         for made in edited(template, f"first(1)\n{text}\nlast(2)", 2 + max(0, line - 1)):
             assert "first(1)" in made
             assert made.endswith("last(2)")
+
+
+def test_lines_of_any_length_cost_a_bounded_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    (template, *_) = templates_of("zip(a, b)", "zip(a, b, strict=True)", 1)
+    assert list(edited(template, "zip(c, d)", 1)) == ["zip(c, d, strict=True)"]
+    many = ", ".join(f"a{n}" for n in range(3 * MAX_EXPRESSION))
+    assert list(edited(template, f"zip({many})", 1)) == []
+    monkeypatch.setattr("multiscale_transformer.tasks.edit_matching.STEPS", 3)
+    assert list(edited(template, "zip(c, d)", 1)) == []
 
 
 def test_a_memory_is_learnt_from_what_several_pairs_say(tmp_path: Path) -> None:
