@@ -112,6 +112,15 @@ def found(centres_KHW: Floats, states_SHW: Floats, sides_4HW: Floats, min_score:
     return kept
 
 
+def distinct(found: Sequence[Found]) -> list[Found]:
+    """Finds, surest first, without those that a surer one overlaps."""
+    kept: list[Found] = []
+    for one in found:
+        if area(one.element.box) and not any(overlap(one.element.box, other.element.box) > SAME for other in kept):
+            kept.append(one)
+    return kept
+
+
 def _box(x: int, y: int, sides_4: Floats, side: int) -> Box:
     left, top, right, bottom = np.exp(np.clip(sides_4, -4, 6)).tolist()
     edges = (x + 0.5 - left, y + 0.5 - top, x + 0.5 + right, y + 0.5 + bottom)
