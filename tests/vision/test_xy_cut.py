@@ -1,4 +1,4 @@
-"""A layout by rule: whatever stands where, it is in the language and has each element once; plain pages are read as they are."""
+"""A layout by rule: whatever stands where, it is in the language and has each element once; plain pages come out right."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ def pages(draw: st.DrawFn) -> tuple[list[Element], list[Box | None]]:
     """Elements anywhere, on a grid or not, some of them in frames."""
     anywhere = PLACES if draw(st.booleans()) else st.integers(0, 340)
     boxes = draw(
-        st.lists(st.builds(lambda x, y, w, h: (x, y, x + w, y + h), anywhere, anywhere, st.integers(1, 60), st.integers(1, 40)), max_size=16)
+        st.lists(
+            st.builds(lambda x, y, w, h: (x, y, x + w, y + h), anywhere, anywhere, st.integers(1, 60), st.integers(1, 40)),
+            max_size=16,
+        )
     )
     frames: list[Box | None] = [None, None, (0, 0, 190, 200), (200, 0, 384, 200), (0, 210, 384, 384)]
     return [Element(draw(st.sampled_from(CLASSES)), box) for box in boxes], [draw(st.sampled_from(frames)) for _ in boxes]

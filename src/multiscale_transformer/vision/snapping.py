@@ -1,8 +1,8 @@
 """Boxes whose sides are moved to what is drawn: a net is a few pixels off, and pixels are not.
 
-Of everything that differs from the ground of an element (`grounds`), each row and column of its box has some or none. A side goes to
-the nearest place where something begins behind enough that is free, so not to a letter within a word. What is written is framed
-by the font and not by its ink: above and below it keeps its place, beside it there is a pixel.
+Of everything that differs from the ground of an element (`grounds`), each row and column of its box has some or none. A side
+goes to the nearest place where something begins behind enough that is free, so not to a letter within a word. What is written
+is framed by the font and not by its ink: above and below it keeps its place, beside it there is a pixel.
 """
 
 # Shape suffixes: H rows, W columns.

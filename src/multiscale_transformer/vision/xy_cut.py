@@ -1,4 +1,4 @@
-"""A layout by rule: elements parted into bands and columns by what is free between them, and frames by the grounds they stand on.
+"""A layout by rule: bands and columns by what is free between elements, and frames by the grounds on which they stand.
 
 The recursive XY-cut of Nagy & Seth (1984). It is a draft for the decoder of layouts and a rival of it.
 """
@@ -137,7 +137,7 @@ def _around(parts: Sequence[Part]) -> Box:
 
 
 def frames_of(elements: Sequence[Element], seen: Grounds) -> list[Box | None]:
-    """The card or bar in which each element stands, None where it stands on the page: the ground around it, if it is another."""
+    """The card or bar in which each element stands, None where that is the page: the ground around it, if it is another."""
     page = seen.page
     frames: list[Box | None] = []
     for element in elements:
