@@ -34,7 +34,7 @@ from multiscale_transformer.quantization.quantize import Packer
 from multiscale_transformer.vision.crops import FloatBox, crops
 from multiscale_transformer.vision.elements import CLASSES, STATES, Box, Element, Picture
 from multiscale_transformer.vision.grounds import grounds
-from multiscale_transformer.vision.layout_decoding import drafted, write_line
+from multiscale_transformer.vision.layout_decoding import LONGEST, drafted, write_line
 from multiscale_transformer.vision.maps import MIN_SCORE, Found, distinct, found, possible
 from multiscale_transformer.vision.snapping import snapped
 
@@ -135,6 +135,8 @@ class PageReader:
     """Elements of a page, and their layout (AXL-Vision-v2). Not safe for several threads at once."""
 
     def __init__(self, config: PageConfig, weights: dict[str, Floats]) -> None:
+        if config.decoder.max_seq_len < LONGEST:
+            raise ValueError(f"its decoder reads {config.decoder.max_seq_len} bytes, and layouts take up to {LONGEST}")
         self.config = config
         self._convs = _Convs(config.convs(), weights)
         prefix = "decoder."

@@ -40,6 +40,7 @@ PLACES = 95  # a side of the picture has so many
 LINE = 10  # the byte between elements and line
 ROW = 8  # pixels within which elements stand side by side in the prompt
 MOST = 300  # ids of elements and brackets in a prompt
+LONGEST = MOST + 2 + MAX_CHARACTERS  # ids of a prompt and its line
 TRUST = 30.0  # of logits: so much that the draft stands, for no decoder that leaves it has been measured to be better yet
 _FEWEST = {OPEN["row"]: 2, OPEN["column"]: 2, OPEN["box"]: 1}
 
