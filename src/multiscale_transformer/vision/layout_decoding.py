@@ -1,9 +1,9 @@
 """Elements as a prompt of a byte transformer, and the line of their layout as what it writes, held to the grammar.
 
 The prompt is a draft by rule (`xy_cut`) in which each element is a byte for its class and states and four for the sides of its
-box, between the brackets of its groups. What is written may only be a line of the language of `layout`, with each found element
-in it once: a line is allowed to go on in a way only if the elements that are left are enough to close every group. As long as it
-is the draft's, what the draft says next has so much TRUST in advance.
+box, between the brackets of its groups. What is written may only be a line of the language of `layout`, with each element found
+in it once: a line is allowed to go on in a way only if the elements that are left are enough to close every group. As long as
+it is the draft's, what the draft says next has so much TRUST in advance.
 """
 
 from __future__ import annotations
