@@ -45,6 +45,7 @@ READS: dict[str, tuple[str, ...]] = {
     "mesh": ("mesh",),
     "local_sgd": ("training/outer_step.py", "training/trainer.py"),
     "random_bytes": ("model",),
+    "vision": ("vision", "model/vision.py", "model/vision_config.py", "kernels/convolution.py"),
     "exploration": (),  # tried by hand; a log of what was
 }
 

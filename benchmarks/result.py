@@ -50,6 +50,7 @@ BENCHMARKS = (
     "mesh",
     "local_sgd",
     "random_bytes",
+    "vision",
 )
 KINDS = (*BENCHMARKS, "exploration")  # what was tried by hand has a table and no run
 ROOT = Path(__file__).resolve().parents[1]

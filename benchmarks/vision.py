@@ -29,7 +29,7 @@ from multiscale_transformer.vision.held_out import read as read_with
 from multiscale_transformer.vision.inference import CropReader, PageReader, load_reader
 from multiscale_transformer.vision.maps import Found
 from multiscale_transformer.vision.measures import accuracy, block_match, matched, ssim, token_error, total
-from multiscale_transformer.vision.rivals import ClassRivals, Components, NearestPage
+from multiscale_transformer.vision.rivals import ClassRivals, Components, NearestPage, layout_by_rule
 from multiscale_transformer.vision.seer import Seen
 from multiscale_transformer.vision.training import VisionRequest, train_vision
 from multiscale_transformer.zoo.training_record import read_training
@@ -162,10 +162,16 @@ def _pages(pages: Path, sets: dict[str, Callable[[], Iterator[Page]]], folders: 
         scores += _layouts(name, "nearest page", lines)
         seen = [list(_seen(folder, read)) for folder in folders]
         scores += _detection(name, PAGE, read, [[one.elements for one in each] for each in seen])
-        scores += _layouts(
-            name, PAGE, [[(page.layout, one.layout) for page, one in zip(read(), each, strict=True)] for each in seen]
-        )
+        both = [list(zip(read(), each, strict=True)) for each in seen]
+        scores += _layouts(name, PAGE, [[(page.layout, one.layout) for page, one in each] for each in both])
+        scores += _layouts(name, "layout by XY-cut", [list(map(_by_rule, read(), each)) for each in seen])
+        scores += _layouts(name, "XY-cut of true elements", [list(map(_by_rule, read(), read()))])
     return scores
+
+
+def _by_rule(page: Page, seen: Seen | Page) -> tuple[str, str]:
+    """The line of a page, and that which the rule makes of what was seen."""
+    return page.layout, layout_by_rule(page.picture_HWC, seen.elements)
 
 
 def _seen(folder: Path, read: Callable[[], Iterator[Page]]) -> Iterator[Seen]:

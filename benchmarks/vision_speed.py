@@ -40,6 +40,7 @@ def measure_speed(folder: Path, pages: Path) -> Speed:
 
 def _measured(folder: Path, pages: Path) -> Speed:
     from multiscale_transformer.vision.dataset import read_pages
+    from multiscale_transformer.vision.held_out import read
     from multiscale_transformer.vision.inference import PageReader, load_reader
 
     reader = load_reader(folder)
@@ -47,7 +48,7 @@ def _measured(folder: Path, pages: Path) -> Speed:
     seconds = []
     for page in itertools.islice(read_pages(pages), READ + 1):
         begin = time.perf_counter()
-        reader.layout([one.element for one in reader.elements(page.picture_HWC)])
+        read(reader, page)
         seconds.append(time.perf_counter() - begin)
     rest = seconds[1:] or seconds  # the first one loads the kernels
     return Speed(

@@ -11,7 +11,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vocabulary import BOS, EOS, VOCAB_SIZE
 from multiscale_transformer.vision.elements import CLASSES, STATES, Element
 from multiscale_transformer.vision.layout import PATTERN, line_of, parse, tokens
-from multiscale_transformer.vision.layout_decoding import LINE, LayoutConstraint, prompt, text_of, write_line
+from multiscale_transformer.vision.layout_decoding import LINE, Draft, LayoutConstraint, drafted, prompt, text_of, write_line
 from multiscale_transformer.vision.maps import possible
 
 SIDE = 384
@@ -25,16 +25,18 @@ def elements(draw: st.DrawFn) -> Element:
     return Element(kind, (x0, y0, x1, y1), possible(kind, tuple(state for state in STATES if draw(st.booleans()))))
 
 
-@given(st.lists(elements(), max_size=14), st.integers(0, 2**32 - 1))
-def test_any_preference_ends_in_a_layout_of_the_elements(given_: list[Element], seed: int) -> None:
+@given(st.lists(elements(), max_size=14), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 3.0, 1000.0]))
+def test_any_preference_ends_in_a_layout_of_the_elements(given_: list[Element], seed: int, trust: float) -> None:
     rng = np.random.default_rng(seed)
-    line = write_line(lambda ids: rng.normal(size=VOCAB_SIZE).astype(np.float32), given_, SIDE)
+    draft = drafted(given_, [None] * len(given_))
+    line = write_line(lambda ids: rng.normal(size=VOCAB_SIZE).astype(np.float32), draft, SIDE, trust)
     if not given_:
         assert line == ""
         return
     assert PATTERN.fullmatch(line)
     assert line_of(parse(line)) == line
     assert sorted(token for token in tokens(line) if token[0].isalpha()) == sorted(map(text_of, given_))
+    assert trust < 1000 or line == draft.line
 
 
 @pytest.mark.parametrize("wanted", ["HT[FB]", "{[LLL]}HT[FB][{HTB}{HTB}]C+C-", "[(HT)I]", "R+-R", "[{[LL]}T]"])
@@ -53,18 +55,21 @@ def test_a_decoder_that_knows_the_line_writes_it(wanted: str) -> None:
     signs = {"+": "checked", "-": "disabled"}
     leaves = [token for token in tokens(wanted) if token[0].isalpha()]
     there = [Element(kinds[leaf[0]], (0, 0, 9, 9), tuple(signs[sign] for sign in leaf[1:])) for leaf in leaves]
-    assert write_line(read, there, SIDE) == wanted
+    assert write_line(read, Draft("".join(leaves), tuple(there)), SIDE, trust=0.5) == wanted
 
 
 @given(st.lists(elements(), max_size=60))
 def test_a_prompt_is_bytes_and_does_not_depend_on_the_order_of_what_was_found(given_: list[Element]) -> None:
-    ids = prompt(given_, SIDE)
+    draft = drafted(given_, [None] * len(given_))
+    ids = prompt(draft, SIDE)
     assert ids[0] == BOS
     assert ids[-1] == LINE
-    assert len(ids) == 2 + 5 * len(given_)
+    brackets = [chr(number) for number in ids if chr(number) in "()[]{}" and number < 128]
+    assert len(ids) <= 2 + 5 * len(given_) + len(brackets)
+    assert len(ids) <= 302
     assert all(LINE < number < BOS for number in ids[1:-1])
-    if len({(element.box[1] // 8, element.box[0], element.box[1]) for element in given_}) == len(given_):
-        assert prompt(given_[::-1], SIDE) == ids
+    if len({element.box for element in given_}) == len(given_):
+        assert prompt(drafted(given_[::-1], [None] * len(given_)), SIDE) == ids
 
 
 def test_what_may_not_follow_is_refused() -> None:

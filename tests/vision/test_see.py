@@ -147,7 +147,7 @@ class _Scripted(PageReader):
                 seen.append(Found(Element(element.kind, box), 0.9))
         return seen
 
-    def layout(self, elements: list[Element]) -> str:
+    def layout(self, elements: list[Element], frames: object = None) -> str:
         return "T" * len(elements)
 
 

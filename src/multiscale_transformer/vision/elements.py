@@ -62,12 +62,20 @@ class Page:
 
 def overlap(first: Box, second: Box) -> float:
     """Area that two boxes share, as a share of the area that they cover together (IoU)."""
+    shared = _shared(first, second)
+    return shared / (area(first) + area(second) - shared) if shared else 0.0
+
+
+def covering(first: Box, second: Box) -> float:
+    """Area that two boxes share, as a share of the smaller one: 1 where one lies within the other."""
+    shared = _shared(first, second)
+    return shared / min(area(first), area(second)) if shared else 0.0
+
+
+def _shared(first: Box, second: Box) -> int:
     wide = min(first[2], second[2]) - max(first[0], second[0])
     high = min(first[3], second[3]) - max(first[1], second[1])
-    if wide <= 0 or high <= 0:
-        return 0.0
-    shared = wide * high
-    return shared / (area(first) + area(second) - shared)
+    return wide * high if wide > 0 and high > 0 else 0
 
 
 def area(box: Box) -> int:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from multiscale_transformer.vision.dataset import Split, numbers, read_page, read_record
 from multiscale_transformer.vision.elements import Element, Page
+from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.inference import CropReader, PageReader, VisionReader
 from multiscale_transformer.vision.layout_decoding import in_order
 from multiscale_transformer.vision.maps import Found
 from multiscale_transformer.vision.measures import accuracy, matched, token_error, total
+from multiscale_transformer.vision.xy_cut import frames_of
 
 MOST_PAGES = 200  # of each set
 SETS: dict[str, Split] = {"seen libraries": "pages", "unseen libraries": "libraries"}
@@ -60,5 +62,5 @@ def read(reader: PageReader, page: Page) -> tuple[tuple[Element, ...], str]:
     """The elements of a page in the order of their layout, and its line."""
     found: list[Found] = reader.elements(page.picture_HWC)
     elements = [one.element for one in found]
-    line = reader.layout(elements)
+    line = reader.layout(elements, frames_of(elements, grounds(page.picture_HWC)))
     return tuple(elements[number] for number in in_order(line, elements)), line

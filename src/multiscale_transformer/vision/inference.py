@@ -9,6 +9,7 @@ Batch norms are folded into the weights before those are rounded. The walks are 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,11 @@ from multiscale_transformer.model.vision_config import (
 )
 from multiscale_transformer.quantization.quantize import Packer
 from multiscale_transformer.vision.crops import FloatBox, crops
-from multiscale_transformer.vision.elements import CLASSES, STATES, Element, Picture
-from multiscale_transformer.vision.layout_decoding import write_line
-from multiscale_transformer.vision.maps import MIN_SCORE, Found, found, possible
+from multiscale_transformer.vision.elements import CLASSES, STATES, Box, Element, Picture
+from multiscale_transformer.vision.grounds import grounds
+from multiscale_transformer.vision.layout_decoding import LONGEST, drafted, write_line
+from multiscale_transformer.vision.maps import MIN_SCORE, Found, distinct, found, possible
+from multiscale_transformer.vision.snapping import snapped
 
 Floats = NDArray[np.float32]
 
@@ -132,6 +135,8 @@ class PageReader:
     """Elements of a page, and their layout (AXL-Vision-v2). Not safe for several threads at once."""
 
     def __init__(self, config: PageConfig, weights: dict[str, Floats]) -> None:
+        if config.decoder.max_seq_len < LONGEST:
+            raise ValueError(f"its decoder reads {config.decoder.max_seq_len} bytes, and layouts take up to {LONGEST}")
         self.config = config
         self._convs = _Convs(config.convs(), weights)
         prefix = "decoder."
@@ -151,10 +156,15 @@ class PageReader:
 
     def elements(self, picture_HWC: Picture, min_score: float = MIN_SCORE) -> list[Found]:
         """The elements on a picture of `side`, surest first. Raises AxlError for another size."""
-        return found(*self.maps(picture_HWC), min_score)
+        seen = grounds(picture_HWC)
+        spotted = found(*self.maps(picture_HWC), min_score)
+        return distinct([Found(replace(one.element, box=snapped(one.element, seen)), one.score) for one in spotted])
 
-    def layout(self, elements: Sequence[Element]) -> str:
-        """The likeliest line of the layout of elements, in which each of them stands once; nothing for none."""
+    def layout(self, elements: Sequence[Element], frames: Sequence[Box | None] | None = None) -> str:
+        """The likeliest line of the layout of elements, in which each of them stands once; nothing for none.
+
+        `frames` are the cards and bars in which they stand (`xy_cut.frames_of`), none of them where it is not given.
+        """
         sequence = self._decoder.new_sequence([])
 
         def read(ids: list[int]) -> Floats:
@@ -165,7 +175,7 @@ class PageReader:
             return last_V
 
         try:
-            return write_line(read, elements, self.config.side)
+            return write_line(read, drafted(elements, frames or [None] * len(elements)), self.config.side)
         finally:
             sequence.close()
 

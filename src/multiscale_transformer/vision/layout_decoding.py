@@ -1,22 +1,36 @@
 """Elements as a prompt of a byte transformer, and the line of their layout as what it writes, held to the grammar.
 
-In the prompt an element is a byte for its class and states and four for the sides of its box, from above to below. What is
-written may only be a line of the language of `layout`, with each found element in it once: a line is allowed to go on in a way
-only if the elements that are left are enough to close every group.
+The prompt is a draft by rule (`xy_cut`) in which each element is a byte for its class and states and four for the sides of its
+box, between the brackets of its groups. What is written may only be a line of the language of `layout`, with each element found
+in it once: a line is allowed to go on in a way only if the elements that are left are enough to close every group. As long as
+it is the draft's, what the draft says next has so much TRUST in advance.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vocabulary import BOS, EOS
-from multiscale_transformer.vision.elements import CLASSES, STATES, Element
-from multiscale_transformer.vision.layout import CLOSE, END, LETTERS, MAX_CHARACTERS, OPEN, SIGNS, following, tokens
+from multiscale_transformer.vision.elements import CLASSES, STATES, Box, Element
+from multiscale_transformer.vision.layout import (
+    CLOSE,
+    END,
+    KINDS,
+    LETTERS,
+    MAX_CHARACTERS,
+    OPEN,
+    SIGNS,
+    following,
+    line_of,
+    tokens,
+)
+from multiscale_transformer.vision.xy_cut import draft as by_rule
 
 Logits = NDArray[np.float32]
 Reader = Callable[[list[int]], Logits]  # takes in ids, gives the logits of the next one
@@ -25,17 +39,41 @@ FIRST_ELEMENT, FIRST_PLACE = 128, 32  # bytes
 PLACES = 95  # a side of the picture has so many
 LINE = 10  # the byte between elements and line
 ROW = 8  # pixels within which elements stand side by side in the prompt
+MOST = 300  # ids of elements and brackets in a prompt
+LONGEST = MOST + 2 + MAX_CHARACTERS  # ids of a prompt and its line
+TRUST = 30.0  # of logits: so much that the draft stands, for no decoder that leaves it has been measured to be better yet
 _FEWEST = {OPEN["row"]: 2, OPEN["column"]: 2, OPEN["box"]: 1}
 
 
-def prompt(elements: Sequence[Element], side: int) -> list[int]:
-    """The ids of a prompt for elements on a picture whose sides are `side` pixels."""
-    ids = [BOS]
-    for element in sorted(elements, key=_place):
-        states = sum((state in element.states) << number for number, state in enumerate(STATES))
-        ids.append(FIRST_ELEMENT + CLASSES.index(element.kind) * 2 ** len(STATES) + states)
-        ids += [FIRST_PLACE + min(PLACES - 1, max(0, edge) * PLACES // side) for edge in element.box]
-    return [*ids, LINE]
+@dataclass(frozen=True)
+class Draft:
+    """A line by rule, and the elements in its order."""
+
+    line: str
+    elements: tuple[Element, ...]
+
+
+def drafted(elements: Sequence[Element], frames: Sequence[Box | None]) -> Draft:
+    """The draft for elements and the frames in which they stand (`xy_cut.frames_of`)."""
+    tree, order = by_rule(elements, frames)
+    return Draft(line_of(tree), tuple(elements[number] for number in order))
+
+
+def prompt(draft: Draft, side: int) -> list[int]:
+    """The ids of a prompt for a draft on a picture whose sides are `side` pixels; one of too many ids has no brackets."""
+    waiting = iter(draft.elements)
+    parts = [
+        [ord(token)] if token not in KINDS and len(token) == 1 else _ids(next(waiting), side) for token in tokens(draft.line)
+    ]
+    if sum(map(len, parts)) > MOST:
+        parts = [part for part in parts if len(part) > 1]
+    return [BOS, *(number for part in parts for number in part), LINE]
+
+
+def _ids(element: Element, side: int) -> list[int]:
+    states = sum((state in element.states) << number for number, state in enumerate(STATES))
+    first = FIRST_ELEMENT + CLASSES.index(element.kind) * 2 ** len(STATES) + states
+    return [first, *(FIRST_PLACE + min(PLACES - 1, max(0, edge) * PLACES // side) for edge in element.box)]
 
 
 def _place(element: Element) -> tuple[int, int, int]:
@@ -125,16 +163,20 @@ class LayoutConstraint:
         return sum(max(0, fewest - count - (depth < last)) for depth, (fewest, count) in enumerate(self._groups))
 
 
-def write_line(read: Reader, elements: Sequence[Element], side: int) -> str:
-    """The likeliest line, character by character, that a decoder behind `read` writes for elements."""
-    if not elements:
+def write_line(read: Reader, draft: Draft, side: int, trust: float = TRUST) -> str:
+    """The likeliest line, character by character, that a decoder behind `read` writes for a draft that it trusts so much."""
+    if not draft.elements:
         return ""
-    constraint = LayoutConstraint(elements)
-    logits_V = read(prompt(elements, side))
+    constraint = LayoutConstraint(draft.elements)
+    logits_V = read(prompt(draft, side))
     while len(constraint.line) < MAX_CHARACTERS:
         allowed = sorted(constraint.allowed())
         ids = [ord(character) if character else EOS for character in allowed]
-        best = allowed[int(np.argmax(logits_V[ids]))]
+        scores = logits_V[ids]
+        if draft.line.startswith(constraint.line):
+            following_draft = draft.line[len(constraint.line) : len(constraint.line) + 1] or END
+            scores = scores + np.float32(trust) * np.array([character == following_draft for character in allowed], np.float32)
+        best = allowed[int(np.argmax(scores))]
         if best == END:
             break
         constraint.advance(best)

@@ -25,6 +25,7 @@ from multiscale_transformer.vision.elements import (
     Box,
     Element,
     area,
+    covering,
     overlap,
 )
 
@@ -35,6 +36,7 @@ MIN_DISTANCE = 0.05  # cells from the middle of a cell to a side
 MIN_SCORE = 0.3  # of an element that is reported
 MAX_ELEMENTS = 60
 SAME = 0.5  # overlap from which two finds are one element
+WITHIN = 0.5  # of the smaller one: how much of it two elements may share
 _KINDS = {kind: number for number, kind in enumerate(CLASSES)}
 
 
@@ -109,6 +111,15 @@ def found(centres_KHW: Floats, states_SHW: Floats, sides_4HW: Floats, min_score:
         kept.append(Found(Element(kind, box, possible(kind, states)), float(1 / (1 + np.exp(-logits_HW[y, x])))))
         if len(kept) == MAX_ELEMENTS:
             break
+    return kept
+
+
+def distinct(found: Sequence[Found]) -> list[Found]:
+    """Finds, surest first, without those that share half of the smaller one with a surer one: elements do not nest."""
+    kept: list[Found] = []
+    for one in found:
+        if area(one.element.box) and not any(covering(one.element.box, other.element.box) > WITHIN for other in kept):
+            kept.append(one)
     return kept
 
 

@@ -1,4 +1,4 @@
-"""What a net that sees has to beat: nearest neighbours of pixels and geometry, the majority, and connected components.
+"""What a net that sees has to beat: nearest neighbours of pixels and geometry, the majority, connected components, XY-cut.
 
 Each learns from the same pages as the nets. Detection is as UIED has it: where the picture changes, joined to components; a
 frame around one thing counts as that thing and one around several as none; each box has the class of its nearest neighbour.
@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multiscale_transformer.vision.elements import SIDE, Box, Element, Page, Picture, area
+from multiscale_transformer.vision.grounds import grounds
+from multiscale_transformer.vision.layout import line_of
 from multiscale_transformer.vision.measures import matched, total
+from multiscale_transformer.vision.xy_cut import draft, frames_of
 
 Floats = NDArray[np.float32]
 CROP = 16  # pixels of the side to which a crop is averaged
@@ -191,6 +194,12 @@ def things(boxes: Sequence[Box], least: int = 40) -> list[Box]:
     largest_within = np.where(holds_NN, sizes, 0).max(1)
     kept = ~((holds_NN.sum(1) >= 2) & (sizes > 4 * largest_within))
     return [box for number, box in enumerate(large) if kept[number] and not (holds_NN[:, number] & kept).any()]
+
+
+def layout_by_rule(picture_HWC: Picture, elements: Sequence[Element]) -> str:
+    """The line of elements by XY-cut and grounds alone, nothing for none."""
+    tree, _ = draft(elements, frames_of(elements, grounds(picture_HWC)))
+    return line_of(tree)
 
 
 class NearestPage:

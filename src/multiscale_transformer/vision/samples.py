@@ -24,9 +24,11 @@ from multiscale_transformer.vision.augment import recoloured, zoomed
 from multiscale_transformer.vision.crops import FloatBox, crops
 from multiscale_transformer.vision.dataset import numbers, read_manifest, read_page, read_record
 from multiscale_transformer.vision.elements import CLASSES, SIDE, STATES, Box, Element, Picture, area
+from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.layout import Group, Node, line_of, normal, parse
-from multiscale_transformer.vision.layout_decoding import prompt
+from multiscale_transformer.vision.layout_decoding import drafted, prompt
 from multiscale_transformer.vision.maps import targets
+from multiscale_transformer.vision.xy_cut import frames_of
 
 PAGES, CROPS, CROP_PAGES, TEXTS = 8, 96, 16, 16  # of a step: pictures, crops and the pages that they are of, and layouts
 SHIFT = 2  # pixels by which sides of boxes are off now and then, as found ones are
@@ -64,6 +66,7 @@ class TrainPages:
         self.folder = folder
         records = [(number, read_record(folder, number)) for number in numbers(folder)]
         self.records = [(number, record) for number, record in records if record.split == "train" and record.elements]
+        self._frames: dict[int, tuple[Box | None, ...]] = {}
         self.held_out = sum(record.split != "train" for _, record in records)
         if not self.records:
             raise AxlError(f"{folder} holds no pages to learn from; make some with `axl data make vision`")
@@ -92,6 +95,13 @@ class TrainPages:
             picture_HWC, elements = zoomed(page.picture_HWC, page.elements, rng)
             yield recoloured(picture_HWC, rng), elements, rng
 
+    def frames(self, index: int) -> tuple[Box | None, ...]:
+        """The frames in which the elements of a page stand, from its picture, which is looked at once."""
+        if index not in self._frames:
+            page = read_page(self.folder, self.records[index][0])
+            self._frames[index] = tuple(frames_of(page.elements, grounds(page.picture_HWC)))
+        return self._frames[index]
+
     def _index(self, seed: int, place: int) -> int:
         epoch, rest = divmod(place, len(self.records))
         return int(np.random.default_rng((seed % 2**64, 0, epoch)).permutation(len(self.records))[rest])
@@ -112,15 +122,16 @@ def page_batch(pages: TrainPages, config: PageConfig, seed: int, step: int) -> P
 def _texts(pages: TrainPages, config: PageConfig, seed: int, step: int) -> tuple[Tensor, Tensor]:
     rng = np.random.default_rng((seed % 2**64, 2, step))
     pairs = []
-    for index in rng.integers(len(pages), size=TEXTS):
+    for index in rng.integers(len(pages), size=TEXTS).tolist():
         record = pages.records[index][1]
         elements = [Element(one.kind, _jittered(one.box, rng), one.states) for one in record.elements]
-        line = record.layout
+        frames, line = list(pages.frames(index)), record.layout
         if rng.random() < LEFT_OUT and len(elements) > 1:
             gone = int(rng.integers(len(elements)))
             elements.pop(gone)
+            frames.pop(gone)
             line = without(line, gone)
-        pairs.append((prompt(elements, SIDE), [*line.encode(), EOS]))
+        pairs.append((prompt(drafted(elements, frames), SIDE), [*line.encode(), EOS]))
     longest = min(config.decoder.max_seq_len, max(len(before) + len(after) for before, after in pairs) - 1)
     ids_BT = torch.full((TEXTS, longest), EOS)
     next_BT = torch.full((TEXTS, longest), IGNORED)

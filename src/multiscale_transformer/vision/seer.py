@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from multiscale_transformer.vision.elements import Box, Element, Picture, overlap
+from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.inference import CropReader, VisionReader, load_reader
 from multiscale_transformer.vision.layout_decoding import in_order
 from multiscale_transformer.vision.maps import MIN_SCORE, SAME, Found
+from multiscale_transformer.vision.xy_cut import frames_of
 
 SHARED = 96  # pixels by which tiles overlap
 EDGE = 3  # pixels: what ends as near to the inner edge of a tile may go on beyond it
@@ -77,7 +79,8 @@ class Seer:
             longest = max(width, height)
             side = self._reader.config.side
             scaled = [_scaled(one.element, min(1.0, side / longest)) for one in found]
-            line = self._reader.layout(scaled)
+            frames = frames_of([one.element for one in found], grounds(picture_HWC))
+            line = self._reader.layout(scaled, [box and _scaled_box(box, min(1.0, side / longest)) for box in frames])
             return Seen(width, height, tuple(found[number] for number in in_order(line, scaled)), line)
 
     def _named(self, reader: CropReader, picture_HWC: Picture) -> list[Found]:
@@ -157,8 +160,12 @@ def _around(first: Box, second: Box) -> Box:
 
 
 def _scaled(element: Element, scale: float) -> Element:
-    x0, y0, x1, y1 = (round(edge * scale) for edge in element.box)
-    return replace(element, box=(x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
+    return replace(element, box=_scaled_box(element.box, scale))
+
+
+def _scaled_box(box: Box, scale: float) -> Box:
+    x0, y0, x1, y1 = (round(edge * scale) for edge in box)
+    return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)
 
 
 def open_seer(folder: Path) -> Seer:
