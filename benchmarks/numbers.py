@@ -42,6 +42,16 @@ def _euro(minutes: float) -> str:
     return f"{minutes / 60 * WATTS / 1000 * PRICE:.4f}"
 
 
+def _skill(run: Any, skill: str, figure: str) -> float:
+    row = next(row for row in run["rows"] if row["figures"]["skill"] == skill)
+    return float(row["figures"]["figures"][figure])
+
+
+def _fixed(run: Any, within: str) -> str:
+    (row,) = (row for row in run["fix"] if row["order"] == "all of it")
+    return f"{100 * row['within'][within]:.0f}"
+
+
 NUMBERS: dict[str, Callable[[Runs], str]] = {
     "memory-with": lambda run: f"{_bits(run('memory'), 'flat with memory'):.3f}",
     "memory-without": lambda run: f"{_bits(run('memory'), 'flat alone'):.3f}",
@@ -65,6 +75,12 @@ NUMBERS: dict[str, Callable[[Runs], str]] = {
     "decode-eager": lambda run: f"{_rate(run('decode'), 'axl 4 bits') / _rate(run('decode'), 'PyTorch eager'):.0f}",
     "bpe-bytes": lambda run: f"{next(r for r in run('bpe')['rows'] if not r['merges'])['bits_per_byte']:.3f}",
     "bpe-best": lambda run: f"{min(r['bits_per_byte'] for r in run('bpe')['rows'] if r['merges']):.3f}",
+    "refactor-right": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right edit'):.0f}",
+    "refactor-model": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right edit, model alone'):.0f}",
+    "document-bleu": lambda run: f"{_skill(run('skills'), 'document', 'BLEU'):.1f}",
+    "document-model": lambda run: f"{_skill(run('skills'), 'document', 'BLEU, model alone'):.1f}",
+    "fix-first": lambda run: _fixed(run("skills"), "1"),
+    "fix-five": lambda run: _fixed(run("skills"), "5"),
     "mbpp-translated": lambda run: f"{run('skills')['mbpp']['translated']}",
     "mbpp-right": lambda run: f"{run('skills')['mbpp']['right']}",
     "mbpp-wrong": lambda run: f"{run('skills')['mbpp']['wrong']}",
