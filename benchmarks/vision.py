@@ -27,8 +27,12 @@ from multiscale_transformer.vision.elements import Element, Page
 from multiscale_transformer.vision.held_out import SETS
 from multiscale_transformer.vision.held_out import read as read_with
 from multiscale_transformer.vision.inference import CropReader, PageReader, load_reader
+from multiscale_transformer.vision.labels import NothingFitsError
+from multiscale_transformer.vision.layout import Group
 from multiscale_transformer.vision.maps import Found
 from multiscale_transformer.vision.measures import accuracy, block_match, matched, ssim, token_error, total
+from multiscale_transformer.vision.redraw import page_of
+from multiscale_transformer.vision.render import Browser
 from multiscale_transformer.vision.rivals import ClassRivals, Components, NearestPage, layout_by_rule
 from multiscale_transformer.vision.seer import Seen
 from multiscale_transformer.vision.training import VisionRequest, train_vision
@@ -208,7 +212,6 @@ def _drawn_again(
 ) -> Iterator[Score]:
     """Pages drawn again in one library, beside the originals; the rival shows the nearest page it knows."""
     from multiscale_transformer.vision.picture import open_picture
-    from multiscale_transformer.vision.redraw import page_of
     from multiscale_transformer.vision.render import browser
 
     nearest = NearestPage(read_pages(pages, "train"))
@@ -220,10 +223,7 @@ def _drawn_again(
 
             blocks, alike = [], []
             for folder in folders:
-                drawn = [
-                    chromium.draw(page_of(seen, "bootstrap", libraries)) if seen.layout else None
-                    for seen in _seen(folder, some)
-                ]
+                drawn = [_again(chromium, seen, libraries) for seen in _seen(folder, some)]
                 both = list(zip(some(), drawn, strict=True))
                 blocks.append(total(block_match(page.elements, again[2] if again else ()) for page, again in both).f1)
                 alike.append(mean([ssim(page.picture_HWC, open_picture(again[0])) if again else 0.0 for page, again in both]))
@@ -235,6 +235,14 @@ def _drawn_again(
             ):
                 yield Score(figure=f"drawn again: {figure}", pages=name, who=PAGE, values=ours)
                 yield Score(figure=f"drawn again: {figure}", pages=name, who="nearest page", values=[rival])
+
+
+def _again(chromium: Browser, seen: Seen, libraries: Path) -> tuple[bytes, Group, tuple[Element, ...]] | None:
+    """A page that was read, drawn anew; None where nothing was read, or none of it fits a picture."""
+    try:
+        return chromium.draw(page_of(seen, "bootstrap", libraries)) if seen.layout else None
+    except NothingFitsError:
+        return None
 
 
 def table(result: VisionResult) -> str:

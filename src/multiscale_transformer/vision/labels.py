@@ -15,6 +15,11 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.vision.elements import CLASSES, SIDE, STATES, Box, Element
 from multiscale_transformer.vision.layout import Group, Leaf, Node, normal
 
+
+class NothingFitsError(AxlError):
+    """No block of a page fits the picture."""
+
+
 _BOXES = """
 const join = rects => {
   rects = rects.filter(r => r.width > 0 && r.height > 0);
@@ -166,7 +171,7 @@ def read_marked(answer: Any, zoom: float) -> tuple[Group, tuple[Element, ...]]:
 
     tree = normal(node(answer))
     if tree is None:
-        raise AxlError("nothing is left of the page: no block fits the picture")
+        raise NothingFitsError("nothing is left of the page: no block fits the picture")
     return (tree if isinstance(tree, Group) and tree.way == "column" else Group("column", (tree,))), tuple(elements)
 
 
