@@ -94,6 +94,6 @@ def _report(found: Search, project: Path, test: str, *, apply: bool, as_json: bo
                 ui.errors.print(f"  {line}", markup=False, style="dim", soft_wrap=True)
         raise nothing(what, as_json=as_json, runs=found.runs)
     fix = found.fix
-    verified = f"{test} ends with status 0 ({ui.counted(fix.runs, 'run')}, {fix.edit.operator})"
+    verified = f"{test} ends with status 0, after {ui.counted(fix.runs, 'run')} (kind of edit: {fix.edit.operator})"
     proposal = Shown(project / fix.file, fix.before, fix.after, fix.diff, verified)
     show(proposal, apply=apply, as_json=as_json, runs=fix.runs)
