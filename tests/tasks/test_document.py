@@ -36,7 +36,7 @@ from multiscale_transformer.tasks.document import (
     Proposal,
     Question,
     Retrieved,
-    Told,
+    Suggestion,
     answer_of,
     documented,
     function_of,
@@ -237,14 +237,14 @@ def test_proposals_are_ranked_and_the_retrieved_one_is_among_them(writer: Writer
     question, other = Question.of_format(FUNCTION), Docstring("Return the sum of both.")
     answers = ["Say what it does.\n", "the files and the files and the files and.\n", "no sentence", f"{'x y z ' * 19}abcde.\n"]
     monkeypatch.setattr(writer, "write", lambda prompt, seeds, **_: answers[: len(seeds)] * len(seeds))
-    told = [Told("its name", "Do it.", 11.0), Told("other", other.first, 12.0)]
-    assert propose(writer, question, told, samples=6) == [
+    suggestions = [Suggestion("its name", "Do it.", 11.0), Suggestion("other", other.first, 12.0)]
+    assert propose(writer, question, suggestions, samples=6) == [
         Proposal(other, "other"),
         Proposal(Docstring("Do it."), "its name"),
         Proposal(Docstring("Say what it does."), "model"),
     ]
     assert propose(writer, question, said=frozenset({"Say what it does."})) == []
-    assert propose(writer, question, told, said=frozenset({other.first}), with_parameters=True)[0].source == "model"
+    assert propose(writer, question, suggestions, said=frozenset({other.first}), with_parameters=True)[0].source == "model"
 
 
 def test_a_sentence_that_is_told_has_the_parameters_that_the_model_writes(
@@ -252,7 +252,7 @@ def test_a_sentence_that_is_told_has_the_parameters_that_the_model_writes(
 ) -> None:
     answer = "Say what it does.\nArgs:\na: The first one.\nb: The second one.\n"
     monkeypatch.setattr(writer, "write", lambda prompt, seeds, **_: [answer] * len(seeds))
-    ranked = propose(writer, Question.of_format(FUNCTION), [Told("its name", "Do it.", 1.0)], with_parameters=True)
+    ranked = propose(writer, Question.of_format(FUNCTION), [Suggestion("its name", "Do it.", 1.0)], with_parameters=True)
     assert ranked[0] == Proposal(Docstring("Do it.", (("a", "The first one."), ("b", "The second one."))), "its name")
 
 
@@ -260,10 +260,10 @@ def test_neighbours_are_retrieved_where_they_are_alike() -> None:
     text = 'def add_one(total):\n    """Add one to the total."""\n    total = total + 1\n    return total\n'
     neighbours = Neighbours(text)
     assert neighbours.sentences == {"Add one to the total."}
-    (told,) = neighbours.alike("def add_two(total):\n    total = total + 2\n    return total")
-    assert told[:2] == ("add_one", "Add one to the total.")
+    (suggestion,) = neighbours.alike("def add_two(total):\n    total = total + 2\n    return total")
+    assert suggestion[:2] == ("add_one", "Add one to the total.")
     (same,) = neighbours.alike("def add_one(total):\n    total = total + 1\n    return total")
-    assert same.expected > told.expected > 0
+    assert same.expected_bleu > suggestion.expected_bleu > 0
     assert neighbours.alike("def read(path):\n    return path.read_text()") == []
 
 

@@ -200,12 +200,12 @@ class Question:
         return GrammarConstraint.lark(f"start: FIRST ({' | '.join(tails)})\n" + "\n".join(terms) + "\n")
 
 
-class Told(NamedTuple):
+class Suggestion(NamedTuple):
     """A first sentence that is not the model's: who says it, and how near it is expected to come (BLEU, 0 to 100)."""
 
     source: str
     sentence: str
-    expected: float
+    expected_bleu: float
 
 
 class Proposal(NamedTuple):
@@ -221,14 +221,14 @@ MODEL, NAME = "model", "its name"
 def propose(
     writer: Writer,
     question: Question,
-    told: Sequence[Told] = (),
+    suggestions: Sequence[Suggestion] = (),
     *,
     samples: int = SAMPLES,
     said: frozenset[str] = frozenset(),
     with_parameters: bool = False,
     seed: int = 0,
 ) -> list[Proposal]:
-    """Docstrings, the best first: with sentences that were `told`, the one expected nearest first, then the model's own.
+    """Docstrings, the best first: with the `suggestions`, the one that is expected nearest first, then the model's own.
 
     All have what the model's likeliest says of the parameters. Of the model's, those that repeat themselves, that were cut off
     or whose sentence was `said` of others are left out.
@@ -250,16 +250,19 @@ def propose(
     ranked = sorted(zip(scores, texts, found, strict=True), key=lambda one: -one[0] / len(one[1].encode()) ** LENGTH_POWER)
     own = [docstring for _, _, docstring in ranked]
     parameters = own[0].parameters if own else ()
-    first = [Proposal(Docstring(one.sentence, parameters), one.source) for one in sorted(told, key=lambda one: -one.expected)]
+    first = [
+        Proposal(Docstring(one.sentence, parameters), one.source)
+        for one in sorted(suggestions, key=lambda one: -one.expected_bleu)
+    ]
     if with_parameters and not parameters and any(one.required for one in question.parameters):
         first = []
     return [*first, *(Proposal(docstring, MODEL) for docstring in own)]
 
 
-def told_by_name(function: str) -> list[Told]:
+def suggested_by_name(function: str) -> list[Suggestion]:
     """What the name of a function says, in the words that functions with such names are described in."""
     sentence, expected = load_memory().sentence(_name_of(function))
-    return [Told(NAME, sentence, expected)] if sentence else []
+    return [Suggestion(NAME, sentence, expected)] if sentence else []
 
 
 class Neighbours:
@@ -270,7 +273,7 @@ class Neighbours:
         self._nearest = Nearest([words for _, _, words in self._known])
         self.sentences = frozenset(docstring.first for _, docstring, _ in self._known)
 
-    def alike(self, function: str) -> list[Told]:
+    def alike(self, function: str) -> list[Suggestion]:
         """What the most alike one says, where it is alike enough."""
         words = words_of(function)
         number = self._nearest.best(words)
@@ -278,7 +281,7 @@ class Neighbours:
             return []
         name, docstring, _ = self._known[number]
         likeness = self._nearest.likeness(words, number)
-        return [Told(name, docstring.first, load_memory().expected(likeness))] if likeness >= ALIKE else []
+        return [Suggestion(name, docstring.first, load_memory().expected(likeness))] if likeness >= ALIKE else []
 
 
 def words_of(function: str) -> str:
@@ -355,8 +358,8 @@ def measure(measurement: Measurement) -> Figures:
     for example in test:
         function = function_of(example.prompt)
         docstring, likeness = retrieved(function)
-        told = [*told_by_name(function), Told("retrieval", docstring.first, load_memory().expected(likeness))]
-        best = max(told, key=lambda one: one.expected)
+        suggestions = [*suggested_by_name(function), Suggestion("retrieval", docstring.first, load_memory().expected(likeness))]
+        best = max(suggestions, key=lambda one: one.expected_bleu)
         for name, one in zip(
             rivals, (docstring, Docstring(CONSTANT), Docstring(name_split(function)), Docstring(best.sentence)), strict=True
         ):
@@ -365,7 +368,7 @@ def measure(measurement: Measurement) -> Figures:
         answer = measurement.writer.write(
             question.before, [measurement.seed], most=MAX_ANSWER, temperature=0.0, constraint=question.constraint()
         )
-        proposals = propose(measurement.writer, question, told, seed=measurement.seed)
+        proposals = propose(measurement.writer, question, suggestions, seed=measurement.seed)
         own = [proposal.docstring for proposal in proposals if proposal.source == MODEL]
         written[""].append(proposals[0].docstring)
         written[", model alone"].append(own[0] if own else None)

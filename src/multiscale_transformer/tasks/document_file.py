@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.tasks.docstrings import Function, bare, place, speaks_of, verified, widest_line
-from multiscale_transformer.tasks.document import MODEL, Neighbours, Proposal, Question, propose, told_by_name
+from multiscale_transformer.tasks.document import MODEL, Neighbours, Proposal, Question, propose, suggested_by_name
 from multiscale_transformer.tasks.source_text import Edit, SourceText, parses
 from multiscale_transformer.tasks.writer import Writer
 
@@ -76,8 +76,8 @@ def _best(
     text, (begin, end), widest = source.text, source.whole_lines(node), widest_line(source.text)
     function = text[begin:end]
     question = Question.of_format(function, widest) if in_format else Question.in_code(source, node, widest)
-    told, said = [*neighbours.alike(function), *told_by_name(function)], neighbours.sentences
-    for proposal in propose(writer, question, told, said=said, with_parameters=with_parameters):
+    suggestions, said = [*neighbours.alike(function), *suggested_by_name(function)], neighbours.sentences
+    for proposal in propose(writer, question, suggestions, said=said, with_parameters=with_parameters):
         if not speaks_of(proposal.docstring.first, function):
             continue
         edit = place(source, node).edit(proposal.docstring)
