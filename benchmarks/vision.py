@@ -24,6 +24,7 @@ from multiscale_transformer.cli.options import Threads, above_zero
 from multiscale_transformer.machine import available_cores
 from multiscale_transformer.vision.dataset import numbers, read_pages, read_record
 from multiscale_transformer.vision.elements import Element, Page
+from multiscale_transformer.vision.grounds import page_colour
 from multiscale_transformer.vision.held_out import SETS
 from multiscale_transformer.vision.held_out import read as read_with
 from multiscale_transformer.vision.inference import CropReader, PageReader, load_reader
@@ -184,7 +185,7 @@ def _seen(folder: Path, read: Callable[[], Iterator[Page]]) -> Iterator[Seen]:
     for page in read():
         elements, line = read_with(reader, page)
         height, width = page.picture_HWC.shape[:2]
-        yield Seen(width, height, tuple(Found(element, 1.0) for element in elements), line)
+        yield Seen(width, height, tuple(Found(element, 1.0) for element in elements), line, page_colour(page.picture_HWC))
 
 
 def _detection(

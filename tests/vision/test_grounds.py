@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from multiscale_transformer.vision.elements import CLASSES, Box, Element, covering
-from multiscale_transformer.vision.grounds import NONE, Grounds, grounds
+from multiscale_transformer.vision.grounds import NONE, Grounds, grounds, page_colour
 from multiscale_transformer.vision.maps import Found, distinct
+from multiscale_transformer.vision.redraw import look_of
+from multiscale_transformer.vision.seer import Seen
 from multiscale_transformer.vision.snapping import REACH, WORDS, snapped
 
 PAGE, CARD = 250, 230
@@ -66,6 +68,7 @@ def test_noise_has_no_ground_and_moves_nothing() -> None:
     assert snapped(Element("button", (20, 20, 40, 40)), seen) == (20, 20, 40, 40)
 
 
+@example((20, 20, 32, 33), (3, 1, -4, -4), "button", False)  # most of what is around the given box is the rectangle itself
 @given(boxes(), st.tuples(*[st.integers(-4, 4)] * 4), st.sampled_from(DRAWN), st.booleans())
 def test_a_rectangle_is_found_exactly(box: Box, off: tuple[int, int, int, int], kind: str, framed: bool) -> None:
     x0, y0, x1, y1 = box
@@ -103,3 +106,14 @@ def test_of_two_finds_where_one_lies_in_the_other_the_surer_stays() -> None:
     assert distinct([outer, beside, inner]) == [outer, beside]
     assert covering(outer.element.box, inner.element.box) == covering(inner.element.box, outer.element.box) == 1.0
     assert covering((0, 0, 10, 10), (10, 0, 20, 10)) == 0.0
+
+
+def test_a_page_is_drawn_again_in_its_colour_with_its_margin_and_spaces() -> None:
+    picture_HWC = canvas(((20, 10, 100, 30), 200), ((20, 40, 60, 50), 0))
+    picture_HWC[picture_HWC[..., 0] == PAGE] = (30, 32, 40)
+    assert page_colour(picture_HWC) == (30, 32, 40)
+    found = tuple(Found(Element("image", box, ()), 1.0) for box in ((20, 10, 100, 30), (20, 40, 60, 50)))
+    look = look_of(Seen(128, 128, found, "II", page_colour(picture_HWC)))
+    assert (look.dark, look.padding, look.gap) == (True, 20, 10)
+    assert "rgb(30,32,40)" in look.skin
+    assert not look_of(Seen(128, 128, (), "")).dark

@@ -36,14 +36,18 @@ class Grounds:
         return self._most(edges)
 
     def of(self, box: Box) -> int:
-        """The ground on which something in `box` stands: what most of the pixels around it are; NONE where there is none."""
+        """The ground on which something in `box` stands: what most of the pixels around it are; NONE where there is none.
+
+        A region that does not reach beyond these pixels is no ground but the thing itself, whose box is a little too small.
+        """
         x0, y0, x1, y1 = box
         height, width = self.labels_HW.shape
         left, top, right, bottom = max(0, x0 - AROUND), max(0, y0 - AROUND), min(width, x1 + AROUND), min(height, y1 + AROUND)
         above, below = self.labels_HW[top : max(0, y0), left:right], self.labels_HW[y1:bottom, left:right]
         before, behind = self.labels_HW[y0:y1, left : max(0, x0)], self.labels_HW[y0:y1, x1:right]
         ring = np.concatenate([part.ravel() for part in (above, below, before, behind)])
-        return self._most(ring)
+        low, high = self.boxes_R4[ring, :2], self.boxes_R4[ring, 2:]
+        return self._most(ring[((low < (left, top)) | (high > (right, bottom))).any(1)])
 
     def _most(self, pixels: NDArray[np.int32]) -> int:
         pixels = pixels[self.sizes_R[pixels] >= LEAST]
@@ -53,6 +57,13 @@ class Grounds:
         """The pixels that a ground reaches over."""
         x0, y0, x1, y1 = self.boxes_R4[ground].tolist()
         return x0, y0, x1, y1
+
+
+def page_colour(picture_HWC: Picture) -> tuple[int, int, int]:
+    """The colour of most pixels, in red, green and blue."""
+    colours, counts = np.unique(picture_HWC.reshape(-1, 3).astype(np.int64) @ [1 << 16, 1 << 8, 1], return_counts=True)
+    most = int(colours[counts.argmax()])
+    return most >> 16, most >> 8 & 255, most & 255
 
 
 def grounds(picture_HWC: Picture) -> Grounds:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -17,6 +20,8 @@ from multiscale_transformer.vision.picture import open_picture
 from multiscale_transformer.vision.render import browser
 from multiscale_transformer.vision.seer import Seen
 
+DARK = 110  # brightness (0 to 255) below which a page is dark
+MOST_PADDING, LEAST_GAP, MOST_GAP = 48, 2, 40  # CSS pixels
 _WIDE = 2  # pixels of a line around an element
 _GAP = 8  # and between two pictures
 
@@ -31,8 +36,23 @@ def page_of(seen: Seen, library: str, node_modules: Path) -> Document:
     if library not in LIBRARIES:
         raise AxlError(f"no library {library!r}; there are {', '.join(LIBRARIES)}")
     one = installed(node_modules, [library])[library]
-    look = Look()
+    look = look_of(seen)
     return document(body_of(tree_of(seen), one.library, look), one, look)
+
+
+def look_of(seen: Seen) -> Look:
+    """A look with what can be seen of the original's: dark or light, its colour, its margin and the space between its parts."""
+    red, green, blue = seen.colour
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue < DARK
+    look = Look(dark=dark, skin=f"html,body{{background:rgb({red},{green},{blue})!important}}")
+    boxes = [element.box for element in seen.elements]
+    if not boxes:
+        return look
+    spaces = [below[1] - above[3] for above, below in pairwise(boxes) if below[1] >= above[3]]
+    gap = round(median(spaces)) if spaces else look.gap
+    return replace(
+        look, padding=min(MOST_PADDING, max(0, min(box[0] for box in boxes))), gap=min(MOST_GAP, max(LEAST_GAP, gap))
+    )
 
 
 def drawn_again(page: Document) -> Picture:
