@@ -79,7 +79,7 @@ def test_the_end_of_a_text_is_told_by_its_kind(http: httpx.Client) -> None:
 
 
 def test_timings_count_bytes_and_fields_can_be_chosen(http: httpx.Client) -> None:
-    body = {"prompt": "def area(", "n_predict": 5}
+    body = {"prompt": "def area(", "n_predict": 5, "temperature": 0}  # drawn by chance, the text may end at once
     timings = http.post("/completion", json=body).json()["timings"]
     assert (timings["prompt_n"], timings["predicted_n"]) == (10, 5)
     assert timings["predicted_per_second"] == pytest.approx(5000 / timings["predicted_ms"])
