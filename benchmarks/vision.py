@@ -185,7 +185,7 @@ def _seen(folder: Path, read: Callable[[], Iterator[Page]]) -> Iterator[Seen]:
     for page in read():
         elements, line = read_with(reader, page)
         height, width = page.picture_HWC.shape[:2]
-        yield Seen(width, height, tuple(Found(element, 1.0) for element in elements), line, page_colour(page.picture_HWC))
+        yield Seen(width, height, tuple(Found(element, 1.0) for element in elements), line)
 
 
 def _detection(
@@ -224,7 +224,9 @@ def _drawn_again(
 
             blocks, alike = [], []
             for folder in folders:
-                drawn = [_again(chromium, seen, libraries) for seen in _seen(folder, some)]
+                drawn = [
+                    _again(chromium, page, seen, libraries) for page, seen in zip(some(), _seen(folder, some), strict=True)
+                ]
                 both = list(zip(some(), drawn, strict=True))
                 blocks.append(total(block_match(page.elements, again[2] if again else ()) for page, again in both).f1)
                 alike.append(mean([ssim(page.picture_HWC, open_picture(again[0])) if again else 0.0 for page, again in both]))
@@ -238,10 +240,10 @@ def _drawn_again(
                 yield Score(figure=f"drawn again: {figure}", pages=name, who="nearest page", values=[rival])
 
 
-def _again(chromium: Browser, seen: Seen, libraries: Path) -> tuple[bytes, Group, tuple[Element, ...]] | None:
+def _again(chromium: Browser, page: Page, seen: Seen, libraries: Path) -> tuple[bytes, Group, tuple[Element, ...]] | None:
     """A page that was read, drawn anew; None where nothing was read, or none of it fits a picture."""
     try:
-        return chromium.draw(page_of(seen, "bootstrap", libraries)) if seen.layout else None
+        return chromium.draw(page_of(seen, page_colour(page.picture_HWC), "bootstrap", libraries)) if seen.layout else None
     except NothingFitsError:
         return None
 

@@ -113,7 +113,7 @@ def test_a_page_is_drawn_again_in_its_colour_with_its_margin_and_spaces() -> Non
     picture_HWC[picture_HWC[..., 0] == PAGE] = (30, 32, 40)
     assert page_colour(picture_HWC) == (30, 32, 40)
     found = tuple(Found(Element("image", box, ()), 1.0) for box in ((20, 10, 100, 30), (20, 40, 60, 50)))
-    look = look_of(Seen(128, 128, found, "II", page_colour(picture_HWC)))
+    look = look_of(Seen(128, 128, found, "II"), page_colour(picture_HWC))
     assert (look.dark, look.padding, look.gap) == (True, 20, 10)
     assert "rgb(30,32,40)" in look.skin
-    assert not look_of(Seen(128, 128, (), "")).dark
+    assert not look_of(Seen(128, 128, (), ""), (255, 255, 255)).dark

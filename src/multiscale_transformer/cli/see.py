@@ -79,9 +79,10 @@ def see(
         write_png(draw, outlined(picture, seen))
     if libraries is not None and (html or compare):
         from multiscale_transformer.files import write_text
+        from multiscale_transformer.vision.grounds import page_colour
         from multiscale_transformer.vision.redraw import beside, drawn_again, page_of, write_png
 
-        page = page_of(seen, library, libraries)
+        page = page_of(seen, page_colour(picture), library, libraries)
         if html:
             write_text(html, page.html)
         if compare:

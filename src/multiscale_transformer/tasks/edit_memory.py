@@ -57,7 +57,7 @@ class EditMemory:
     def edits(self, rule: str, function: str, line: int, most: int) -> list[str]:
         """A function after edits for a finding, at most `most` different ones, the likeliest right first."""
         found: dict[str, None] = {}
-        anchors = _anchors(function, line)
+        anchors = _anchors(function)
         for known in self.rules.get(rule, ()):
             if known.template.anchors <= anchors:
                 for after in edited(known.template, function, line):
@@ -82,7 +82,7 @@ def _learn_rule(pairs: Sequence[EditPair]) -> list[Known]:
     for number, pair in enumerate(pairs):
         for template in templates_of(pair.before, pair.after, pair.line):
             origins[template].add(number)
-    anchors = [_anchors(pair.before, pair.line) for pair in pairs]
+    anchors = [_anchors(pair.before) for pair in pairs]
     found: list[tuple[Known, set[int]]] = []
     for template in sorted(origins, key=lambda one: (-len(origins[one]), one))[:MOST_TRIED]:
         tried, right = 0, set[int]()
@@ -111,9 +111,9 @@ def _needed(found: Sequence[tuple[Known, set[int]]]) -> list[Known]:
     return kept
 
 
-def _anchors(function: str, line: int) -> frozenset[str]:
+def _anchors(function: str) -> frozenset[str]:
     """What a template may ask for: the words and signs of the function, as edits may begin before or behind the finding."""
-    return frozenset(tokens_of(function.split("\n"), 0)) if line else frozenset()
+    return frozenset(tokens_of(function.split("\n"), 0))
 
 
 def save_memory(memory: EditMemory, path: Path) -> None:

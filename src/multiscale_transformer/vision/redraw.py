@@ -20,6 +20,8 @@ from multiscale_transformer.vision.picture import open_picture
 from multiscale_transformer.vision.render import browser
 from multiscale_transformer.vision.seer import Seen
 
+Colour = tuple[int, int, int]  # red, green and blue
+
 DARK = 110  # brightness (0 to 255) below which a page is dark
 MOST_PADDING, LEAST_GAP, MOST_GAP = 48, 2, 40  # CSS pixels
 _WIDE = 2  # pixels of a line around an element
@@ -31,18 +33,21 @@ def tree_of(seen: Seen) -> Group:
     return fill(parse(seen.layout) if seen.layout else Group("column", ()), seen.elements)
 
 
-def page_of(seen: Seen, library: str, node_modules: Path) -> Document:
-    """The page in a library of `vision.libraries`. Raises AxlError for an unknown one, or where it is not in `node_modules`."""
+def page_of(seen: Seen, colour: Colour, library: str, node_modules: Path) -> Document:
+    """The page, on its colour, in a library of `vision.libraries`.
+
+    Raises AxlError for an unknown library, or where it is not in `node_modules`.
+    """
     if library not in LIBRARIES:
         raise AxlError(f"no library {library!r}; there are {', '.join(LIBRARIES)}")
     one = installed(node_modules, [library])[library]
-    look = look_of(seen)
+    look = look_of(seen, colour)
     return document(body_of(tree_of(seen), one.library, look), one, look)
 
 
-def look_of(seen: Seen) -> Look:
+def look_of(seen: Seen, colour: Colour) -> Look:
     """A look with what can be seen of the original's: dark or light, its colour, its margin and the space between its parts."""
-    red, green, blue = seen.colour
+    red, green, blue = colour
     dark = 0.299 * red + 0.587 * green + 0.114 * blue < DARK
     look = Look(dark=dark, skin=f"html,body{{background:rgb({red},{green},{blue})!important}}")
     boxes = [element.box for element in seen.elements]

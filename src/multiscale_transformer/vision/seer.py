@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from multiscale_transformer.vision.elements import Box, Element, Picture, overlap
-from multiscale_transformer.vision.grounds import grounds, page_colour
+from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.inference import CropReader, VisionReader, load_reader
 from multiscale_transformer.vision.layout_decoding import in_order
 from multiscale_transformer.vision.maps import MIN_SCORE, SAME, Found
@@ -32,14 +32,12 @@ REACH = (8, 3)  # pixels within which marks are one component
 
 @dataclass(frozen=True)
 class Seen:
-    """What is on a screenshot of so many pixels: elements with how sure the net is, in reading order, their layout, and the
-    colour of the page (red, green, blue)."""
+    """What is on a screenshot of so many pixels: elements with how sure the net is, in reading order, and their layout."""
 
     width: int
     height: int
     found: tuple[Found, ...]
     layout: str
-    colour: tuple[int, int, int] = (255, 255, 255)
 
     @property
     def elements(self) -> tuple[Element, ...]:
@@ -76,15 +74,14 @@ class Seer:
         height, width = picture_HWC.shape[:2]
         with self._lock:
             if isinstance(self._reader, CropReader):
-                return Seen(width, height, tuple(self._named(self._reader, picture_HWC)), "", page_colour(picture_HWC))
+                return Seen(width, height, tuple(self._named(self._reader, picture_HWC)), "")
             found = self._tiled(picture_HWC, min_score)[:MAX_SEEN]
             longest = max(width, height)
             side = self._reader.config.side
             scaled = [_scaled(one.element, min(1.0, side / longest)) for one in found]
             frames = frames_of([one.element for one in found], grounds(picture_HWC))
             line = self._reader.layout(scaled, [box and _scaled_box(box, min(1.0, side / longest)) for box in frames])
-            order = in_order(line, scaled)
-            return Seen(width, height, tuple(found[number] for number in order), line, page_colour(picture_HWC))
+            return Seen(width, height, tuple(found[number] for number in in_order(line, scaled)), line)
 
     def _named(self, reader: CropReader, picture_HWC: Picture) -> list[Found]:
         from multiscale_transformer.vision.rivals import changes, components, things
