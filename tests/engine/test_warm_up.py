@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import multiscale_transformer
+
 USE = """
 import sys
+import numpy as np
 from multiscale_transformer.cli.main import main
 from multiscale_transformer.kernels.jit import KERNELS
+from multiscale_transformer.vision.grounds import grounds
+picture = np.frombuffer(bytes(4 * 5 * 3), np.uint8).reshape(4, 5, 3)  # read-only, as what Pillow gives
+grounds(picture), grounds(picture.copy()[:, ::-1])
 status = main(["complete", "def f(", "--memory", sys.argv[1], "--max-tokens", "8", "--explain"])
 compiled = [kernel.py_func.__name__ for kernel in KERNELS if kernel.stats.cache_misses]
 assert (status, compiled) == (0, []), (status, compiled)
 """
+
+
+IMPORTED = """
+import sys
+import multiscale_transformer.engine.warm_up
+print(*sys.modules)
+"""
+
+
+def test_every_module_with_kernels_is_among_those_that_are_compiled_beforehand() -> None:
+    package = Path(multiscale_transformer.__file__).parent
+    makers = {
+        ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        for path in package.rglob("*.py")
+        if re.search(r"^ *@(jit_|kernel\b)", path.read_text(), re.MULTILINE)
+    }
+    assert len(makers) > 10
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    modules = subprocess.run([sys.executable, "-c", IMPORTED], env=environment, text=True, capture_output=True, check=True)
+    assert makers <= set(modules.stdout.split())
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from multiscale_transformer.kernels.convolution import PATCHES, convolve
 from multiscale_transformer.kernels.gemm_int8 import CHUNK, ROWS
 from multiscale_transformer.kernels.kernel_cache import KernelCache, cache_folders, writable_folder
 from multiscale_transformer.kernels.quantized_linear import new_activations
+from multiscale_transformer.kernels.regions import label_regions, measure_regions
 from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.provenance import provenance
 from multiscale_transformer.memory.reader import TextReader, no_features
@@ -108,13 +109,16 @@ def _compile_engine(checkpoint: Path) -> None:
 
 
 def _compile_pictures(checkpoint: Path) -> None:
-    """A convolution, which models that see are made of."""
+    """A convolution, which models that see are made of, and the regions of a picture."""
     packer = Packer()
     index = packer.add(np.ones((1, 4), np.float32), np.zeros(1, np.float32), 8)
     patch_K, rows_MN = np.zeros(CHUNK, np.float32), np.zeros((PATCHES, ROWS), np.float32)
     picture_BHWC, out_BHWN = np.ones((1, 2, 2, 1), np.float32), np.zeros((1, 1, 1, 1), np.float32)
     room = new_activations(PATCHES, CHUNK), patch_K, rows_MN
     convolve(packer.packed(), index, picture_BHWC, 2, 2, 0, *room, True, out_BHWN)
+    labels_HW = np.empty((2, 2), np.int32)
+    count = label_regions(np.zeros((2, 2, 3), np.uint8), labels_HW)
+    measure_regions(labels_HW, np.zeros(count, np.int32), np.empty((count, 4), np.int32))
 
 
 _PARTS = {"engine": _compile_engine, "memory": _compile_memory, "pictures": _compile_pictures}

@@ -70,7 +70,7 @@ def grounds(picture_HWC: Picture) -> Grounds:
     """The regions of a picture."""
     height, width = picture_HWC.shape[:2]
     labels_HW = np.empty((height, width), np.int32)
-    count = label_regions(np.ascontiguousarray(picture_HWC), labels_HW)
+    count = label_regions(np.array(picture_HWC, order="C"), labels_HW)  # a copy: one read-only would be compiled for again
     sizes_R, boxes_R4 = np.zeros(count, np.int32), np.empty((count, 4), np.int32)
     measure_regions(labels_HW, sizes_R, boxes_R4)
     return Grounds(labels_HW, sizes_R, boxes_R4)
