@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +75,8 @@ def test_from_a_name_to_the_table(packages: Path) -> None:
     out = Path("checkpoints/zoo/axl-comment-lion-auto")
     assert json.loads((out / "training.json").read_text())["data"]["sources"][0].endswith("data/comment")
     assert "trained already" in call("zoo", "train", "AXL-Comment-Lion").out
+    other = call("zoo", "train", "AXL-Comment-Lion", "--seed", "1")
+    assert (other.status, "was begun with seed 0; seed 1 needs a folder of its own" in other.err) == (2, True)
     shown = call("zoo", "eval", "AXL-Comment-Lion", "--most", "2")
     assert shown.status == 0, shown.err
     rows = json.loads(Path("checkpoints/zoo/zoo.json").read_text())
@@ -80,3 +84,20 @@ def test_from_a_name_to_the_table(packages: Path) -> None:
     assert rows[out.name]["bytes_per_second"] > 0
     assert "measured already" in call("zoo", "eval", "AXL-Comment-Lion").out
     assert out.name in call("zoo", "table").out
+
+
+HELD = """
+import subprocess, sys
+held = bytearray(b"x") * 600_000_000  # what a parent holds is not the child's
+print(subprocess.run([sys.executable, "-c", sys.argv[1]], capture_output=True, text=True, check=True).stdout)
+"""
+PEAK = "from multiscale_transformer.cli.zoo_measure import peak_bytes; used = bytearray(b'x') * 50_000_000; print(peak_bytes())"
+
+
+def test_the_ram_of_a_process_is_its_own() -> None:
+    def peak(*words: str) -> int:
+        return int(subprocess.run([sys.executable, "-c", *words], capture_output=True, text=True, check=True).stdout)
+
+    alone = peak(PEAK)
+    assert alone > 50_000_000
+    assert peak(HELD, PEAK) < alone + 100_000_000

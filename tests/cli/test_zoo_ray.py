@@ -29,9 +29,9 @@ def test_a_task_runs_the_command_of_one_machine(monkeypatch: pytest.MonkeyPatch,
         return SimpleNamespace(returncode=0, stderr="")
 
     monkeypatch.setattr(subprocess, "run", run)
-    contents = train_here(Job("Small", "auto", tmp_path / "small-auto", 2.0, 3))
+    contents = train_here(Job("Small", "auto", tmp_path / "small-auto", 2.0, 1, 3))
     assert ran[0][3:8] == ["zoo", "train", "Small", "--size", "auto"]
-    assert ran[0][-4:] == ["--threads", "3", "--minutes", "2.0"]
+    assert ran[0][-6:] == ["--threads", "3", "--seed", "1", "--minutes", "2.0"]
     write_folder(tmp_path / "small-auto", contents)
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == {
         f"small-auto/{TRAINING_FILE}",

@@ -10,11 +10,12 @@ import typer
 from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.data import DATA
 from multiscale_transformer.cli.main import COMMANDS
-from multiscale_transformer.cli.options import CHECKPOINTS, Threads, above_zero, folder, help_text
+from multiscale_transformer.cli.options import CHECKPOINTS, Threads, above_zero, folder, help_text, seed_number
 from multiscale_transformer.cli.zoo_measure import MEASURED_FILE, ZooModel, read_measured, zoo_model
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.files import write_json
 from multiscale_transformer.zoo.recipes import Recipe, load_recipe, recipe_names
+from multiscale_transformer.zoo.training_record import known_training
 
 ROOT = CHECKPOINTS / "zoo"
 PUBLISHED: Literal["published"] = "published"
@@ -55,6 +56,9 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(metavar="M", callback=above_zero, help="Of each (default: the model's own).")
     ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", callback=seed_number, help="Random seed of each; a --root is for one seed.")
+    ] = 0,
     threads: Threads = None,
     everything: Annotated[bool, typer.Option("--all", metavar="", help="All models by name, as without names.")] = False,
     ray: Annotated[
@@ -78,8 +82,11 @@ def train(
     if everything and names:
         raise AxlError("give names or --all, not both")
     places = _places(_chosen(names), size, root)
+    for _, _, out in places:
+        if (known := _seed_of(out)) not in (None, seed):
+            raise AxlError(f"{out} was begun with seed {known}; seed {seed} needs a folder of its own, given with --root")
     if ray is not None:
-        _train_on(ray, places, minutes, threads)
+        _train_on(ray, places, minutes, seed, threads)
         places = [place for place in places if has_resume(place[2])]  # what was interrupted here goes on here
     for number, (recipe, one, out) in enumerate(places, 1):
         ui.print_text(f"{number} of {len(places)}: {recipe.name}, {one}")
@@ -88,11 +95,25 @@ def train(
         elif has_resume(out):
             train_one(None, out=out, resume=True, threads=threads)
         else:
-            train_one(recipe.name, out=out, size=one, minutes=minutes, threads=threads)
+            train_one(recipe.name, out=out, size=one, minutes=minutes, seed=seed, threads=threads)
+
+
+def _seed_of(folder: Path) -> int | None:
+    """The seed of the run in a folder, finished or interrupted; None where that is not known."""
+    from multiscale_transformer.training.resume import has_resume, read_request
+
+    if has_resume(folder):
+        return int(read_request(folder)["settings"]["seed"])
+    record = known_training(folder)
+    return None if record is None else record.seed
 
 
 def _train_on(
-    address: str, places: list[tuple[Recipe, Literal["published", "auto"], Path]], minutes: float | None, threads: int | None
+    address: str,
+    places: list[tuple[Recipe, Literal["published", "auto"], Path]],
+    minutes: float | None,
+    seed: int,
+    threads: int | None,
 ) -> None:
     """Train on a cluster what is not begun here. Raises AxlError when some models could not be trained."""
     from multiscale_transformer.cli.zoo_ray import Job, train_on
@@ -100,7 +121,7 @@ def _train_on(
     from multiscale_transformer.training.resume import has_resume
 
     jobs = [
-        Job(recipe.name, one, out.absolute(), minutes, threads or 1)
+        Job(recipe.name, one, out.absolute(), minutes, seed, threads or 1)
         for recipe, one, out in places
         if not (out / TRAINING_FILE).exists() and not has_resume(out)
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ class ZooModel(BaseModel):
     name: str
     skill: str
     sha256: str
+    seed: int = 0
     parameters: int
     bytes_read: int
     minutes: float
@@ -81,6 +83,7 @@ def zoo_model(recipe: Recipe, folder: Path, data: Path, known: ZooModel | None, 
         name=folder.name,
         skill=recipe.skill,
         sha256=digest,
+        seed=record.seed,
         parameters=record.parameters,
         bytes_read=record.bytes,
         minutes=record.seconds / 60,
@@ -151,17 +154,23 @@ def _speed(folder: Path) -> tuple[float, int]:
         request = Request([BOS, *_PROMPT], Sampling(temperature=0.8, max_new_tokens=count))
         written = sum(len(chunk.text.encode()) for chunk in scheduler.stream(request))
         seconds = time.perf_counter() - begin
-    return max(written, 1) / seconds, _peak_bytes()
+    return max(written, 1) / seconds, peak_bytes()
 
 
-def _peak_bytes() -> int:
-    """The most that this process held at once; on Windows what it holds now."""
-    try:
-        import resource
-    except ImportError:
-        return int(psutil.Process().memory_info().rss)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def peak_bytes() -> int:
+    """The most that this process held at once.
+
+    Linux counts what a parent held into the `ru_maxrss` of the child that it starts, so there the process itself is asked.
+    """
+    status = Path("/proc/self/status")
+    if status.exists() and (peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return int(peak[1]) * 1024
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held if sys.platform == "darwin" else held * 1024
 
 
 if __name__ == "__main__":

@@ -31,11 +31,13 @@ class Job:
     size: str
     out: Path
     minutes: float | None = None
+    seed: int = 0
     threads: int = 1
 
     def arguments(self, root: str) -> list[str]:
         """Of the command that trains it below `root`."""
         words = ["zoo", "train", self.name, "--size", self.size, "--root", root, "--threads", str(self.threads)]
+        words += ["--seed", str(self.seed)]
         return words if self.minutes is None else [*words, "--minutes", str(self.minutes)]
 
 
