@@ -184,10 +184,23 @@ def test_a_model_can_write_nothing_but_comments_before_these_lines(writer: Write
             assert not blocks or verified(code, put(code, blocks))
     assert all(verified(code, put(code, blocks)) for blocks in propose(writer, code, samples=3))
     source, node = opened(code)
+    chosen = list(statement_places(code))
     assert (
-        all(verified(code, put(code, blocks)) for blocks in propose_in_code(writer, source, node, samples=2))
+        all(verified(code, put(code, blocks)) for blocks in propose_in_code(writer, source, node, chosen, samples=2))
         or source.text != code
     )
+
+
+@pytest.mark.parametrize("chosen", [[3], [2, 6], [1, 10, 12]])
+def test_a_model_writes_a_comment_before_each_line_that_is_chosen(writer: Writer, chosen: list[int]) -> None:
+    constraint = constraint_for(CODE, chosen)
+    answers = writer.write(prompt_of(CODE), range(6), most=400, temperature=1.0, constraint=constraint)
+    whole = [answer for answer in answers if answer.count("\n\n") == len(chosen) - 1 and answer.endswith("\n")]
+    for answer in whole:
+        assert [block.line for block in read_answer(CODE, answer)] == chosen
+    proposed = propose(writer, CODE, chosen, samples=6)
+    assert all({block.line for block in blocks} <= set(chosen) for blocks in proposed)
+    assert propose(writer, CODE, []) == []
 
 
 @given(st.text(max_size=80))
@@ -206,7 +219,8 @@ def test_measuring_sets_the_model_beside_rules(writer: Writer, tmp_path: Path) -
     examples = make_examples(PackageText(f"p{n}", "MIT", "b.py", TEXT.replace("self, a", f"self, a, c{n}")) for n in range(9))
     write_examples(tmp_path, {"train": examples[3:], "validation": [], "test": examples[:3]}, {})
     figures = measure(Measurement(writer._scheduler, None, tmp_path, 3))
-    assert set(figures.rivals) == {"loops and ifs", "behind empty lines", "first statement", "retrieval"}
+    rules = {"loops and ifs", "behind empty lines", "first statement", "retrieval"}
+    assert set(figures.rivals) == {*rules, "places learnt, without the model"}
     right = [read_answer(code_of(example.prompt), example.answer) for example in examples]
     perfect = score(examples, right)
     assert (perfect["placement F1"], perfect["similarity at right lines"], perfect["verified"]) == (1, 1, 1)

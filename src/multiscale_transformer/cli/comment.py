@@ -34,7 +34,7 @@ def comment(
 ) -> None:
     """Write comments for the functions of a file.
 
-    The model says before which lines it would write one, and what; a grammar permits nothing else. The tokens of the code stay
+    Before which lines people write one was learnt from their code; what it says the model writes. The tokens of the code stay
     as they are. Whether a comment is true no machine can check: read it before you keep it. The exit status is 1 where there is
     nothing to propose.
 
@@ -85,10 +85,17 @@ def _commented(writer: Writer, target: Target, node: Function, *, in_format: boo
     """Where a function stands, and its text with the likeliest comments that verify; None where there are none."""
     from multiscale_transformer.tasks.comment import propose, propose_in_code
     from multiscale_transformer.tasks.comment_lines import put, verified
+    from multiscale_transformer.tasks.comment_place import likely_places
     from multiscale_transformer.tasks.docstrings import speaks_of
 
     begin, end = target.source.whole_lines(node)
     code = target.source.text[begin:end]
-    found = propose(writer, code.replace("\r\n", "\n")) if in_format else propose_in_code(writer, target.source, node)
+    text = code.replace("\r\n", "\n")
+    chosen = [line for line in likely_places(text) if not _commented_above(text, line)]
+    found = propose(writer, text, chosen) if in_format else propose_in_code(writer, target.source, node, chosen)
     texts = (put(code, blocks) for blocks in found if all(speaks_of(block.text, code) for block in blocks))
     return next(((begin, end, text) for text in texts if verified(code, text)), None)
+
+
+def _commented_above(code: str, line: int) -> bool:
+    return line > 0 and code.split("\n")[line - 1].lstrip().startswith("#")

@@ -1,8 +1,9 @@
 """The skill comment: a function in, the same function with comment lines out.
 
-The model writes hunks (`tasks.edit_format`) that name a line of the input and put a comment before it, and a grammar permits
-nothing else; one trained on plain code is asked before which statements it would write `#`, and fills the gap there. That every
-token of the code is as it was is checked; whether the comment helps, a person decides.
+Where comments stand was learnt without a net (`tasks.comment_place`). What they say the model writes, as hunks
+(`tasks.edit_format`) that name a line of the input and put a comment before it, and a grammar permits nothing else; one trained
+on plain code fills the gap there. That every token of the code is as it was is checked; whether the comment helps, a person
+decides.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import tokenize
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from multiscale_transformer.engine.structured_output import GrammarConstraint, lark_string
 from multiscale_transformer.tasks.comment_lines import (
@@ -27,9 +29,10 @@ from multiscale_transformer.tasks.comment_lines import (
     statement_places,
     verified,
 )
+from multiscale_transformer.tasks.comment_place import likely_places
 from multiscale_transformer.tasks.docstrings import Function, opened
 from multiscale_transformer.tasks.edit_format import NO_CHANGE, read_hunks, written
-from multiscale_transformer.tasks.examples import Example, capped
+from multiscale_transformer.tasks.examples import Example, Split, capped, read_examples
 from multiscale_transformer.tasks.nearest import Nearest
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.skill import Figures, Measurement, Skill
@@ -43,9 +46,6 @@ MAX_ROWS, MAX_ROWS_OF_BLOCK = 4, 3
 MAX_ANSWER = 500  # bytes
 CLEAN, CLEAN_SHARE = "clean", 0.1
 SAMPLES, TEMPERATURE = 4, 0.6
-STATEMENTS_A_COMMENT = 6  # where a model of plain code is asked: at most one comment for so many statements ...
-MAX_COMMENTS = 3  # ... and at most so many in a function
-TRIED = 2  # places for each comment that are filled in
 ROW = rf"/[^\x00-\x20\\\x7f][^\x00-\x1f\\\x7f]{{0,{MAX_ROW - 1}}}/"
 PROSE = rf"{ROW} & /[^ ]+( [^ ]+){{2,}}/"
 BEHIND = 48  # bytes of lines that are compared where an alike one is looked for
@@ -124,15 +124,23 @@ def _filled(text: PackageText, code: str, blocks: Sequence[Block], rule: str) ->
     )
 
 
-def constraint_for(code: str) -> GrammarConstraint:
-    """Answers for a function: no change, or hunks in the order of its lines that put comments before them."""
+def constraint_for(code: str, chosen: Sequence[int] | None = None) -> GrammarConstraint:
+    """Answers for a function: no change, or hunks in the order of its lines that put comments before them.
+
+    With lines that are `chosen`, of those that comments may stand before, a comment before each and no other.
+    """
     lines, usable = code.split("\n"), places(code)
     rules = [f"start: {lark_string(NO_CHANGE + chr(10))}{' | after0' if usable else ''}"]
+    if chosen:
+        usable = {line: usable[line] for line in chosen}
+        rules = ["start: " + ' "\\n" '.join(f"hunk{number}" for number in range(len(usable)))]
     for number, (line, indent) in enumerate(usable.items()):
         start = context_of(lines, line)
         head = "".join(f"-{one}\n" for one in lines[start : line + 1]) + "".join(f"+{one}\n" for one in lines[start:line])
         row = f'{lark_string(f"+{indent}# ")} ROW "\\n"'
         rules.append(f"hunk{number}: {lark_string(head)} {row} ({row} ({row})?)? {lark_string(f'+{lines[line]}{chr(10)}')}")
+        if chosen:
+            continue
         more = f' | hunk{number} "\\n" after{number + 1} | after{number + 1}' if number + 1 < len(usable) else ""
         rules.append(f"after{number}: hunk{number}{more}")
     return GrammarConstraint.lark("\n".join([*rules, f"ROW: {ROW}"]) + "\n")
@@ -145,9 +153,16 @@ def read_answer(code: str, answer: str) -> list[Block]:
     return (blocks or [])[:MAX_ROWS]
 
 
-def propose(writer: Writer, code: str, *, samples: int = SAMPLES, seed: int = 0) -> list[list[Block]]:
-    """Comments that a model of this skill would write, the likeliest first; nothing where its first answer is "no change"."""
-    prompt, constraint = prompt_of(code), constraint_for(code)
+def propose(
+    writer: Writer, code: str, chosen: Sequence[int] | None = None, *, samples: int = SAMPLES, seed: int = 0
+) -> list[list[Block]]:
+    """Comments that a model of this skill would write, the likeliest first; nothing where its first answer is "no change".
+
+    They stand before the lines that are `chosen`, or else where the model puts them.
+    """
+    if chosen is not None and not chosen:
+        return []
+    prompt, constraint = prompt_of(code), constraint_for(code, chosen)
     answers = writer.write(prompt, [seed], most=MAX_ANSWER, temperature=0.0, constraint=constraint)
     if answers[0].strip() == NO_CHANGE:
         return []
@@ -161,25 +176,19 @@ def propose(writer: Writer, code: str, *, samples: int = SAMPLES, seed: int = 0)
 
 
 def propose_in_code(
-    writer: Writer, source: SourceText, node: Function, *, samples: int = SAMPLES, seed: int = 0
+    writer: Writer, source: SourceText, node: Function, chosen: Sequence[int], *, samples: int = SAMPLES, seed: int = 0
 ) -> list[list[Block]]:
-    """Comments that a model of plain code would write: where it finds `#` likeliest before a statement, and what fits there."""
+    """Comments before lines that are `chosen`, as a model of plain code would write them: what fits in the gap there."""
     begin, end = source.whole_lines(node)
-    code = source.text[begin:end]
-    lines, usable = code.split("\n"), statement_places(code)
-    free = {line: indent for line, indent in usable.items() if not lines[line - 1].lstrip().startswith("#")}
-    wanted = min(MAX_COMMENTS, max(1, len(usable) // STATEMENTS_A_COMMENT))
-    starts = {line: begin + sum(len(one) + 1 for one in lines[:line]) for line in free}
-    before = {line: source.text[:at].replace("\r\n", "\n") + free[line] for line, at in starts.items()}
-    marks = {line: writer.log_probabilities(text, ["# "], ended=False)[0] for line, text in before.items()}
+    lines, usable = source.text[begin:end].split("\n"), statement_places(source.text[begin:end])
     blocks: list[Block] = []
-    for line in sorted(marks, key=lambda one: -marks[one])[: TRIED * wanted]:
-        behind = source.text[starts[line] :].replace("\r\n", "\n")
-        row = _fill(writer, f"{before[line]}# ", behind, samples, seed) if len(blocks) < wanted else None
+    for line in chosen:
+        at = begin + sum(len(one) + 1 for one in lines[:line])
+        before, behind = (text.replace("\r\n", "\n") for text in (source.text[:at], source.text[at:]))
+        row = _fill(writer, f"{before}{usable[line]}# ", behind, samples, seed)
         if row and row not in {block.text for block in blocks} and f"# {row}\n" not in source.text:
             blocks.append(Block(line, (row,)))
-    kept = sorted(blocks, key=lambda one: one.line)
-    return [kept] if kept else []
+    return [blocks] if blocks else []
 
 
 def _fill(writer: Writer, before: str, after: str, samples: int, seed: int) -> str | None:
@@ -249,23 +258,32 @@ def score(test: Sequence[Example], proposed: Sequence[Sequence[Block]]) -> dict[
 
 
 def measure(measurement: Measurement) -> Figures:
-    """Which lines get a comment, and how like the original's it is: the first answer, and the likeliest of several."""
+    """Which lines get a comment, and how like the original's it is: at the places that were learnt, and at the model's own."""
     train, test = measurement.examples("train"), measurement.examples("test")
     codes = [code_of(example.prompt) for example in test]
-    greedy = [propose(measurement.writer, code, samples=1, seed=measurement.seed) for code in codes]
-    several = [propose(measurement.writer, code, seed=measurement.seed) for code in codes]
-    figures = score(test, [found[0] if found else [] for found in several])
-    at_once = score(test, [found[0] if found else [] for found in greedy])
+    learnt = [likely_places(code) for code in codes]
+    seed = measurement.seed
+    found = [propose(measurement.writer, code, chosen, seed=seed) for code, chosen in zip(codes, learnt, strict=True)]
+    alone = [propose(measurement.writer, code, seed=seed) for code in codes]
+    figures, without = (score(test, [each[0] if each else [] for each in proposed]) for proposed in (found, alone))
     rivals = {name: score(test, blocks) for name, blocks in baselines(train, test).items()}
     best = max(rival["placement F1"] for rival in rivals.values())
+    rivals["places learnt, without the model"] = score(test, [[Block(line, ()) for line in lines] for lines in learnt])
     return Figures(
         skill=TASK,
         examples=len(test),
         packages=len({example.package for example in test}),
-        figures={**figures, **{f"{name}, greedy": value for name, value in at_once.items()}},
+        figures={**figures, **{f"{name}, model alone": value for name, value in without.items()}},
         rivals=rivals,
         notes=(f"goal: a placement F1 above {best:.2f}, that of the best rule",),
     )
+
+
+def commented_functions(folder: Path, split: Split) -> Iterator[tuple[str, list[Block]]]:
+    """The functions of the examples, with the comments that stand in them."""
+    for example in read_examples(folder, split):
+        code = code_of(example.prompt)
+        yield code, read_answer(code, example.answer)
 
 
 SKILL = Skill(TASK, make_examples, measure)
