@@ -34,6 +34,7 @@ READS: dict[str, tuple[str, ...]] = {
     "kinds": ("zoo/axl_shipped", "model", "memory", "kernels"),
     "skills": ("tasks", "zoo/axl_shipped"),
     "proposals": ("tasks", "zoo/axl_shipped"),
+    "human_edits": ("tasks", "zoo/axl_shipped"),
     "router": ("agents",),
     "bpe": ("model", "training"),
     "self_debug": ("agents", "tasks"),

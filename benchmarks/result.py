@@ -39,6 +39,7 @@ BENCHMARKS = (
     "kinds",
     "skills",
     "proposals",
+    "human_edits",
     "router",
     "bpe",
     "self_debug",

@@ -1,4 +1,5 @@
-"""What models reach at the skills, beside rivals without a net: `axl eval task` for each, and fix and translate on MBPP.
+"""What models reach at the skills, beside rivals without a net: `axl eval task` for each, fix on MBPP, translate on it and
+HumanEval-X.
 
 Models that were trained for a skill are found by its name below `--models`; the others are the model in the package. What is in
 the result file already is not measured again, so it can be filled over days.
@@ -26,11 +27,11 @@ from multiscale_transformer.tasks.fix_measure import Solved, orders, tried
 from multiscale_transformer.tasks.fix_order import Gains, load_order
 from multiscale_transformer.tasks.ngrams import Ngrams
 from multiscale_transformer.tasks.skill import MODULES, Figures
-from multiscale_transformer.tasks.translate_measure import Share, measure_mbpp
+from multiscale_transformer.tasks.translate_measure import Share, measure_humaneval_x, measure_mbpp
 from multiscale_transformer.zoo.shipped import shipped_model
 from multiscale_transformer.zoo.training_record import read_training
 
-FIX, MBPP = "fix", "translate, MBPP"
+FIX, TRANSLATE = "fix", "translate"
 NGRAM_BYTES = 1_500_000
 
 
@@ -44,12 +45,13 @@ class Measured(Row):
 
 
 class SkillsResult(Result):
-    """All skills; `fix` are orders of the same edits, `mbpp` what the rules of translate make of MBPP."""
+    """All skills; `fix` are orders of the same edits, `mbpp` and `humaneval_x` what the rules of translate make of those."""
 
     kind: Literal["skills"] = "skills"
     rows: list[Measured] = Field(default_factory=list)
     fix: list[Solved] = Field(default_factory=list)
     mbpp: dict[str, int] = Field(default_factory=dict)
+    humaneval_x: dict[str, int] = Field(default_factory=dict)
 
 
 def run(
@@ -61,6 +63,8 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="MBPP as JSON lines, for fix and translate."),
     ] = None,
+    humaneval: Annotated[Path | None, typer.Option(metavar="FILE", help="HumanEval.jsonl.gz, for translate, with ...")] = None,
+    humaneval_js: Annotated[Path | None, typer.Option(metavar="FILE", help="... humaneval_js.jsonl.gz of HumanEval-X.")] = None,
     skills: Annotated[list[str] | None, typer.Option(metavar="SKILL", help="Skills by name (default: all with data).")] = None,
     most: Annotated[int, typer.Option(min=1, metavar="N", help="Most examples of a skill, or programs of MBPP.")] = 300,
     results: Results = None,
@@ -76,10 +80,15 @@ def run(
     if mbpp is not None and not found.fix and (not skills or FIX in skills):
         found.fix = _fix(mbpp, most)
         found.write(place)
-    if mbpp is not None and not found.mbpp and (not skills or "translate" in skills):
+    if mbpp is not None and not found.mbpp and (not skills or TRANSLATE in skills):
         found.mbpp = _mbpp(mbpp)
         found.write(place)
-    if not (found.rows or found.fix or found.mbpp):
+    if (humaneval is None) != (humaneval_js is None):
+        raise AxlError("--humaneval and --humaneval-js belong together: HumanEval's solutions, and its tests in JavaScript")
+    if humaneval and humaneval_js and not found.humaneval_x and (not skills or TRANSLATE in skills):
+        found.humaneval_x = _humaneval_x(humaneval, humaneval_js)
+        found.write(place)
+    if not (found.rows or found.fix or found.mbpp or found.humaneval_x):
         raise AxlError(f"there is no data of a skill in {data}; make it with axl data make, or name it with --data")
     return found
 
@@ -105,12 +114,20 @@ def _fix(mbpp: Path, most: int) -> list[Solved]:
 
 def _mbpp(mbpp: Path) -> dict[str, int]:
     with Sandbox() as sandbox:
-        share: Share = measure_mbpp(sandbox, load_mbpp(mbpp, MBPP_MEASURE))
+        return _counts(measure_mbpp(sandbox, load_mbpp(mbpp, MBPP_MEASURE)))
+
+
+def _humaneval_x(humaneval: Path, humaneval_js: Path) -> dict[str, int]:
+    with Sandbox() as sandbox:
+        return _counts(measure_humaneval_x(sandbox, humaneval, humaneval_js))
+
+
+def _counts(share: Share) -> dict[str, int]:
     return {"programs": share.tasks, "translated": share.translated, "right": share.right, "wrong": len(share.wrong)}
 
 
 def table(result: SkillsResult) -> str:
-    """A row for each figure of each skill with its best rival, then the orders of fix and the rules on MBPP."""
+    """A row for each figure of each skill with its best rival, then the orders of fix and the rules of translate."""
     lines = ["| skill | figure | this model | best without a net | trained for | test |", "|---|---|---:|---:|---:|---:|"]
     for row in sorted(result.rows, key=lambda one: one.figures.skill):
         of = row.figures
@@ -120,7 +137,10 @@ def table(result: SkillsResult) -> str:
             f"| {of.skill} | {name} | {value:.3g} | {_best_rival(of, name)} | {minutes} | {test} |"
             for name, value in of.figures.items()
         ]
-    return "\n".join([*lines, "", *_orders(result.fix), *_rules(result.mbpp)]) + "\n"
+    return (
+        "\n".join([*lines, "", *_orders(result.fix), *_rules("MBPP", result.mbpp), *_rules("HumanEval-X", result.humaneval_x)])
+        + "\n"
+    )
 
 
 def _best_rival(figures: Figures, name: str) -> str:
@@ -140,12 +160,14 @@ def _orders(fix: list[Solved]) -> list[str]:
     return [*lines, "", f"{fix[0].bugs} bugs, {fix[0].candidates:.0f} edits each on average.", ""]
 
 
-def _rules(mbpp: dict[str, int]) -> list[str]:
-    if not mbpp:
+def _rules(name: str, counts: dict[str, int]) -> list[str]:
+    """A paragraph on functions that the rules of translate had before them."""
+    if not counts:
         return []
     return [
-        f"translate: of {mbpp['programs']} functions of MBPP {mbpp['translated']} are translated by rules, "
-        f"{mbpp['right']} give equal results in node, {mbpp['wrong']} other ones."
+        f"translate: of {counts['programs']} functions of {name} {counts['translated']} are translated by rules, "
+        f"{counts['right']} give equal results in node, {counts['wrong']} other ones.",
+        "",
     ]
 
 

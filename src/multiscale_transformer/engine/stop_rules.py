@@ -8,7 +8,7 @@ of three equal phrases in a row, and where the block is over that it opened; wha
 nothing is left, `second_choice` says what to draw differently.
 
 `StopState` reads the bytes as they come. What it lets out (`safe`) is never taken back, so a stream and a whole answer
-are the same bytes, however they were cut up.
+are the same bytes, however they were cut up. Strings that a request names as its ends are `detokenizer`'s.
 """
 
 from __future__ import annotations
