@@ -19,7 +19,7 @@ from multiscale_transformer.vision.elements import CLASSES, Element
 from multiscale_transformer.vision.inference import PageReader
 from multiscale_transformer.vision.layout import PATTERN
 from multiscale_transformer.vision.libraries import LIBRARIES
-from multiscale_transformer.vision.maps import Found, found, targets
+from multiscale_transformer.vision.maps import Found, spots, targets
 from multiscale_transformer.vision.render import chromium_path
 from multiscale_transformer.vision.seer import EDGE, SHARED, Seer, _starts
 from vision import drawn, small
@@ -166,6 +166,5 @@ def test_maps_of_a_page_give_its_elements_again(seed: int) -> None:
     _, record = drawn.page(seed)
     there = [Element(one.kind, one.box) for one in record.elements]
     wanted = targets(there, small.PAGE.cells)
-    logits = np.where(wanted.centres_KHW == 1, 5.0, -9.0).astype(np.float32)
-    seen = [one.element for one in found(logits, wanted.states_SHW * 2 - 1, wanted.sides_4HW)]
-    assert sorted(seen, key=str) == sorted(there, key=str)
+    logits = np.where(wanted.centres_HW == 1, 5.0, -9.0).astype(np.float32)
+    assert sorted(spot.box for spot in spots(logits, wanted.sides_4HW)) == sorted(one.box for one in there)

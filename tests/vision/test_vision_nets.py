@@ -64,7 +64,7 @@ def reader(model: VisionNet) -> CropReader | PageReader:
 
 
 def test_the_classes_and_states_are_those_of_pages() -> None:
-    assert all(config.classes == len(CLASSES) and config.states == len(STATES) for config in (PageConfig(), CropConfig()))
+    assert all(config.classes == len(CLASSES) and config.states == len(STATES) for config in (PageConfig().namer, CropConfig()))
 
 
 @settings(max_examples=5, deadline=None)

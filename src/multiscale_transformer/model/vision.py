@@ -2,8 +2,9 @@
 
 Both are residual nets of dense 3 x 3 convolutions, which a CPU computes near its peak (depthwise ones reach a tenth of it),
 with batch norms that inference folds into the weights. `CropNet` looks at two views of one element. `PageNet` finds the centres
-of all elements at once, as in CenterNet (Zhou et al. 2019, arXiv 1904.07850) and TTFNet (Liu et al. 2019, arXiv 1909.00700); a
-small `ByteTransformer` then writes their layout. Checkpoints are folders as those of text models are.
+of all elements at once, as in CenterNet (Zhou et al. 2019, arXiv 1904.07850) and TTFNet (Liu et al. 2019, arXiv 1909.00700),
+and has a `CropNet` of its own name them, as the second stage of CenterNet2 does (Zhou et al. 2021, arXiv 2103.07461); a small
+`ByteTransformer` then writes their layout. Checkpoints are folders as those of text models are.
 """
 
 # Shape suffixes: B pictures, C channels, H rows, W columns, K classes, S states, G numbers of geometry, O outputs.
@@ -127,28 +128,27 @@ class CropNet(_Net):
 
 
 class PageNet(_Net):
-    """Elements of a picture, and the byte transformer that writes their layout (AXL-Vision-v2)."""
+    """Boxes of a picture, a net that names what is in them, and a byte transformer that writes their layout (AXL-Vision-v2)."""
 
     def __init__(self, config: PageConfig) -> None:
         super().__init__(config.convs())
         self.config = config
+        self.namer = CropNet(config.namer)
         self.decoder = ByteTransformer(config.decoder)
         heads = self.convs["heads"]
         assert isinstance(heads, Conv)
         assert heads.bias is not None
         nn.init.normal_(heads.weight, std=0.01)
         nn.init.zeros_(heads.bias)
-        nn.init.constant_(heads.bias[: config.classes], RARE)
+        nn.init.constant_(heads.bias[:1], RARE)
 
-    def forward(self, picture_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of centres (B, K, H, W) and of states (B, S, H, W), and distances (B, 4, H, W) to the sides of the box.
+    def forward(self, picture_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of centres (B, H, W), and distances (B, 4, H, W) to the sides of the box.
 
         Distances are logarithms, in cells, from the middle of a cell to the left, upper, right and lower side.
         """
-        config = self.config
-        out_BOHW = config.walk(self, picture_BCHW.contiguous(memory_format=torch.channels_last))
-        ends = config.classes, config.classes + config.states
-        return out_BOHW[:, : ends[0]], out_BOHW[:, ends[0] : ends[1]], out_BOHW[:, ends[1] :]
+        out_BOHW = self.config.walk(self, picture_BCHW.contiguous(memory_format=torch.channels_last))
+        return out_BOHW[:, 0], out_BOHW[:, 1:]
 
 
 VisionNet = CropNet | PageNet

@@ -71,8 +71,6 @@ class _Trunk(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    classes: int = Field(16, ge=2)
-    states: int = Field(2, ge=0)
     widths: tuple[int, ...]
     blocks: tuple[int, ...]
 
@@ -111,6 +109,8 @@ class CropConfig(_Trunk):
     """AXL-Vision-0.8M: two views of an element (itself, and its surroundings) to its class and states."""
 
     kind: Literal["crop"] = "crop"
+    classes: int = Field(16, ge=2)
+    states: int = Field(2, ge=0)
     widths: tuple[int, ...] = (32, 64, 128)
     blocks: tuple[int, ...] = (1, 1, 2)
     view: tuple[int, int] = (48, 80)  # rows and columns that the element is scaled to, and what is around it as well
@@ -149,15 +149,17 @@ class CropConfig(_Trunk):
 
 
 class PageConfig(_Trunk):
-    """AXL-Vision-v2: a picture to elements, by maps of their centres, and elements to their layout, by a byte transformer."""
+    """AXL-Vision-v2: a picture to boxes, by a map of their centres; boxes to classes and states, by a net that looks at each;
+    and elements to their layout, by a byte transformer."""
 
     kind: Literal["page"] = "page"
-    widths: tuple[int, ...] = (24, 48, 96, 236)
+    widths: tuple[int, ...] = (24, 48, 96, 208)
     blocks: tuple[int, ...] = (1, 2, 2, 2)
     side: int = Field(384, ge=32)  # rows and columns of the picture
     head: int = Field(96, ge=4)
+    namer: CropConfig = CropConfig(view=(32, 64))
     decoder: ModelConfig = ModelConfig(
-        d_model=192, n_heads=6, d_ff=512, n_layers_per_scale=3, n_cross_attn_layers=0, downsample_factors=(1,), max_seq_len=512
+        d_model=160, n_heads=5, d_ff=448, n_layers_per_scale=3, n_cross_attn_layers=0, downsample_factors=(1,), max_seq_len=512
     )
 
     @model_validator(mode="after")
@@ -171,8 +173,8 @@ class PageConfig(_Trunk):
 
     @property
     def outputs(self) -> int:
-        """Numbers for each cell: a logit a class and a state, and the distances to the sides of the box."""
-        return self.classes + self.states + BOX_SIDES
+        """Numbers for each cell: a logit of a centre, and the distances to the sides of the box."""
+        return 1 + BOX_SIDES
 
     @property
     def cells(self) -> int:
@@ -191,7 +193,7 @@ class PageConfig(_Trunk):
         return convs
 
     def walk(self, run: Operations[X], picture: X) -> X:
-        """The map of centres, states and boxes of a picture."""
+        """The map of centres and boxes of a picture."""
         maps = self.walk_trunk(run, picture)
         x = maps.pop()
         for stage in reversed(range(1, len(maps))):
@@ -200,11 +202,12 @@ class PageConfig(_Trunk):
         return run.conv("heads", run.conv("head", x), relu=False)
 
     def parameters(self) -> int:
-        """Number of parameters, those of the decoder among them."""
-        return sum(shape.parameters for shape in self.convs().values()) + self.decoder.parameters()
+        """Number of parameters, those of the namer and the decoder among them."""
+        return sum(shape.parameters for shape in self.convs().values()) + self.namer.parameters() + self.decoder.parameters()
 
     def flops(self, *, training: bool = False) -> int:
-        """Matrix-product FLOPs of finding the elements of a picture; the decoder's are `decoder.flops_per_byte`."""
+        """Matrix-product FLOPs of finding the boxes of a picture; an element's are `namer.flops`, a byte's of the layout
+        `decoder.flops_per_byte`."""
         return sum(shape.flops for shape in self.convs().values()) * (3 if training else 1)
 
 

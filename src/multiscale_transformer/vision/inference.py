@@ -35,8 +35,8 @@ from multiscale_transformer.vision.crops import FloatBox, crops
 from multiscale_transformer.vision.elements import CLASSES, STATES, Box, Element, Picture
 from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.layout_decoding import LONGEST, drafted, write_line
-from multiscale_transformer.vision.maps import MIN_SCORE, Found, distinct, found, possible
-from multiscale_transformer.vision.snapping import snapped
+from multiscale_transformer.vision.maps import MIN_SCORE, Found, distinct, possible, spots
+from multiscale_transformer.vision.snapping import moved, snapped
 
 Floats = NDArray[np.float32]
 
@@ -131,6 +131,10 @@ class CropReader:
         return Found(Element(kind, (x0, y0, x1, y1), possible(kind, on)), float(likely.max() / likely.sum()))
 
 
+def _below(prefix: str, weights: dict[str, Floats]) -> dict[str, Floats]:
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
 class PageReader:
     """Elements of a page, and their layout (AXL-Vision-v2). Not safe for several threads at once."""
 
@@ -139,26 +143,32 @@ class PageReader:
             raise ValueError(f"its decoder reads {config.decoder.max_seq_len} bytes, and layouts take up to {LONGEST}")
         self.config = config
         self._convs = _Convs(config.convs(), weights)
-        prefix = "decoder."
-        decoder = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-        network = build_network(config.decoder, decoder, BITS)
+        self._namer = CropReader(config.namer, _below("namer.", weights))
+        network = build_network(config.decoder, _below("decoder.", weights), BITS)
         self._decoder = Engine(config.decoder, network, cache_bytes=CACHE_BYTES)
 
-    def maps(self, picture_HWC: Picture) -> tuple[Floats, Floats, Floats]:
-        """Logits of centres and of states, and logarithms of distances to sides, each (N, H, W), of a picture of `side`."""
+    def maps(self, picture_HWC: Picture) -> tuple[Floats, Floats]:
+        """Logits of centres (H, W), and logarithms of distances to sides (4, H, W), of a picture of `side`."""
         side = self.config.side
         if picture_HWC.shape != (side, side, 3):
             raise AxlError(f"the net reads pictures of {side} x {side}, not {picture_HWC.shape[1]} x {picture_HWC.shape[0]}")
         x_BHWC = picture_HWC[None].astype(np.float32) / np.float32(127.5) - np.float32(1.0)
         out_NHW = self.config.walk(self._convs, x_BHWC)[0].transpose(2, 0, 1)
-        ends = self.config.classes, self.config.classes + self.config.states
-        return out_NHW[: ends[0]], out_NHW[ends[0] : ends[1]], out_NHW[ends[1] :]
+        return out_NHW[0], out_NHW[1:]
 
     def elements(self, picture_HWC: Picture, min_score: float = MIN_SCORE) -> list[Found]:
-        """The elements on a picture of `side`, surest first. Raises AxlError for another size."""
-        seen = grounds(picture_HWC)
-        spotted = found(*self.maps(picture_HWC), min_score)
-        return distinct([Found(replace(one.element, box=snapped(one.element, seen)), one.score) for one in spotted])
+        """The elements on a picture of `side`, surest first. Raises AxlError for another size.
+
+        Boxes are named once their sides to the left and right are those of what is there; where that is drawn and not written,
+        the others follow.
+        """
+        seen, spotted = grounds(picture_HWC), spots(*self.maps(picture_HWC), min_score)
+        named = self._namer.elements(picture_HWC, [moved(spot.box, seen, words=True) for spot in spotted])
+        found = []
+        for spot, one in zip(spotted, named, strict=True):
+            element = replace(one.element, box=spot.box)
+            found.append(Found(replace(element, box=snapped(element, seen)), spot.score))
+        return distinct(found)
 
     def layout(self, elements: Sequence[Element], frames: Sequence[Box | None] | None = None) -> str:
         """The likeliest line of the layout of elements, in which each of them stands once; nothing for none.

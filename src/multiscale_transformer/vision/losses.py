@@ -17,19 +17,16 @@ LARGEST_LOG = 5.0  # of a distance in cells
 
 
 def page_loss(model: PageNet, batch: PageBatch) -> Tensor:
-    """The sum of what `PageNet` is wrong by in centres, boxes, states and layouts, each a mean over elements or bytes."""
-    centres_BKHW, states_BSHW, sides_B4HW = model(batch.pictures_BCHW)
+    """The sum of what `PageNet` is wrong by in centres, boxes, names and layouts, each a mean over elements or bytes."""
+    centres_BHW, sides_B4HW = model(batch.pictures_BCHW)
     near_BHW = batch.weights_BHW > 0
     weights_N = batch.weights_BHW[near_BHW]
-    total = weights_N.sum().clamp_min(1.0)
     sides_N4, wanted_N4 = (each.permute(0, 2, 3, 1)[near_BHW] for each in (sides_B4HW, batch.sides_B4HW))
-    states_NS, true_NS = (each.permute(0, 2, 3, 1)[near_BHW] for each in (states_BSHW, batch.states_BSHW))
     boxes_N = BOX_WEIGHT * (1 - _overlap(sides_N4, wanted_N4)) + LENGTH_WEIGHT * (sides_N4 - wanted_N4).abs().mean(1)
-    wrong_N = F.binary_cross_entropy_with_logits(states_NS, true_NS, reduction="none").sum(1)
+    boxes = (weights_N * boxes_N).sum() / weights_N.sum().clamp_min(1.0)
     logits_BTV = model.decoder(batch.ids_BT)
     text = F.cross_entropy(logits_BTV.flatten(0, 1), batch.next_BT.flatten(), ignore_index=IGNORED)
-    near = (weights_N * (boxes_N + STATE_WEIGHT * wrong_N)).sum() / total
-    return _focal(centres_BKHW, batch.centres_BKHW) + near + TEXT_WEIGHT * text
+    return _focal(centres_BHW, batch.centres_BHW) + boxes + crop_loss(model.namer, batch.crops) + TEXT_WEIGHT * text
 
 
 def _focal(logits: Tensor, wanted: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ A batch is a function of the seed and the step, as windows of text are, so a res
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,23 +30,19 @@ from multiscale_transformer.vision.layout_decoding import drafted, prompt
 from multiscale_transformer.vision.maps import targets
 from multiscale_transformer.vision.xy_cut import frames_of
 
-PAGES, CROPS, CROP_PAGES, TEXTS = 8, 96, 16, 16  # of a step: pictures, crops and the pages that they are of, and layouts
+PAGES, CROPS, CROP_PAGES, NAMED, TEXTS = 8, 96, 16, 56, 16  # of a step: pictures; crops, of pages; crops of pictures; layouts
 SHIFT = 2  # pixels by which sides of boxes are off now and then, as found ones are
 OFF = 0.03  # of its length: how far the side of a box is off
 LEFT_OUT = 0.3  # share of layouts without one of their elements
 IGNORED = -100  # a target that is none
 
 
-class PageBatch(NamedTuple):
-    """Pictures with the maps of their elements, and texts of layouts with the ids to be written (IGNORED in prompts)."""
+class Drawn(NamedTuple):
+    """A page as it is learnt from once, and the chance that what is made of it goes on with."""
 
-    pictures_BCHW: Tensor
-    centres_BKHW: Tensor
-    states_BSHW: Tensor
-    sides_B4HW: Tensor
-    weights_BHW: Tensor
-    ids_BT: Tensor
-    next_BT: Tensor
+    picture_HWC: Picture
+    elements: tuple[Element, ...]
+    rng: np.random.Generator
 
 
 class CropBatch(NamedTuple):
@@ -57,6 +53,19 @@ class CropBatch(NamedTuple):
     geometry_BG: Tensor
     classes_B: Tensor
     states_BS: Tensor
+
+
+class PageBatch(NamedTuple):
+    """Pictures with the maps of their elements and views of some of these, and texts of layouts with the ids to be written,
+    IGNORED in prompts."""
+
+    pictures_BCHW: Tensor
+    centres_BHW: Tensor
+    sides_B4HW: Tensor
+    weights_BHW: Tensor
+    crops: CropBatch
+    ids_BT: Tensor
+    next_BT: Tensor
 
 
 class TrainPages:
@@ -86,14 +95,14 @@ class TrainPages:
         """Bytes of all pictures, unpacked."""
         return len(self) * SIDE * SIDE * 3
 
-    def drawn(self, seed: int, step: int, count: int) -> Iterator[tuple[Picture, tuple[Element, ...], np.random.Generator]]:
+    def drawn(self, seed: int, step: int, count: int) -> Iterator[Drawn]:
         """Pictures of a step with their elements, in other colours and sizes: each page once before any comes again."""
         for place in range(step * count, (step + 1) * count):
             index = self._index(seed, place)
             page = read_page(self.folder, self.records[index][0])
             rng = np.random.default_rng((seed % 2**64, 1, place))
             picture_HWC, elements = zoomed(page.picture_HWC, page.elements, rng)
-            yield recoloured(picture_HWC, rng), elements, rng
+            yield Drawn(recoloured(picture_HWC, rng), elements, rng)
 
     def frames(self, index: int) -> tuple[Box | None, ...]:
         """The frames in which the elements of a page stand, from its picture, which is looked at once."""
@@ -109,14 +118,12 @@ class TrainPages:
 
 def page_batch(pages: TrainPages, config: PageConfig, seed: int, step: int) -> PageBatch:
     """The batch of a step for `PageNet`."""
-    pictures, maps = [], []
-    for picture_HWC, elements, _ in pages.drawn(seed, step, PAGES):
-        pictures.append(picture_HWC)
-        maps.append(targets(elements, config.cells))
-    centres, states, sides, weights = (torch.from_numpy(np.stack(each)) for each in zip(*maps, strict=True))
+    drawn = list(pages.drawn(seed, step, PAGES))
+    maps = [targets(elements, config.cells) for _, elements, _ in drawn]
+    centres, sides, weights = (torch.from_numpy(np.stack(each)) for each in zip(*maps, strict=True))
     ids_BT, next_BT = _texts(pages, config, seed, step)
-    pictures_BCHW = normalised(torch.from_numpy(np.stack(pictures)))
-    return PageBatch(pictures_BCHW, centres, states, sides, weights, ids_BT, next_BT)
+    pictures_BCHW = normalised(torch.from_numpy(np.stack([picture_HWC for picture_HWC, _, _ in drawn])))
+    return PageBatch(pictures_BCHW, centres, sides, weights, _views(drawn, config.namer, NAMED // PAGES), ids_BT, next_BT)
 
 
 def _texts(pages: TrainPages, config: PageConfig, seed: int, step: int) -> tuple[Tensor, Tensor]:
@@ -165,12 +172,17 @@ def _jittered(box: Box, rng: np.random.Generator) -> Box:
 
 def crop_batch(pages: TrainPages, config: CropConfig, seed: int, step: int) -> CropBatch:
     """The batch of a step for `CropNet`."""
+    return _views(pages.drawn(seed, step, CROP_PAGES), config, CROPS // CROP_PAGES)
+
+
+def _views(drawn: Iterable[Drawn], config: CropConfig, most: int) -> CropBatch:
+    """Views of at most so many elements of each page."""
     parts = []
     kinds: list[int] = []
     states: list[list[float]] = []
-    for picture_HWC, elements, rng in pages.drawn(seed, step, CROP_PAGES):
+    for picture_HWC, elements, rng in drawn:
         shown = [element for element in elements if area(element.box)]
-        count = min(len(shown), CROPS // CROP_PAGES)
+        count = min(len(shown), most)
         chosen = [shown[index] for index in rng.choice(len(shown), count, replace=False)] if shown else []
         parts.append(crops(picture_HWC, [_moved(element.box, rng) for element in chosen], config))
         kinds += [CLASSES.index(element.kind) for element in chosen]
