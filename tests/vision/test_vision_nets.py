@@ -25,6 +25,7 @@ from multiscale_transformer.model.vision import (
 from multiscale_transformer.model.vision_config import CropConfig, PageConfig, VisionConfig, read_vision_config, sees
 from multiscale_transformer.vision.elements import CLASSES, STATES
 from multiscale_transformer.vision.inference import CropReader, PageReader, build_reader, load_reader
+from multiscale_transformer.vision.proposals import NOTHING
 from vision import small
 
 
@@ -64,7 +65,8 @@ def reader(model: VisionNet) -> CropReader | PageReader:
 
 
 def test_the_classes_and_states_are_those_of_pages() -> None:
-    assert all(config.classes == len(CLASSES) and config.states == len(STATES) for config in (PageConfig().namer, CropConfig()))
+    assert (CropConfig().classes, CropConfig().states) == (len(CLASSES), len(STATES))
+    assert (PageConfig().namer.classes, PageConfig().namer.states) == (NOTHING + 1, len(STATES))
 
 
 @settings(max_examples=5, deadline=None)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.vision import load_vision, save_vision
+from multiscale_transformer.model.vision import build_vision, load_vision, save_vision
 from multiscale_transformer.model.vision_config import VisionConfig
 from multiscale_transformer.training.resume import ResumeWriter
 from multiscale_transformer.vision import training
@@ -103,6 +103,16 @@ def test_a_run_leaves_a_checkpoint_with_its_record_and_a_card(pages: Path, tmp_p
     assert not (out / "resume").exists()
     with pytest.raises(AxlError, match="already holds"):
         training.train_vision(request)
+
+
+def test_a_run_that_began_with_another_model_says_so(pages: Path, tmp_path: Path) -> None:
+    save_vision(build_vision(small.CROP, seed=1), tmp_path / "named", name="named")
+    request = training.VisionRequest("small", small.PAGE, pages, tmp_path / "run", minutes=0.02, init=tmp_path / "named")
+    training.train_vision(request)
+    record = read_training(tmp_path / "run")
+    assert record.init is not None
+    assert record.init.name == "named"
+    assert f"began as named (weights {record.init.sha256[:12]}…)" in (tmp_path / "run" / "README.md").read_text()
 
 
 def test_changed_pages_and_no_pages_are_refused(pages: Path, tmp_path: Path) -> None:

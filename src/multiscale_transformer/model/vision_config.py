@@ -111,9 +111,10 @@ class CropConfig(_Trunk):
     kind: Literal["crop"] = "crop"
     classes: int = Field(16, ge=2)
     states: int = Field(2, ge=0)
+    refines: bool = False  # whether it says where the sides of the element are, too
     widths: tuple[int, ...] = (32, 64, 128)
     blocks: tuple[int, ...] = (1, 1, 2)
-    view: tuple[int, int] = (48, 80)  # rows and columns that the element is scaled to, and what is around it as well
+    view: tuple[int, int] = (32, 64)  # rows and columns that the element is scaled to, and what is around it as well
     hidden: int = Field(128, ge=4)
 
     @model_validator(mode="after")
@@ -125,8 +126,8 @@ class CropConfig(_Trunk):
 
     @property
     def outputs(self) -> int:
-        """Numbers for each crop: a logit a class, and one a state."""
-        return self.classes + self.states
+        """Numbers for each crop: a logit a class, one a state, and how far its sides are off."""
+        return self.classes + self.states + (BOX_SIDES if self.refines else 0)
 
     def convs(self) -> dict[str, ConvShape]:
         """All convolutions, by name. Both views pass the same ones."""
@@ -149,15 +150,15 @@ class CropConfig(_Trunk):
 
 
 class PageConfig(_Trunk):
-    """AXL-Vision-v2: a picture to boxes, by a map of their centres; boxes to classes and states, by a net that looks at each;
-    and elements to their layout, by a byte transformer."""
+    """AXL-Vision-v2: a picture to proposals of boxes, by a map of their centres; a proposal to its class, or none, its states
+    and its sides, by a net that looks at each; and elements to their layout, by a byte transformer."""
 
     kind: Literal["page"] = "page"
     widths: tuple[int, ...] = (24, 48, 96, 208)
     blocks: tuple[int, ...] = (1, 2, 2, 2)
     side: int = Field(384, ge=32)  # rows and columns of the picture
     head: int = Field(96, ge=4)
-    namer: CropConfig = CropConfig(view=(32, 64))
+    namer: CropConfig = CropConfig(classes=17, refines=True)  # the last class is that of nothing
     decoder: ModelConfig = ModelConfig(
         d_model=160, n_heads=5, d_ff=448, n_layers_per_scale=3, n_cross_attn_layers=0, downsample_factors=(1,), max_seq_len=512
     )

@@ -8,7 +8,8 @@ Batch norms are folded into the weights before those are rounded. The walks are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,8 @@ from multiscale_transformer.vision.elements import CLASSES, STATES, Box, Element
 from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.layout_decoding import LONGEST, drafted, write_line
 from multiscale_transformer.vision.maps import MIN_SCORE, Found, distinct, possible, spots
-from multiscale_transformer.vision.snapping import moved, snapped
+from multiscale_transformer.vision.proposals import NOTHING, moved_by
+from multiscale_transformer.vision.snapping import snapped
 
 Floats = NDArray[np.float32]
 
@@ -103,12 +105,28 @@ class CropReader:
 
     def elements(self, picture_HWC: Picture, boxes: Sequence[FloatBox]) -> list[Found]:
         """What stands in each of some boxes, in pixels of the picture, with how sure the net is."""
-        seen: list[Found] = []
+        found = []
+        for box, logits_N in zip(boxes, self.outputs(picture_HWC, boxes), strict=True):
+            likely_K = softmax(logits_N[: self.config.classes])
+            kind = int(likely_K.argmax())
+            x0, y0, x1, y1 = (round(edge) for edge in box)
+            found.append(Found(Element(CLASSES[kind], (x0, y0, x1, y1), self._states(kind, logits_N)), float(likely_K[kind])))
+        return found
+
+    def refined(self, picture_HWC: Picture, proposed: Sequence[Box]) -> list[Found]:
+        """What is proposed with the class that is likeliest of all, its sides put right, and how sure the net is of any."""
+        found = []
+        for box, logits_N in zip(proposed, self.outputs(picture_HWC, proposed), strict=True):
+            likely_K = softmax(logits_N[: self.config.classes])
+            kind = int(likely_K[:NOTHING].argmax())
+            right = moved_by(box, logits_N[self.config.classes + self.config.states :], max(picture_HWC.shape[:2]))
+            found.append(Found(Element(CLASSES[kind], right, self._states(kind, logits_N)), 1 - float(likely_K[NOTHING])))
+        return found
+
+    def outputs(self, picture_HWC: Picture, boxes: Sequence[FloatBox]) -> Iterator[Floats]:
+        """What the net says (N,) of each box."""
         for first in range(0, len(boxes), CROPS_AT_ONCE):
-            part = boxes[first : first + CROPS_AT_ONCE]
-            for box, logits_N in zip(part, self.logits(*crops(picture_HWC, part, self.config)), strict=True):
-                seen.append(self._found(box, logits_N))
-        return seen
+            yield from self.logits(*crops(picture_HWC, boxes[first : first + CROPS_AT_ONCE], self.config))
 
     def logits(self, views: Floats, surroundings: Floats, geometry_BG: Floats) -> Floats:
         """Logits of classes and states (B, N) of views (B, H, W, C)."""
@@ -122,13 +140,15 @@ class CropReader:
         x_BHWC = self.config.walk_trunk(self._convs, x_BHWC)[-1]
         return np.concatenate((x_BHWC.mean((1, 2)), x_BHWC.max((1, 2))), 1)
 
-    def _found(self, box: FloatBox, logits_N: Floats) -> Found:
-        classes, states = logits_N[: self.config.classes], logits_N[self.config.classes :]
-        likely = np.exp(classes - classes.max())
-        kind = CLASSES[int(likely.argmax())]
-        on = tuple(state for state, logit in zip(STATES, states.tolist(), strict=True) if logit > 0)
-        x0, y0, x1, y1 = (round(edge) for edge in box)
-        return Found(Element(kind, (x0, y0, x1, y1), possible(kind, on)), float(likely.max() / likely.sum()))
+    def _states(self, kind: int, logits_N: Floats) -> tuple[str, ...]:
+        logits = logits_N[self.config.classes : self.config.classes + self.config.states].tolist()
+        return possible(CLASSES[kind], tuple(state for state, logit in zip(STATES, logits, strict=True) if logit > 0))
+
+
+def softmax(logits_K: Floats) -> Floats:
+    """Probabilities of logits."""
+    likely_K = np.exp(logits_K - logits_K.max())
+    return likely_K / likely_K.sum()  # type: ignore[no-any-return]
 
 
 def _below(prefix: str, weights: dict[str, Floats]) -> dict[str, Floats]:
@@ -159,16 +179,15 @@ class PageReader:
     def elements(self, picture_HWC: Picture, min_score: float = MIN_SCORE) -> list[Found]:
         """The elements on a picture of `side`, surest first. Raises AxlError for another size.
 
-        Boxes are named once their sides to the left and right are those of what is there; where that is drawn and not written,
-        the others follow.
+        Of what the map of centres proposes, the second net keeps what it takes for elements; their sides go to what is drawn.
         """
-        seen, spotted = grounds(picture_HWC), spots(*self.maps(picture_HWC), min_score)
-        named = self._namer.elements(picture_HWC, [moved(spot.box, seen, words=True) for spot in spotted])
+        seen, proposed = grounds(picture_HWC), spots(*self.maps(picture_HWC))
         found = []
-        for spot, one in zip(spotted, named, strict=True):
-            element = replace(one.element, box=spot.box)
-            found.append(Found(replace(element, box=snapped(element, seen)), spot.score))
-        return distinct(found)
+        for spot, one in zip(proposed, self._namer.refined(picture_HWC, [spot.box for spot in proposed]), strict=True):
+            if one.score >= min_score:
+                box = snapped(one.element, seen)
+                found.append((math.sqrt(spot.score * one.score), Found(replace(one.element, box=box), one.score)))
+        return distinct([one for _, one in sorted(found, key=lambda pair: -pair[0])])
 
     def layout(self, elements: Sequence[Element], frames: Sequence[Box | None] | None = None) -> str:
         """The likeliest line of the layout of elements, in which each of them stands once; nothing for none.

@@ -31,7 +31,8 @@ Floats = NDArray[np.float32]
 
 SPREAD = 0.54  # of the sides of an element: cells that learn from it
 MIN_DISTANCE = 0.05  # cells from the middle of a cell to a side
-MIN_SCORE = 0.3  # of an element that is reported
+MIN_CENTRE = 0.1  # of what is proposed
+MIN_SCORE = 0.4  # of an element that is reported
 MAX_ELEMENTS = 60
 SAME = 0.5  # overlap from which two finds are one element
 WITHIN = 0.5  # of the smaller one: how much of it two elements may share
@@ -92,7 +93,7 @@ def _draw(made: Targets, box: Box, cells: int) -> None:
         made.sides_4HW[number][place] = np.broadcast_to(np.log(np.maximum(distance, MIN_DISTANCE)), shape)
 
 
-def spots(centres_HW: Floats, sides_4HW: Floats, min_score: float = MIN_SCORE) -> list[Spot]:
+def spots(centres_HW: Floats, sides_4HW: Floats, min_score: float = MIN_CENTRE) -> list[Spot]:
     """The boxes in maps of logits and distances, surest first: peaks of the centres that no surer one overlaps."""
     padded = np.pad(centres_HW, 1, constant_values=-np.inf)
     rows, columns = centres_HW.shape

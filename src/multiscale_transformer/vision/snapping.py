@@ -26,15 +26,10 @@ Mask = NDArray[np.bool_]
 
 def snapped(element: Element, seen: Grounds) -> Box:
     """The box of an element with each side where something begins to be drawn, no side farther off than REACH."""
-    return moved(element.box, seen, words=element.kind in WORDS)
-
-
-def moved(box: Box, seen: Grounds, *, words: bool) -> Box:
-    """The same for a box of words, or of something that is drawn."""
-    ground = seen.of(box)
-    if ground == NONE or not area(box):
-        return box
-    return snapped_in(seen.labels_HW != ground, box, words=words)
+    ground = seen.of(element.box)
+    if ground == NONE or not area(element.box):
+        return element.box
+    return snapped_in(seen.labels_HW != ground, element.box, words=element.kind in WORDS)
 
 
 def snapped_in(drawn_HW: Mask, box: Box, *, words: bool) -> Box:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from multiscale_transformer.vision.elements import Box, Element
+from multiscale_transformer.vision.elements import Box, Element, overlap
 from multiscale_transformer.vision.grounds import NONE, Grounds
 from multiscale_transformer.vision.layout import Group, Leaf, Node
 
 SLACK = 0.25  # share of the smaller one that may overlap where two parts stand below or beside one another
 ALIGNED = 3  # pixels by which columns are off that continue those above
 WITHIN = 3  # pixels by which an element may stand out of its frame
+OWN = 0.7  # overlap with an element from which what looks like its frame is its own ground
 ROWS = ("link", "button", "checkbox", "radio")  # several rows of these stand below one another
 
 
@@ -149,4 +150,6 @@ def frames_of(elements: Sequence[Element], seen: Grounds) -> list[Box | None]:
 
 def _holds(frame: Box, box: Box) -> bool:
     (x0, y0, x1, y1), (a, b, c, d) = frame, box
+    if overlap(frame, box) > OWN:
+        return False
     return x0 - WITHIN <= a and y0 - WITHIN <= b and c <= x1 + WITHIN and d <= y1 + WITHIN
