@@ -54,7 +54,7 @@ def test_a_proposal_is_the_element_that_it_overlaps_most_or_none(box: Box, other
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_proposed_is_labelled_by_what_is_there(seed: int) -> None:
     picture_HWC, there = page(seed)
-    seen = Drawn(picture_HWC, there, np.random.default_rng(seed))
+    seen = Drawn(picture_HWC, there, (seed,))
     x0, y0, x1, y1 = max(there, key=lambda one: area(one.box)).box
     nowhere = next((x, y, x + 9, y + 9) for x in range(370) for y in range(370) if not element_at((x, y, x + 9, y + 9), there))
     batch = proposal_batch([seen], [[nowhere, (x0, y0, x1 + 2, y1)]], small.NAMER)
@@ -69,7 +69,7 @@ def test_what_is_proposed_is_labelled_by_what_is_there(seed: int) -> None:
 
 def test_states_that_a_class_may_not_have_teach_nothing() -> None:
     picture_HWC, there = page(1)
-    seen = Drawn(picture_HWC, (Element("text", there[0].box), Element("button", there[-1].box)), np.random.default_rng(0))
+    seen = Drawn(picture_HWC, (Element("text", there[0].box), Element("button", there[-1].box)), (0,))
     batch = proposal_batch([seen], [[]], small.NAMER)
     model = build_vision(small.NAMER, seed=0).eval()
     assert isinstance(model, CropNet)
@@ -83,7 +83,7 @@ def test_states_that_a_class_may_not_have_teach_nothing() -> None:
 
 def test_states_and_sides_of_what_is_nothing_teach_nothing() -> None:
     picture_HWC, there = page(1)
-    batch = proposal_batch([Drawn(picture_HWC, there, np.random.default_rng(0))], [[(0, 0, 3, 3)]], small.NAMER)
+    batch = proposal_batch([Drawn(picture_HWC, there, (0,))], [[(0, 0, 3, 3)]], small.NAMER)
     none_B = batch.classes_B == NOTHING
     assert none_B.any()
     model = build_vision(small.NAMER, seed=0).eval()

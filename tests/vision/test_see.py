@@ -19,7 +19,7 @@ from multiscale_transformer.vision.elements import CLASSES, Element
 from multiscale_transformer.vision.inference import PageReader
 from multiscale_transformer.vision.layout import PATTERN
 from multiscale_transformer.vision.libraries import LIBRARIES
-from multiscale_transformer.vision.maps import Found, spots, targets
+from multiscale_transformer.vision.maps import MIN_SCORE, Found, spots, targets
 from multiscale_transformer.vision.render import chromium_path
 from multiscale_transformer.vision.seer import EDGE, SHARED, Seer, _starts
 from vision import drawn, small
@@ -137,7 +137,7 @@ class _Scripted(PageReader):
     def __init__(self, there: list[Element]) -> None:
         self.there, self.config, self.tiles = there, small.PAGE, 0
 
-    def elements(self, picture_HWC: np.ndarray, min_score: float = 0.3) -> list[Found]:
+    def elements(self, picture_HWC: np.ndarray, min_score: float = MIN_SCORE) -> list[Found]:
         left, top = (int(number) * 8 for number in picture_HWC[0, 0, :2])
         seen = []
         for element in self.there:

@@ -8,7 +8,6 @@ Batch norms are folded into the weights before those are rounded. The walks are 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -177,7 +176,7 @@ class PageReader:
         return out_NHW[0], out_NHW[1:]
 
     def elements(self, picture_HWC: Picture, min_score: float = MIN_SCORE) -> list[Found]:
-        """The elements on a picture of `side`, surest first. Raises AxlError for another size.
+        """The elements on a picture of `side`, those first of which both nets are sure. Raises AxlError for another size.
 
         Of what the map of centres proposes, the second net keeps what it takes for elements; their sides go to what is drawn.
         """
@@ -186,7 +185,7 @@ class PageReader:
         for spot, one in zip(proposed, self._namer.refined(picture_HWC, [spot.box for spot in proposed]), strict=True):
             if one.score >= min_score:
                 box = snapped(one.element, seen)
-                found.append((math.sqrt(spot.score * one.score), Found(replace(one.element, box=box), one.score)))
+                found.append((spot.score * one.score, Found(replace(one.element, box=box), one.score)))
         return distinct([one for _, one in sorted(found, key=lambda pair: -pair[0])])
 
     def layout(self, elements: Sequence[Element], frames: Sequence[Box | None] | None = None) -> str:

@@ -40,11 +40,11 @@ IGNORED = -100  # a target that is none
 
 
 class Drawn(NamedTuple):
-    """A page as it is learnt from once, and the chance that what is made of it goes on with."""
+    """A page as it is learnt from once, and the seed of what is drawn from it."""
 
     picture_HWC: Picture
     elements: tuple[Element, ...]
-    rng: np.random.Generator
+    seed: tuple[int, ...]
 
 
 class CropBatch(NamedTuple):
@@ -104,7 +104,7 @@ class TrainPages:
             page = read_page(self.folder, self.records[index][0])
             rng = np.random.default_rng((seed % 2**64, 1, place))
             picture_HWC, elements = zoomed(page.picture_HWC, page.elements, rng)
-            yield Drawn(recoloured(picture_HWC, rng), elements, rng)
+            yield Drawn(recoloured(picture_HWC, rng), elements, (seed % 2**64, 3, place))
 
     def frames(self, index: int) -> tuple[Box | None, ...]:
         """The frames in which the elements of a page stand, from its picture, which is looked at once."""
@@ -174,22 +174,23 @@ def _jittered(box: Box, rng: np.random.Generator) -> Box:
 
 def crop_batch(pages: TrainPages, config: CropConfig, seed: int, step: int) -> CropBatch:
     """The batch of a step for `CropNet`."""
-    return _crops([(page, _some(page, CROPS // CROP_PAGES)) for page in pages.drawn(seed, step, CROP_PAGES)], config)
+    drawn = pages.drawn(seed, step, CROP_PAGES)
+    return _crops([(page, _some(page, CROPS // CROP_PAGES, np.random.default_rng(page.seed))) for page in drawn], config)
 
 
 def proposal_batch(drawn: Sequence[Drawn], proposed: Sequence[Sequence[Box]], config: CropConfig) -> CropBatch:
     """Elements of pages, and some of what a net proposes on each: elements, too, or nothing."""
     boxes = []
     for page, found in zip(drawn, proposed, strict=True):
-        chosen = _drawn_from(len(found), PROPOSED, page.rng)
-        boxes.append((page, [*_some(page, TRUE), *(found[index] for index in chosen)]))
+        rng = np.random.default_rng(page.seed)
+        boxes.append((page, [*_some(page, TRUE, rng), *(found[index] for index in _drawn_from(len(found), PROPOSED, rng))]))
     return _crops(boxes, config)
 
 
-def _some(page: Drawn, most: int) -> list[FloatBox]:
+def _some(page: Drawn, most: int, rng: np.random.Generator) -> list[FloatBox]:
     """The boxes of at most so many elements of a page, each a little off."""
     shown = [element for element in page.elements if area(element.box)]
-    return [_moved(shown[index].box, page.rng) for index in _drawn_from(len(shown), most, page.rng)]
+    return [_moved(shown[index].box, rng) for index in _drawn_from(len(shown), most, rng)]
 
 
 def _drawn_from(count: int, most: int, rng: np.random.Generator) -> list[int]:

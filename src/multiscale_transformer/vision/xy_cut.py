@@ -138,18 +138,19 @@ def _around(parts: Sequence[Part]) -> Box:
 
 
 def frames_of(elements: Sequence[Element], seen: Grounds) -> list[Box | None]:
-    """The card or bar in which each element stands, None where that is the page: the ground around it, if it is another."""
-    page = seen.page
+    """The card or bar in which each element stands, None where that is the page: the ground around it, if it is another.
+
+    A ground on which one element stands alone, and hardly more, is its own: that of code whose box is a little too small.
+    """
+    page, on = seen.page, [seen.of(element.box) for element in elements]
     frames: list[Box | None] = []
-    for element in elements:
-        ground = seen.of(element.box)
+    for element, ground in zip(elements, on, strict=True):
         frame = seen.box(ground) if ground not in (page, NONE) else None
-        frames.append(frame if frame is not None and _holds(frame, element.box) else None)
+        own = frame is not None and on.count(ground) == 1 and overlap(frame, element.box) > OWN
+        frames.append(frame if frame is not None and not own and _holds(frame, element.box) else None)
     return frames
 
 
 def _holds(frame: Box, box: Box) -> bool:
     (x0, y0, x1, y1), (a, b, c, d) = frame, box
-    if overlap(frame, box) > OWN:
-        return False
     return x0 - WITHIN <= a and y0 - WITHIN <= b and c <= x1 + WITHIN and d <= y1 + WITHIN
