@@ -21,7 +21,9 @@ from benchmarks.command import Seeds, main
 from benchmarks.result import Result, Row, origin
 from benchmarks.vision_speed import Speed, measure_speed
 from multiscale_transformer.cli.options import Threads, above_zero
+from multiscale_transformer.errors import AxlError
 from multiscale_transformer.machine import available_cores
+from multiscale_transformer.training.initialization import init_record
 from multiscale_transformer.vision.dataset import numbers, read_pages, read_record
 from multiscale_transformer.vision.elements import Element, Page
 from multiscale_transformer.vision.grounds import page_colour
@@ -128,6 +130,9 @@ def _trained(
     if not (folder / "training.json").exists():
         request = VisionRequest(recipe.name, recipe.model, pages, folder, minutes, seed=seed, threads=threads, init=init)
         train_vision(replace(request, optimizer=recipe.training.optimizer))
+    begun_as = read_training(folder).init
+    if (begun_as.sha256 if begun_as else None) != (init_record(init).sha256 if init else None):
+        raise AxlError(f"{folder} did not begin as {init}; delete it, or name another folder with --checkpoints")
     return folder
 
 

@@ -22,6 +22,12 @@ from vision import drawn, small
 
 edges = st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(1, 84), st.integers(1, 84))
 boxes = edges.map(lambda each: (each[0], each[1], each[0] + each[2], each[1] + each[3]))
+shifts = st.tuples(*[st.integers(-12, 12)] * 4)
+
+
+def shifted(box: Box, by: Box) -> Box:
+    x0, y0, x1, y1 = (min(max(edge + each, 0), SIDE) for edge, each in zip(box, by, strict=True))
+    return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)
 
 
 def page(seed: int) -> tuple[Picture, tuple[Element, ...]]:
@@ -30,8 +36,9 @@ def page(seed: int) -> tuple[Picture, tuple[Element, ...]]:
         return np.array(picture.convert("RGB")), tuple(Element(one.kind, one.box, one.states) for one in record.elements)
 
 
-@given(boxes, boxes)
-def test_a_box_is_moved_to_another_that_is_not_too_far(box: Box, wanted: Box) -> None:
+@given(boxes, boxes | st.none(), shifts)
+def test_a_box_is_moved_to_another_that_is_not_too_far(box: Box, other: Box | None, by: Box) -> None:
+    wanted = other or shifted(box, by)
     moves = moves_to(box, wanted)
     moved = moved_by(box, np.array(moves, np.float32), SIDE)
     if max(map(abs, moves)) <= FARTHEST:
@@ -42,8 +49,9 @@ def test_a_box_is_moved_to_another_that_is_not_too_far(box: Box, wanted: Box) ->
     assert moved[1] <= moved[3]
 
 
-@given(boxes, st.lists(boxes, max_size=5))
-def test_a_proposal_is_the_element_that_it_overlaps_most_or_none(box: Box, others: list[Box]) -> None:
+@given(boxes, st.lists(boxes, max_size=3), st.lists(shifts, max_size=3))
+def test_a_proposal_is_the_element_that_it_overlaps_most_or_none(box: Box, far: list[Box], by: list[Box]) -> None:
+    others = far + [shifted(box, each) for each in by]
     there = [Element("text", other) for other in others]
     found = element_at(box, there)
     best = max((overlap(box, other) for other in others), default=0.0)

@@ -47,7 +47,7 @@ def test_a_namer_names_as_the_net_that_it_began_as(saved: tuple[CropNet, Path]) 
 @pytest.mark.parametrize(
     ("config", "line"),
     [
-        (small.CROP, "cannot be what this model begins with"),
+        (small.CROP, "is for AXL-Vision-v2"),
         (small.PAGE.model_copy(update={"namer": small.NAMER.model_copy(update={"hidden": 8})}), "has another shape"),
     ],
 )
@@ -58,5 +58,8 @@ def test_what_does_not_fit_is_refused_in_a_line(config: VisionConfig, line: str,
 
 def test_a_page_net_is_no_beginning(tmp_path: Path) -> None:
     save_vision(build_vision(small.PAGE, seed=0), tmp_path / "page")
-    with pytest.raises(AxlError, match="cannot be what this model begins with"):
-        check_init(small.PAGE, tmp_path / "page")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "config.json").write_text('{"model_type": "multiscale_transformer"}')
+    for name in ("page", "text", "nowhere"):
+        with pytest.raises(AxlError, match="holds none; train one"):
+            check_init(small.PAGE, tmp_path / name)

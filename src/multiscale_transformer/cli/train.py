@@ -139,7 +139,7 @@ def train(
         axl train --data ~/my_project --minutes 60 --init none
         axl train AXL-Micro --out checkpoints/micro
         axl train AXL-Refactor-Lion --size auto
-        axl train AXL-Vision-v2 --data pages
+        axl train AXL-Vision-v2 --data pages --init checkpoints/axl-vision-0.8m
         axl train --resume --out checkpoints/micro
     """
     from multiscale_transformer.cli import training_ui

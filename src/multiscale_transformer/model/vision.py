@@ -104,7 +104,7 @@ class _Net(nn.Module):
 
 
 class CropNet(_Net):
-    """Class and states of an element, from a view of it and one of its surroundings (AXL-Vision-0.8M)."""
+    """Class and states of an element, from a view of it and one of its surroundings (AXL-Vision-0.8M, and the namer of v2)."""
 
     def __init__(self, config: CropConfig) -> None:
         super().__init__(config.convs())

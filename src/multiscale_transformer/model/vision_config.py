@@ -19,6 +19,7 @@ from multiscale_transformer.validation import validated
 
 VISION_TYPE = "multiscale_transformer_vision"
 CHANNELS = 3  # red, green, blue
+NAMED_CLASSES = 16  # of elements (`vision.elements.CLASSES`)
 CROP_CHANNELS = CHANNELS + 1  # and where the element is
 GEOMETRY = 6  # numbers that say where a crop was: centre, sides, and their logarithms
 BOX_SIDES = 4
@@ -106,10 +107,13 @@ class _Trunk(BaseModel):
 
 
 class CropConfig(_Trunk):
-    """AXL-Vision-0.8M: two views of an element (itself, and its surroundings) to its class and states."""
+    """AXL-Vision-0.8M: two views of an element (itself, and its surroundings) to its class and states.
+
+    The namer of AXL-Vision-v2 has a class more, for what is no element, and says where the sides of the others are.
+    """
 
     kind: Literal["crop"] = "crop"
-    classes: int = Field(16, ge=2)
+    classes: int = Field(NAMED_CLASSES, ge=2)
     states: int = Field(2, ge=0)
     refines: bool = False  # whether it says where the sides of the element are, too
     widths: tuple[int, ...] = (32, 64, 128)
@@ -158,7 +162,7 @@ class PageConfig(_Trunk):
     blocks: tuple[int, ...] = (1, 2, 2, 2)
     side: int = Field(384, ge=32)  # rows and columns of the picture
     head: int = Field(96, ge=4)
-    namer: CropConfig = CropConfig(classes=17, refines=True)  # the last class is that of nothing
+    namer: CropConfig = CropConfig(classes=NAMED_CLASSES + 1, refines=True)
     decoder: ModelConfig = ModelConfig(
         d_model=160, n_heads=5, d_ff=448, n_layers_per_scale=3, n_cross_attn_layers=0, downsample_factors=(1,), max_seq_len=512
     )
@@ -170,6 +174,10 @@ class PageConfig(_Trunk):
             raise ValueError(f"there must be two stages or more, and side must be a multiple of {step}")
         if self.decoder.memory or self.decoder.word_layers or self.decoder.downsample_factors != (1,):
             raise ValueError("the decoder must be a plain byte transformer: one scale, no memory, no word_layers")
+        if not self.namer.refines or self.namer.classes != NAMED_CLASSES + 1:
+            raise ValueError(
+                f"the namer must have refines: true and classes: {NAMED_CLASSES + 1}, the last for what is nothing"
+            )
         return self
 
     @property
@@ -229,7 +237,8 @@ def read_vision_config(folder: Path) -> VisionConfig:
     fields = config_fields(folder)
     if fields.get("model_type") != VISION_TYPE:
         raise AxlError(f"{folder} is a model of text; give the folder of one that sees, as axl train AXL-Vision-v2 wrote it")
-    fields = {name: value for name, value in fields.items() if name in {*PageConfig.model_fields, *CropConfig.model_fields}}
+    known = KINDS.get(fields.get("kind", ""), CropConfig).model_fields  # what an earlier version wrote beside them is left out
+    fields = {name: value for name, value in fields.items() if name in known}
     return parse_vision_config(fields, str(folder / CONFIG_FILE))
 
 

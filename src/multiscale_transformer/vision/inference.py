@@ -95,7 +95,10 @@ def _folded(name: str, shape: ConvShape, weights: dict[str, Floats]) -> tuple[Fl
 
 
 class CropReader:
-    """Classes and states of elements from where they are (AXL-Vision-0.8M). Not safe for several threads at once."""
+    """Classes and states of elements from where they are (AXL-Vision-0.8M, and the namer of AXL-Vision-v2).
+
+    Not safe for several threads at once.
+    """
 
     def __init__(self, config: CropConfig, weights: dict[str, Floats]) -> None:
         self.config = config
@@ -113,7 +116,7 @@ class CropReader:
         return found
 
     def refined(self, picture_HWC: Picture, proposed: Sequence[Box]) -> list[Found]:
-        """What is proposed with the class that is likeliest of all, its sides put right, and how sure the net is of any."""
+        """Each proposal with its likeliest class, its sides put right, and how sure the net is that it is an element at all."""
         found = []
         for box, logits_N in zip(proposed, self.outputs(picture_HWC, proposed), strict=True):
             likely_K = softmax(logits_N[: self.config.classes])

@@ -14,20 +14,22 @@ from torch import Tensor
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vision import CropNet, PageNet, VisionNet, load_vision
-from multiscale_transformer.model.vision_config import CropConfig, VisionConfig, read_vision_config
+from multiscale_transformer.model.vision_config import CropConfig, VisionConfig, read_vision_config, sees
 from multiscale_transformer.vision.elements import CLASSES
 from multiscale_transformer.vision.proposals import NOTHING
 
 
 def check_init(config: VisionConfig, init: Path) -> None:
     """Raises AxlError where a net of this config cannot begin as that in `init`."""
-    known = read_vision_config(init)
-    if isinstance(config, CropConfig) or not isinstance(known, CropConfig):
+    if isinstance(config, CropConfig):
+        raise AxlError("--init is for AXL-Vision-v2, which begins with a trained AXL-Vision-0.8M; leave it out")
+    known = read_vision_config(init) if sees(init) else None
+    if not isinstance(known, CropConfig):
         raise AxlError(
-            f"--init gives AXL-Vision-v2 a trained AXL-Vision-0.8M; {init.name} cannot be what this model begins with"
+            f"AXL-Vision-v2 begins with a trained AXL-Vision-0.8M, and {init} holds none; train one, or leave out --init"
         )
     if _trunk(known) != _trunk(config.namer) or known.classes != len(CLASSES) or known.states != config.namer.states:
-        raise AxlError(f"the namer of this model has another shape than {init.name}; leave out --init")
+        raise AxlError(f"{init} has another shape than this model's namer; train AXL-Vision-0.8M again, or leave out --init")
 
 
 def _trunk(config: CropConfig) -> tuple[object, ...]:

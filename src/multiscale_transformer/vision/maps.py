@@ -33,7 +33,7 @@ SPREAD = 0.54  # of the sides of an element: cells that learn from it
 MIN_DISTANCE = 0.05  # cells from the middle of a cell to a side
 MIN_CENTRE = 0.1  # of what is proposed
 MIN_SCORE = 0.4  # of an element that is reported
-MAX_ELEMENTS = 60
+MAX_ELEMENTS = 60  # that are proposed, the likeliest first
 SAME = 0.5  # overlap from which two finds are one element
 WITHIN = 0.5  # of the smaller one: how much of it two elements may share
 

@@ -31,7 +31,7 @@ from multiscale_transformer.vision.maps import targets
 from multiscale_transformer.vision.proposals import NOTHING, element_at, moves_to
 from multiscale_transformer.vision.xy_cut import frames_of
 
-PAGES, CROPS, CROP_PAGES, TEXTS = 8, 96, 16, 16  # of a step: pictures; crops, of pages; layouts
+PAGES, CROPS, CROP_PAGES, TEXTS = 8, 96, 16, 16  # of a step: pictures; crops, of how many pages; layouts
 TRUE, PROPOSED = 4, 4  # crops of a picture: of elements, and of what a net proposes on it
 SHIFT = 2  # pixels by which sides of boxes are off now and then, as found ones are
 OFF = 0.03  # of its length: how far the side of a box is off

@@ -46,7 +46,9 @@ from multiscale_transformer.vision.losses import crop_loss, page_loss
 from multiscale_transformer.vision.samples import (
     CROP_PAGES,
     PAGES,
+    PROPOSED,
     TEXTS,
+    TRUE,
     CropBatch,
     PageBatch,
     TrainPages,
@@ -90,7 +92,7 @@ def resumed_request(folder: Path) -> VisionRequest:
         config = parse_vision_config(fields["config"], str(folder))
         given = {name: value for name, value in fields.items() if name not in ("pages", BEGUN_AS)}
         return TypeAdapter(VisionRequest).validate_python({**given, "config": config, "out": folder})
-    except (KeyError, ValidationError) as error:
+    except (KeyError, ValidationError, AxlError) as error:
         raise AxlError(f"the interrupted run in {folder} is of another version; delete the folder and train again") from error
 
 
@@ -140,6 +142,7 @@ class VisionTrainer:
         progress.bytes += pictures[0].numel() * len(pictures)
         progress.flops += len(pictures) * self.model.config.flops(training=True)
         if isinstance(batch, PageBatch):
+            progress.flops += PAGES * (TRUE + PROPOSED) * self.model.config.namer.flops(training=True)  # at most so many
             length = batch.ids_BT.shape[1]
             progress.flops += TEXTS * length * self.model.config.decoder.flops_per_byte(length, training=True)
 
