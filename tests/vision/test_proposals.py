@@ -15,8 +15,8 @@ from multiscale_transformer.model.vision import CropNet, build_vision
 from multiscale_transformer.vision.elements import CLASSES, SIDE, Box, Element, Picture, area, overlap
 from multiscale_transformer.vision.inference import PageReader, build_reader
 from multiscale_transformer.vision.losses import crop_loss
-from multiscale_transformer.vision.maps import spots
-from multiscale_transformer.vision.proposals import ENOUGH, FARTHEST, NOTHING, element_at, moved_by, moves_to
+from multiscale_transformer.vision.maps import proposals_in
+from multiscale_transformer.vision.proposals import BACKGROUND, MAX_DELTA, MIN_OVERLAP, apply_deltas, deltas_to, element_at
 from multiscale_transformer.vision.samples import Drawn, proposal_batch
 from vision import drawn, small
 
@@ -39,9 +39,9 @@ def page(seed: int) -> tuple[Picture, tuple[Element, ...]]:
 @given(boxes, boxes | st.none(), shifts)
 def test_a_box_is_moved_to_another_that_is_not_too_far(box: Box, other: Box | None, by: Box) -> None:
     wanted = other or shifted(box, by)
-    moves = moves_to(box, wanted)
-    moved = moved_by(box, np.array(moves, np.float32), SIDE)
-    if max(map(abs, moves)) <= FARTHEST:
+    deltas = deltas_to(box, wanted)
+    moved = apply_deltas(box, np.array(deltas, np.float32), SIDE)
+    if max(map(abs, deltas)) <= MAX_DELTA:
         assert moved == wanted
     assert min(moved) >= 0
     assert max(moved) <= SIDE
@@ -55,7 +55,7 @@ def test_a_proposal_is_the_element_that_it_overlaps_most_or_none(box: Box, far: 
     there = [Element("text", other) for other in others]
     found = element_at(box, there)
     best = max((overlap(box, other) for other in others), default=0.0)
-    assert (found is None) == (best < ENOUGH)
+    assert (found is None) == (best < MIN_OVERLAP)
     assert found is None or overlap(box, found.box) == best
 
 
@@ -67,12 +67,12 @@ def test_what_is_proposed_is_labelled_by_what_is_there(seed: int) -> None:
     nowhere = next((x, y, x + 9, y + 9) for x in range(370) for y in range(370) if not element_at((x, y, x + 9, y + 9), there))
     batch = proposal_batch([seen], [[nowhere, (x0, y0, x1 + 2, y1)]], small.NAMER)
     kinds = batch.classes_B.tolist()
-    assert kinds.count(NOTHING) == 1
-    assert {CLASSES[kind] for kind in kinds if kind != NOTHING} <= {one.kind for one in there}
-    at = kinds.index(NOTHING)
+    assert kinds.count(BACKGROUND) == 1
+    assert {CLASSES[kind] for kind in kinds if kind != BACKGROUND} <= {one.kind for one in there}
+    at = kinds.index(BACKGROUND)
     assert not batch.states_BS[at].any()
-    assert not batch.moves_B4[at].any()
-    assert any(torch.allclose(moves[2] * (x1 + 2 - x0), torch.tensor(-2.0)) for moves in batch.moves_B4)
+    assert not batch.deltas_B4[at].any()
+    assert any(torch.allclose(deltas[2] * (x1 + 2 - x0), torch.tensor(-2.0)) for deltas in batch.deltas_B4)
 
 
 def test_states_that_a_class_may_not_have_teach_nothing() -> None:
@@ -92,16 +92,17 @@ def test_states_that_a_class_may_not_have_teach_nothing() -> None:
 def test_states_and_sides_of_what_is_nothing_teach_nothing() -> None:
     picture_HWC, there = page(1)
     batch = proposal_batch([Drawn(picture_HWC, there, (0,))], [[(0, 0, 3, 3)]], small.NAMER)
-    none_B = batch.classes_B == NOTHING
+    none_B = batch.classes_B == BACKGROUND
     assert none_B.any()
     model = build_vision(small.NAMER, seed=0).eval()
     assert isinstance(model, CropNet)
     torch.nn.init.normal_(model.heads.weight, std=0.1)
     other = batch._replace(
-        states_BS=torch.where(none_B[:, None], 1.0, batch.states_BS), moves_B4=torch.where(none_B[:, None], 9.0, batch.moves_B4)
+        states_BS=torch.where(none_B[:, None], 1.0, batch.states_BS),
+        deltas_B4=torch.where(none_B[:, None], 9.0, batch.deltas_B4),
     )
     assert crop_loss(model, other) == crop_loss(model, batch)
-    assert crop_loss(model, batch._replace(moves_B4=batch.moves_B4 + 1)) > crop_loss(model, batch)
+    assert crop_loss(model, batch._replace(deltas_B4=batch.deltas_B4 + 1)) > crop_loss(model, batch)
 
 
 @pytest.mark.parametrize("refused", [True, False])
@@ -109,9 +110,9 @@ def test_what_is_named_nothing_is_no_element(refused: bool) -> None:
     model = build_vision(small.PAGE, seed=4).eval()
     weights = {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
     weights["convs.heads.bias"][0] = 0.0  # a centre is likely everywhere
-    weights["namer.heads.bias"][NOTHING] = 9.0 if refused else -9.0
+    weights["namer.heads.bias"][BACKGROUND] = 9.0 if refused else -9.0
     reader = build_reader(small.PAGE, weights, "here")
     assert isinstance(reader, PageReader)
     picture_HWC, _ = page(2)
-    assert spots(*reader.maps(picture_HWC))
+    assert proposals_in(*reader.maps(picture_HWC))
     assert bool(reader.elements(picture_HWC)) != refused

@@ -19,7 +19,7 @@ from multiscale_transformer.vision.elements import CLASSES, Element
 from multiscale_transformer.vision.inference import PageReader
 from multiscale_transformer.vision.layout import PATTERN
 from multiscale_transformer.vision.libraries import LIBRARIES
-from multiscale_transformer.vision.maps import MIN_SCORE, Found, spots, targets
+from multiscale_transformer.vision.maps import MIN_SCORE, Found, proposals_in, targets
 from multiscale_transformer.vision.render import chromium_path
 from multiscale_transformer.vision.seer import EDGE, SHARED, Seer, _starts
 from vision import drawn, small
@@ -167,4 +167,4 @@ def test_maps_of_a_page_give_its_elements_again(seed: int) -> None:
     there = [Element(one.kind, one.box) for one in record.elements]
     wanted = targets(there, small.PAGE.cells)
     logits = np.where(wanted.centres_HW == 1, 5.0, -9.0).astype(np.float32)
-    assert sorted(spot.box for spot in spots(logits, wanted.sides_4HW)) == sorted(one.box for one in there)
+    assert sorted(spot.box for spot in proposals_in(logits, wanted.sides_4HW)) == sorted(one.box for one in there)

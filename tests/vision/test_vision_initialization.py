@@ -12,7 +12,7 @@ from multiscale_transformer.model.vision import CropNet, PageNet, build_vision, 
 from multiscale_transformer.model.vision_config import VisionConfig
 from multiscale_transformer.vision.elements import CLASSES
 from multiscale_transformer.vision.initialization import begin_as, check_init
-from multiscale_transformer.vision.proposals import NOTHING
+from multiscale_transformer.vision.proposals import BACKGROUND
 from vision import small
 
 
@@ -34,14 +34,14 @@ def test_a_namer_names_as_the_net_that_it_began_as(saved: tuple[CropNet, Path]) 
     rows, columns = small.CROP.view
     views = [torch.rand(3, 4, rows, columns), torch.rand(3, 4, rows, columns), torch.rand(3, 6)]
     with torch.no_grad():
-        classes_BK, states_BS, moves_B4 = model.namer(*views)
+        classes_BK, states_BS, deltas_B4 = model.namer(*views)
         known_BK, known_BS, none_B0 = known(*views)
     assert none_B0.shape == (3, 0)
     torch.testing.assert_close(classes_BK[:, : len(CLASSES)], known_BK)
     torch.testing.assert_close(states_BS, known_BS)
-    assert not classes_BK[:, NOTHING].any()
-    assert not moves_B4.any()
-    assert moves_B4.shape == (3, 4)
+    assert not classes_BK[:, BACKGROUND].any()
+    assert not deltas_B4.any()
+    assert deltas_B4.shape == (3, 4)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from multiscale_transformer.model.vision_config import (
 )
 from multiscale_transformer.vision.elements import CLASSES, STATES
 from multiscale_transformer.vision.inference import CropReader, PageReader, build_reader, load_reader
-from multiscale_transformer.vision.proposals import NOTHING
+from multiscale_transformer.vision.proposals import BACKGROUND
 from vision import small
 
 
@@ -73,7 +73,7 @@ def reader(model: VisionNet) -> CropReader | PageReader:
 
 def test_the_classes_and_states_are_those_of_pages() -> None:
     assert (CropConfig().classes, CropConfig().states) == (len(CLASSES), len(STATES))
-    assert (PageConfig().namer.classes, PageConfig().namer.states) == (NOTHING + 1, len(STATES))
+    assert (PageConfig().namer.classes, PageConfig().namer.states) == (BACKGROUND + 1, len(STATES))
 
 
 @settings(max_examples=5, deadline=None)

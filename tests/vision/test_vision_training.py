@@ -17,7 +17,7 @@ from multiscale_transformer.vision import training
 from multiscale_transformer.vision.dataset import read_pages
 from multiscale_transformer.vision.elements import overlap
 from multiscale_transformer.vision.inference import CropReader, PageReader, build_reader
-from multiscale_transformer.vision.proposals import NOTHING
+from multiscale_transformer.vision.proposals import BACKGROUND
 from multiscale_transformer.vision.samples import TrainPages, without
 from multiscale_transformer.zoo.training_record import read_training
 from vision import drawn, small
@@ -141,7 +141,7 @@ def test_what_is_proposed_and_drawn_is_the_same_however_often_the_loss_is_asked_
     batch = trainer._batch(0)
     first = trainer.loss(batch)
     assert torch.equal(first, trainer.loss(batch))
-    trainer.model.namer.heads.bias.data[NOTHING] = -20.0
+    trainer.model.namer.heads.bias.data[BACKGROUND] = -20.0
     assert trainer.loss(batch) > first + 1  # some of them are nothing
 
 

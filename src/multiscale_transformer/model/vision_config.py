@@ -109,7 +109,7 @@ class _Trunk(BaseModel):
 class CropConfig(_Trunk):
     """AXL-Vision-0.8M: two views of an element (itself, and its surroundings) to its class and states.
 
-    The namer of AXL-Vision-v2 has a class more, for what is no element, and says where the sides of the others are.
+    The namer of AXL-Vision-v2 has a class more, for background, and says where the sides of the others are.
     """
 
     kind: Literal["crop"] = "crop"
@@ -175,9 +175,7 @@ class PageConfig(_Trunk):
         if self.decoder.memory or self.decoder.word_layers or self.decoder.downsample_factors != (1,):
             raise ValueError("the decoder must be a plain byte transformer: one scale, no memory, no word_layers")
         if not self.namer.refines or self.namer.classes != NAMED_CLASSES + 1:
-            raise ValueError(
-                f"the namer must have refines: true and classes: {NAMED_CLASSES + 1}, the last for what is nothing"
-            )
+            raise ValueError(f"the namer must have refines: true and classes: {NAMED_CLASSES + 1}, the last for background")
         return self
 
     @property

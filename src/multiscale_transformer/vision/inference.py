@@ -35,8 +35,8 @@ from multiscale_transformer.vision.crops import FloatBox, crops
 from multiscale_transformer.vision.elements import CLASSES, STATES, Box, Element, Picture
 from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.layout_decoding import LONGEST, drafted, write_line
-from multiscale_transformer.vision.maps import MIN_SCORE, Found, distinct, possible, spots
-from multiscale_transformer.vision.proposals import NOTHING, moved_by
+from multiscale_transformer.vision.maps import MIN_SCORE, Found, distinct, possible, proposals_in
+from multiscale_transformer.vision.proposals import BACKGROUND, apply_deltas
 from multiscale_transformer.vision.snapping import snapped
 
 Floats = NDArray[np.float32]
@@ -120,9 +120,9 @@ class CropReader:
         found = []
         for box, logits_N in zip(proposed, self.outputs(picture_HWC, proposed), strict=True):
             likely_K = softmax(logits_N[: self.config.classes])
-            kind = int(likely_K[:NOTHING].argmax())
-            right = moved_by(box, logits_N[self.config.classes + self.config.states :], max(picture_HWC.shape[:2]))
-            found.append(Found(Element(CLASSES[kind], right, self._states(kind, logits_N)), 1 - float(likely_K[NOTHING])))
+            kind = int(likely_K[:BACKGROUND].argmax())
+            right = apply_deltas(box, logits_N[self.config.classes + self.config.states :], max(picture_HWC.shape[:2]))
+            found.append(Found(Element(CLASSES[kind], right, self._states(kind, logits_N)), 1 - float(likely_K[BACKGROUND])))
         return found
 
     def outputs(self, picture_HWC: Picture, boxes: Sequence[FloatBox]) -> Iterator[Floats]:
@@ -183,12 +183,14 @@ class PageReader:
 
         Of what the map of centres proposes, the second net keeps what it takes for elements; their sides go to what is drawn.
         """
-        seen, proposed = grounds(picture_HWC), spots(*self.maps(picture_HWC))
+        seen, proposed = grounds(picture_HWC), proposals_in(*self.maps(picture_HWC))
         found = []
-        for spot, one in zip(proposed, self._namer.refined(picture_HWC, [spot.box for spot in proposed]), strict=True):
+        for proposal, one in zip(
+            proposed, self._namer.refined(picture_HWC, [proposal.box for proposal in proposed]), strict=True
+        ):
             if one.score >= min_score:
                 box = snapped(one.element, seen)
-                found.append((spot.score * one.score, Found(replace(one.element, box=box), one.score)))
+                found.append((proposal.score * one.score, Found(replace(one.element, box=box), one.score)))
         return distinct([one for _, one in sorted(found, key=lambda pair: -pair[0])])
 
     def layout(self, elements: Sequence[Element], frames: Sequence[Box | None] | None = None) -> str:

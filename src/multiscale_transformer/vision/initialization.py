@@ -1,6 +1,6 @@
 """A page net whose namer begins as a crop net that was trained before: AXL-Vision-v2 as AXL-Vision-0.8M, and not at random.
 
-The crop net knows classes and states of what is there. That a proposal is nothing, and how far its sides are off, is learnt.
+The crop net knows classes and states of what is there. What background is, and how far sides are off, is learnt.
 """
 
 # Shape suffixes: O outputs of the crop net.
@@ -16,7 +16,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vision import CropNet, PageNet, VisionNet, load_vision
 from multiscale_transformer.model.vision_config import CropConfig, VisionConfig, read_vision_config, sees
 from multiscale_transformer.vision.elements import CLASSES
-from multiscale_transformer.vision.proposals import NOTHING
+from multiscale_transformer.vision.proposals import BACKGROUND
 
 
 def check_init(config: VisionConfig, init: Path) -> None:
@@ -53,5 +53,5 @@ def _heads(known_O: Tensor, own_O: Tensor) -> Tensor:
     heads_O = torch.zeros_like(own_O)
     classes = len(CLASSES)
     heads_O[:classes] = known_O[:classes]
-    heads_O[NOTHING + 1 : NOTHING + 1 + len(known_O) - classes] = known_O[classes:]
+    heads_O[BACKGROUND + 1 : BACKGROUND + 1 + len(known_O) - classes] = known_O[classes:]
     return heads_O

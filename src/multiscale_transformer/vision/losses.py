@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from multiscale_transformer.model.vision import CropNet, PageNet
 from multiscale_transformer.vision.elements import CLASSES, STATES
-from multiscale_transformer.vision.maps import possible, spots
-from multiscale_transformer.vision.proposals import NOTHING
+from multiscale_transformer.vision.maps import possible, proposals_in
+from multiscale_transformer.vision.proposals import BACKGROUND
 from multiscale_transformer.vision.samples import IGNORED, CropBatch, PageBatch, proposal_batch
 
 BOX_WEIGHT, LENGTH_WEIGHT, STATE_WEIGHT, TEXT_WEIGHT = 4.0, 0.5, 0.5, 1.0
 SMOOTHING = 0.05  # of the labels of crops
-MOVE_WEIGHT, MOVE_BETA = 20.0, 0.02  # of sides that are off; below the second one, a share of a length, squares count
+DELTA_WEIGHT, DELTA_BETA = 20.0, 0.02  # of sides that are off; below the second one, a share of a length, squares count
 LARGEST_LOG = 5.0  # of a distance in cells
 _MAY_HAVE_KS = torch.tensor(
     [[state in possible(kind, STATES) for state in STATES] for kind in CLASSES] + [[False] * len(STATES)]
@@ -40,7 +40,7 @@ def page_loss(model: PageNet, batch: PageBatch) -> Tensor:
 def _proposals(model: PageNet, batch: PageBatch, centres_BHW: Tensor, sides_B4HW: Tensor) -> CropBatch:
     """What is to be named: elements, and what the net itself takes for elements."""
     maps = zip(centres_BHW.detach().numpy(), sides_B4HW.detach().numpy(), strict=True)
-    proposed = [[spot.box for spot in spots(*each)] for each in maps]
+    proposed = [[proposal.box for proposal in proposals_in(*each)] for each in maps]
     return proposal_batch(batch.drawn, proposed, model.config.namer)
 
 
@@ -64,15 +64,15 @@ def _overlap(sides_N4: Tensor, wanted_N4: Tensor) -> Tensor:
 def crop_loss(model: CropNet, batch: CropBatch) -> Tensor:
     """What `CropNet` is wrong by in classes, in the states that elements of their class may have, and in the sides of elements:
     each a mean over those."""
-    classes_BK, states_BS, moves_B4 = model(batch.views_BCHW, batch.surroundings_BCHW, batch.geometry_BG)
+    classes_BK, states_BS, deltas_B4 = model(batch.views_BCHW, batch.surroundings_BCHW, batch.geometry_BG)
     wrong = F.cross_entropy(classes_BK, batch.classes_B, label_smoothing=SMOOTHING)
-    there_B = batch.classes_B != NOTHING
+    there_B = batch.classes_B != BACKGROUND
     if not there_B.any():
         return wrong
     may_BS = _MAY_HAVE_KS[batch.classes_B]
     if may_BS.any():
         wrong = wrong + STATE_WEIGHT * F.binary_cross_entropy_with_logits(states_BS[may_BS], batch.states_BS[may_BS])
     if model.config.refines:
-        off = F.smooth_l1_loss(moves_B4[there_B], batch.moves_B4[there_B], beta=MOVE_BETA)
-        wrong = wrong + MOVE_WEIGHT * off
+        off = F.smooth_l1_loss(deltas_B4[there_B], batch.deltas_B4[there_B], beta=DELTA_BETA)
+        wrong = wrong + DELTA_WEIGHT * off
     return wrong

@@ -46,8 +46,8 @@ class Targets(NamedTuple):
     weights_HW: Floats
 
 
-class Spot(NamedTuple):
-    """A box in which something is, with how sure the net is."""
+class Proposal(NamedTuple):
+    """A box in which an element may be, with how likely the net finds it."""
 
     box: Box
     score: float
@@ -93,7 +93,7 @@ def _draw(made: Targets, box: Box, cells: int) -> None:
         made.sides_4HW[number][place] = np.broadcast_to(np.log(np.maximum(distance, MIN_DISTANCE)), shape)
 
 
-def spots(centres_HW: Floats, sides_4HW: Floats, min_score: float = MIN_CENTRE) -> list[Spot]:
+def proposals_in(centres_HW: Floats, sides_4HW: Floats, min_score: float = MIN_CENTRE) -> list[Proposal]:
     """The boxes in maps of logits and distances, surest first: peaks of the centres that no surer one overlaps."""
     padded = np.pad(centres_HW, 1, constant_values=-np.inf)
     rows, columns = centres_HW.shape
@@ -101,11 +101,11 @@ def spots(centres_HW: Floats, sides_4HW: Floats, min_score: float = MIN_CENTRE) 
     limit = np.log(min_score / (1 - min_score))
     ys, xs = np.nonzero((centres_HW >= highest_HW) & (centres_HW > limit))
     order = np.argsort(-centres_HW[ys, xs], kind="stable")
-    kept: list[Spot] = []
+    kept: list[Proposal] = []
     for y, x in zip(ys[order].tolist(), xs[order].tolist(), strict=True):
         box = _box(x, y, sides_4HW[:, y, x], rows * STRIDE)
         if area(box) and not any(overlap(box, other.box) > SAME for other in kept):
-            kept.append(Spot(box, float(1 / (1 + np.exp(-centres_HW[y, x])))))
+            kept.append(Proposal(box, float(1 / (1 + np.exp(-centres_HW[y, x])))))
         if len(kept) == MAX_ELEMENTS:
             break
     return kept

@@ -28,7 +28,7 @@ from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.layout import Group, Node, line_of, normal, parse
 from multiscale_transformer.vision.layout_decoding import drafted, prompt
 from multiscale_transformer.vision.maps import targets
-from multiscale_transformer.vision.proposals import NOTHING, element_at, moves_to
+from multiscale_transformer.vision.proposals import BACKGROUND, deltas_to, element_at
 from multiscale_transformer.vision.xy_cut import frames_of
 
 PAGES, CROPS, CROP_PAGES, TEXTS = 8, 96, 16, 16  # of a step: pictures; crops, of how many pages; layouts
@@ -55,7 +55,7 @@ class CropBatch(NamedTuple):
     geometry_BG: Tensor
     classes_B: Tensor
     states_BS: Tensor
-    moves_B4: Tensor
+    deltas_B4: Tensor
 
 
 class PageBatch(NamedTuple):
@@ -179,7 +179,7 @@ def crop_batch(pages: TrainPages, config: CropConfig, seed: int, step: int) -> C
 
 
 def proposal_batch(drawn: Sequence[Drawn], proposed: Sequence[Sequence[Box]], config: CropConfig) -> CropBatch:
-    """Elements of pages, and some of what a net proposes on each: elements, too, or nothing."""
+    """Elements of pages, and some of what a net proposes on each: elements, too, or background."""
     boxes = []
     for page, found in zip(drawn, proposed, strict=True):
         rng = np.random.default_rng(page.seed)
@@ -203,16 +203,16 @@ def _crops(boxes: Iterable[tuple[Drawn, Sequence[FloatBox]]], config: CropConfig
     parts = []
     kinds: list[int] = []
     states: list[list[float]] = []
-    moves: list[tuple[float, ...]] = []
+    deltas: list[tuple[float, ...]] = []
     for page, chosen in boxes:
         parts.append(crops(page.picture_HWC, chosen, config))
         for box in chosen:
             element = element_at(box, page.elements)
-            kinds.append(CLASSES.index(element.kind) if element else NOTHING)
+            kinds.append(CLASSES.index(element.kind) if element else BACKGROUND)
             states.append([float(element is not None and state in element.states) for state in STATES])
-            moves.append(moves_to(box, element.box) if element else (0.0,) * BOX_SIDES)
+            deltas.append(deltas_to(box, element.box) if element else (0.0,) * BOX_SIDES)
     views, windows, geometry_BG = (torch.from_numpy(np.concatenate(each)) for each in zip(*parts, strict=True))
-    labels = torch.tensor(kinds), torch.tensor(states), torch.tensor(moves, dtype=torch.float32)
+    labels = torch.tensor(kinds), torch.tensor(states), torch.tensor(deltas, dtype=torch.float32)
     return CropBatch(views.permute(0, 3, 1, 2), windows.permute(0, 3, 1, 2), geometry_BG, *labels)
 
 
