@@ -21,7 +21,9 @@ from benchmarks.command import Seeds, main
 from benchmarks.result import Result, Row, origin
 from benchmarks.vision_speed import Speed, measure_speed
 from multiscale_transformer.cli.options import Threads, above_zero
+from multiscale_transformer.errors import AxlError
 from multiscale_transformer.machine import available_cores
+from multiscale_transformer.training.initialization import init_record
 from multiscale_transformer.vision.dataset import numbers, read_pages, read_record
 from multiscale_transformer.vision.elements import Element, Page
 from multiscale_transformer.vision.grounds import page_colour
@@ -83,7 +85,10 @@ def run(
         Path | None, typer.Option(metavar="FOLDER", help="Where models are kept, and found when they are there.")
     ] = None,
 ) -> VisionResult:
-    """The two models that see, trained on rendered pages, beside nearest neighbours and connected components."""
+    """The two models that see, trained on rendered pages, beside nearest neighbours and connected components.
+
+    AXL-Vision-v2 begins with the AXL-Vision-0.8M of the same seed.
+    """
     threads = threads or available_cores()
     sets: dict[str, Callable[[], Iterator[Page]]] = {
         name: lambda split=split: read_pages(pages, split)  # type: ignore[misc]
@@ -93,10 +98,9 @@ def run(
     sets |= {folder.name: lambda folder=folder: read_pages(folder) for folder in independent or []}  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as temporary:
         root = checkpoints or Path(temporary)
-        folders = {
-            recipe.name: [_trained(recipe, pages, root, minutes, seed, threads) for seed in range(seeds)]
-            for recipe in (_recipe(CROP), _recipe(PAGE))
-        }
+        crops = [_trained(_recipe(CROP), pages, root, minutes, seed, threads) for seed in range(seeds)]
+        begun = [_trained(_recipe(PAGE), pages, root, minutes, seed, threads, init) for seed, init in enumerate(crops)]
+        folders = {CROP: crops, PAGE: begun}
         scores = [*_classes(pages, sets, folders[CROP]), *_pages(pages, sets, folders[PAGE])]
         if libraries is not None:
             scores += _drawn_again(pages, sets, folders[PAGE], libraries, redrawn)
@@ -119,11 +123,16 @@ def _recipe(name: str) -> VisionRecipe:
     return recipe
 
 
-def _trained(recipe: VisionRecipe, pages: Path, root: Path, minutes: float, seed: int, threads: int) -> Path:
+def _trained(
+    recipe: VisionRecipe, pages: Path, root: Path, minutes: float, seed: int, threads: int, init: Path | None = None
+) -> Path:
     folder = root / f"{recipe.name.lower()}-{seed}"
     if not (folder / "training.json").exists():
-        request = VisionRequest(recipe.name, recipe.model, pages, folder, minutes, seed=seed, threads=threads)
+        request = VisionRequest(recipe.name, recipe.model, pages, folder, minutes, seed=seed, threads=threads, init=init)
         train_vision(replace(request, optimizer=recipe.training.optimizer))
+    begun_as = read_training(folder).init
+    if (begun_as.sha256 if begun_as else None) != (init_record(init).sha256 if init else None):
+        raise AxlError(f"{folder} did not begin as {init}; delete it, or name another folder with --checkpoints")
     return folder
 
 
@@ -249,11 +258,14 @@ def _again(chromium: Browser, page: Page, seen: Seen, libraries: Path) -> tuple[
 
 
 def table(result: VisionResult) -> str:
-    """Every figure of every set, the models' with their spread over seeds."""
-    lines = ["| figure | pages | who | mean | by seed |", "|---|---|---|---:|---|"]
+    """A row for each figure and whose it is, a column for each set; with several seeds, the mean and the lowest and highest."""
+    rows: dict[tuple[str, str], dict[str, Score]] = {}
     for score in result.scores:
-        each = ", ".join(f"{value:.3f}" for value in score.values) if len(score.values) > 1 else ""
-        lines.append(f"| {score.figure} | {score.pages} | {score.who} | {mean(score.values):.3f} | {each} |")
+        rows.setdefault((score.figure, score.who), {})[score.pages] = score
+    figures = list(dict.fromkeys(figure for figure, _ in rows))
+    lines = [f"| figure | who | {' | '.join(result.sets)} |", "|---|---|" + "---:|" * len(result.sets)]
+    for (figure, who), by_set in sorted(rows.items(), key=lambda row: figures.index(row[0][0])):
+        lines.append(f"| {figure} | {who} | {' | '.join(_cell(by_set.get(name)) for name in result.sets)} |")
     sets = ", ".join(f"{name} {count:,} pages with {result.elements[name]:,} elements" for name, count in result.sets.items())
     steps = "; ".join(f"{name} {', '.join(map(str, each))} steps" for name, each in result.steps.items())
     speed = result.speed
@@ -268,6 +280,13 @@ def table(result: VisionResult) -> str:
             "",
         ]
     )
+
+
+def _cell(score: Score | None) -> str:
+    if score is None:
+        return ""
+    spread = f" ({min(score.values):.3f} to {max(score.values):.3f})" if len(score.values) > 1 else ""
+    return f"{mean(score.values):.3f}{spread}"
 
 
 RESULT = VisionResult

@@ -7,14 +7,16 @@ from pathlib import Path
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.vision import build_vision
 from multiscale_transformer.model.vision_config import CropConfig, PageConfig, VisionConfig
+from multiscale_transformer.vision.proposals import BACKGROUND
 from multiscale_transformer.vision.samples import TrainPages
 from multiscale_transformer.vision.training import VisionRequest, VisionTrainer
 
 DECODER = ModelConfig(
     d_model=32, n_heads=2, d_ff=64, n_layers_per_scale=2, n_cross_attn_layers=0, downsample_factors=(1,), max_seq_len=512
 )
-PAGE = PageConfig(widths=(8, 16, 24), blocks=(0, 1, 1), head=16, decoder=DECODER)
 CROP = CropConfig(widths=(8, 16), blocks=(1, 1), view=(16, 32), hidden=16)
+NAMER = CROP.model_copy(update={"classes": BACKGROUND + 1, "refines": True})
+PAGE = PageConfig(widths=(8, 16, 24), blocks=(0, 1, 1), head=16, namer=NAMER, decoder=DECODER)
 
 
 def request(config: VisionConfig, data: Path, out: Path) -> VisionRequest:

@@ -19,7 +19,7 @@ from multiscale_transformer.vision.elements import CLASSES, Element
 from multiscale_transformer.vision.inference import PageReader
 from multiscale_transformer.vision.layout import PATTERN
 from multiscale_transformer.vision.libraries import LIBRARIES
-from multiscale_transformer.vision.maps import Found, found, targets
+from multiscale_transformer.vision.maps import MIN_SCORE, Found, proposals_in, targets
 from multiscale_transformer.vision.render import chromium_path
 from multiscale_transformer.vision.seer import EDGE, SHARED, Seer, _starts
 from vision import drawn, small
@@ -33,7 +33,7 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A net that was not trained, and sees something nevertheless."""
     folder = tmp_path_factory.mktemp("eyes")
     net = build_vision(small.PAGE, seed=0)
-    net.convs["heads"].bias.data[:16] = 0.5
+    net.convs["heads"].bias.data[0] = 0.5  # of centres
     save_vision(net, folder)
     return folder
 
@@ -137,7 +137,7 @@ class _Scripted(PageReader):
     def __init__(self, there: list[Element]) -> None:
         self.there, self.config, self.tiles = there, small.PAGE, 0
 
-    def elements(self, picture_HWC: np.ndarray, min_score: float = 0.3) -> list[Found]:
+    def elements(self, picture_HWC: np.ndarray, min_score: float = MIN_SCORE) -> list[Found]:
         left, top = (int(number) * 8 for number in picture_HWC[0, 0, :2])
         seen = []
         for element in self.there:
@@ -166,6 +166,5 @@ def test_maps_of_a_page_give_its_elements_again(seed: int) -> None:
     _, record = drawn.page(seed)
     there = [Element(one.kind, one.box) for one in record.elements]
     wanted = targets(there, small.PAGE.cells)
-    logits = np.where(wanted.centres_KHW == 1, 5.0, -9.0).astype(np.float32)
-    seen = [one.element for one in found(logits, wanted.states_SHW * 2 - 1, wanted.sides_4HW)]
-    assert sorted(seen, key=str) == sorted(there, key=str)
+    logits = np.where(wanted.centres_HW == 1, 5.0, -9.0).astype(np.float32)
+    assert sorted(spot.box for spot in proposals_in(logits, wanted.sides_4HW)) == sorted(one.box for one in there)

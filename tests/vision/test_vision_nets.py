@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,17 @@ from multiscale_transformer.model.vision import (
     normalised,
     save_vision,
 )
-from multiscale_transformer.model.vision_config import CropConfig, PageConfig, VisionConfig, read_vision_config, sees
+from multiscale_transformer.model.vision_config import (
+    CropConfig,
+    PageConfig,
+    VisionConfig,
+    parse_vision_config,
+    read_vision_config,
+    sees,
+)
 from multiscale_transformer.vision.elements import CLASSES, STATES
 from multiscale_transformer.vision.inference import CropReader, PageReader, build_reader, load_reader
+from multiscale_transformer.vision.proposals import BACKGROUND
 from vision import small
 
 
@@ -37,8 +46,7 @@ def stirred(config: VisionConfig, seed: int = 0) -> VisionNet:
             module.running_var.uniform_(0.5, 2)
             module.weight.data.uniform_(0.5, 1.5)
             module.bias.data.normal_(0, 0.3)
-    if isinstance(model, CropNet):
-        torch.nn.init.normal_(model.heads.weight, std=0.1)
+    torch.nn.init.normal_((model if isinstance(model, CropNet) else model.namer).heads.weight, std=0.1)
     return model.eval()
 
 
@@ -64,7 +72,8 @@ def reader(model: VisionNet) -> CropReader | PageReader:
 
 
 def test_the_classes_and_states_are_those_of_pages() -> None:
-    assert all(config.classes == len(CLASSES) and config.states == len(STATES) for config in (PageConfig(), CropConfig()))
+    assert (CropConfig().classes, CropConfig().states) == (len(CLASSES), len(STATES))
+    assert (PageConfig().namer.classes, PageConfig().namer.states) == (BACKGROUND + 1, len(STATES))
 
 
 @settings(max_examples=5, deadline=None)
@@ -118,12 +127,13 @@ def test_8_bits_give_nearly_what_pytorch_gives(seed: int) -> None:
         expected = [part[0].numpy() for part in page(normalised(torch.from_numpy(picture)))]
     for part, wanted in zip(compiled.maps(picture[0]), expected, strict=True):
         assert np.abs(part - wanted).max() <= 0.1 * wanted.std() + 1e-3
-    parts = views(4, small.CROP, seed)
-    compiled = reader(crop)
+    assert isinstance(page, PageNet)
     assert isinstance(crop, CropNet)
-    assert isinstance(compiled, CropReader)
-    wanted = in_torch(crop, parts)
-    assert np.abs(compiled.logits(*parts) - wanted).max() <= 0.1 * wanted.std()
+    for net, namer in ((crop, reader(crop)), (page.namer, compiled._namer)):
+        parts = views(4, net.config, seed)
+        assert isinstance(namer, CropReader)
+        wanted = in_torch(net, parts)
+        assert np.abs(namer.logits(*parts) - wanted).max() <= 0.1 * wanted.std()
 
 
 @pytest.mark.parametrize("config", [small.PAGE, small.CROP])
@@ -153,3 +163,29 @@ def test_a_seed_gives_the_same_net_and_another_another() -> None:
     assert torch.equal(first.convs["stem"].weight, same.convs["stem"].weight)
     assert not torch.equal(first.convs["stem"].weight, other.convs["stem"].weight)
     assert isinstance(build_vision(small.PAGE), PageNet)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused_in_a_line(tmp_path: Path) -> None:
+    save_vision(build_vision(small.PAGE, seed=0), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["namer"]
+    (tmp_path / "config.json").write_text(json.dumps({**config, "classes": 16, "states": 2}))
+    for load in (load_vision, load_reader):
+        with pytest.raises(AxlError, match="train it again"):
+            load(tmp_path)
+
+
+@pytest.mark.parametrize("namer", [{"hidden": 64}, {"classes": 17}, {"refines": True}])
+def test_a_namer_that_lacks_what_is_needed_is_refused(namer: dict[str, object]) -> None:
+    with pytest.raises(AxlError, match="the namer must have"):
+        parse_vision_config({"kind": "page", "namer": namer}, "here.yaml")
+
+
+def test_what_is_refined_is_moved_as_the_net_says() -> None:
+    model = build_vision(small.PAGE, seed=4).eval()
+    weights = {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
+    weights["namer.heads.bias"][-4:] = (0.1, -0.1, 0.2, 0.0)
+    compiled = build_reader(small.PAGE, weights, "here")
+    assert isinstance(compiled, PageReader)
+    (found,) = compiled._namer.refined(pictures(1)[0], [(100, 100, 200, 140)])
+    assert found.element.box == (110, 96, 220, 140)

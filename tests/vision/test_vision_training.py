@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.vision import load_vision, save_vision
+from multiscale_transformer.model.vision import build_vision, load_vision, save_vision
 from multiscale_transformer.model.vision_config import VisionConfig
 from multiscale_transformer.training.resume import ResumeWriter
+from multiscale_transformer.training.trainer import Progress
 from multiscale_transformer.vision import training
 from multiscale_transformer.vision.dataset import read_pages
 from multiscale_transformer.vision.elements import overlap
 from multiscale_transformer.vision.inference import CropReader, PageReader, build_reader
+from multiscale_transformer.vision.proposals import BACKGROUND
 from multiscale_transformer.vision.samples import TrainPages, without
 from multiscale_transformer.zoo.training_record import read_training
 from vision import drawn, small
@@ -103,6 +106,52 @@ def test_a_run_leaves_a_checkpoint_with_its_record_and_a_card(pages: Path, tmp_p
     assert not (out / "resume").exists()
     with pytest.raises(AxlError, match="already holds"):
         training.train_vision(request)
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints") / "named"
+    save_vision(build_vision(small.CROP, seed=1), folder, name="named")
+    return folder
+
+
+def test_a_run_that_began_with_another_model_says_so_when_it_was_resumed_too(pages: Path, named: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    request = training.VisionRequest("small", small.PAGE, pages, out, minutes=0.02, init=named)
+
+    def killed(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train_vision(request, callbacks=[killed])
+    again = training.resumed_request(out)
+    assert again == replace(request, init=None)
+    training.train_vision(again, resume=True)
+    record = read_training(out)
+    assert record.init is not None
+    assert record.init.name == "named"
+    assert f"began as named (weights {record.init.sha256[:12]}…)" in (out / "README.md").read_text()
+
+
+def test_what_is_proposed_and_drawn_is_the_same_however_often_the_loss_is_asked_for(pages: Path) -> None:
+    trainer = small.trainer(small.PAGE, pages)
+    with torch.no_grad():
+        trainer.model.convs["heads"].bias[0] = 0.0  # a centre is likely everywhere, so there are proposals
+    trainer.model.eval()
+    batch = trainer._batch(0)
+    first = trainer.loss(batch)
+    assert torch.equal(first, trainer.loss(batch))
+    trainer.model.namer.heads.bias.data[BACKGROUND] = -20.0
+    assert trainer.loss(batch) > first + 1  # some of them are nothing
+
+
+def test_a_resume_point_of_an_earlier_version_is_refused_in_a_line(pages: Path, tmp_path: Path) -> None:
+    request = small.request(small.PAGE, pages, tmp_path)
+    fields = request.as_json()
+    fields["config"]["classes"] = 16
+    ResumeWriter(tmp_path, small.trainer(small.PAGE, pages), {**fields, "pages": "x"}, save_vision).save()
+    with pytest.raises(AxlError, match="is of another version; delete the folder and train again"):
+        training.resumed_request(tmp_path)
 
 
 def test_changed_pages_and_no_pages_are_refused(pages: Path, tmp_path: Path) -> None:

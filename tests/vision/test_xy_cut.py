@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiscale_transformer.vision.elements import CLASSES, Box, Element
+from multiscale_transformer.vision.elements import CLASSES, Box, Element, Picture
+from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.layout import KINDS, leaves, line_of, normal, parse
-from multiscale_transformer.vision.xy_cut import draft
+from multiscale_transformer.vision.xy_cut import draft, frames_of
 
 PLACES = st.integers(0, 12).map(lambda place: place * 28)
 
@@ -71,3 +73,21 @@ def test_frames_hold_what_stands_in_them() -> None:
     cards: list[Box] = [(0, 55, 20, 99), (45, 55, 70, 99)]
     frames = [bar, bar, None, None, cards[0], cards[1], cards[0], cards[1]]
     assert line_of(draft(elements, frames)[0]) == "{[LL]}HT[{HT}{HT}]"
+
+
+def card(*boxes: Box) -> Picture:
+    """A page with a card, which `boxes` are drawn on."""
+    picture_HWC = np.full((120, 120, 3), 255, np.uint8)
+    picture_HWC[20:100, 10:110] = 200
+    for x0, y0, x1, y1 in boxes:
+        picture_HWC[y0:y1:2, x0:x1:2] = 0
+    return picture_HWC
+
+
+def test_a_card_holds_all_that_stands_on_it_and_what_fills_its_own_ground_stands_in_none() -> None:
+    large, small_one = Element("table", (14, 24, 106, 84)), Element("link", (14, 88, 60, 98))
+    seen = grounds(card(large.box, small_one.box))
+    assert frames_of([large, small_one], seen) == [(10, 20, 110, 100)] * 2
+    code = Element("code", (16, 26, 104, 94))
+    assert frames_of([code], grounds(card(code.box))) == [None]
+    assert frames_of([small_one], grounds(card(small_one.box))) == [(10, 20, 110, 100)]

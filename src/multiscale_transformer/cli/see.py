@@ -11,6 +11,7 @@ import typer
 from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.options import CHECKPOINTS, above_zero
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.vision.maps import MIN_SCORE
 
 SEER = CHECKPOINTS / "axl-vision-v2"
 OUTPUT = "Output"
@@ -20,8 +21,11 @@ def see(
     screenshot: Annotated[Path, typer.Argument(metavar="SCREENSHOT", help="PNG, JPEG, WebP, GIF or BMP.")],
     model: Annotated[Path, typer.Option(metavar="FOLDER", help="A checkpoint of a model that sees.")] = SEER,
     min_score: Annotated[
-        float, typer.Option(metavar="X", callback=above_zero, max=0.99, help="How sure the model must be of an element.")
-    ] = 0.3,
+        float,
+        typer.Option(
+            metavar="X", callback=above_zero, max=0.99, help="How sure the model must be that something is an element."
+        ),
+    ] = MIN_SCORE,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON instead of a table.")] = False,
     draw: Annotated[
         Path | None,

@@ -139,7 +139,7 @@ def train(
         axl train --data ~/my_project --minutes 60 --init none
         axl train AXL-Micro --out checkpoints/micro
         axl train AXL-Refactor-Lion --size auto
-        axl train AXL-Vision-v2 --data pages
+        axl train AXL-Vision-v2 --data pages --init checkpoints/axl-vision-0.8m
         axl train --resume --out checkpoints/micro
     """
     from multiscale_transformer.cli import training_ui
@@ -184,14 +184,20 @@ def train(
         from multiscale_transformer.cli.train_vision import train_seeing
 
         other: dict[str, object] = {
-            "--init": init,
             "--size": size != PUBLISHED,
             "--include": include,
             "--exclude": exclude,
             "--grow": grow,
         }
         other |= {"--interpolation": interpolation, "--no-memory": not memory, "--device": device not in (None, "auto", "cpu")}
-        chosen = {"minutes": minutes, "optimizer": optimizer, "learning_rate": lr, "seed": seed, "threads": threads}
+        chosen: dict[str, object] = {
+            "init": _named_base(init),
+            "minutes": minutes,
+            "optimizer": optimizer,
+            "learning_rate": lr,
+            "seed": seed,
+            "threads": threads,
+        }
         train_seeing(seeing, data, out, other, **chosen)
         return
     place = choose_device(device or "auto")  # one that is not there is refused before anything is read
@@ -291,7 +297,11 @@ def _base(init: str | None, *, data: list[str] | None, shaped: bool, memory: boo
     """The checkpoint to begin as. Own code begins as the model in the package, unless a shape is named, or no memory."""
     if init is None:
         init = SHIPPED if data and not shaped and memory else NO_INIT
-    return None if init == NO_INIT else SHIPPED_FOLDER if init == SHIPPED else Path(init).expanduser()
+    return _named_base(init)
+
+
+def _named_base(init: str | None) -> Path | None:
+    return None if init in (None, NO_INIT) else SHIPPED_FOLDER if init == SHIPPED else Path(init).expanduser()
 
 
 def _resume(folder: Path, threads: int, device: DeviceName | None) -> None:

@@ -16,10 +16,12 @@ from multiscale_transformer.cli.options import CHECKPOINTS
 from multiscale_transformer.cli.training_ui import check_place, kept_or_removed
 from multiscale_transformer.cli.ui import command, counted, errors, millions, out, print_field
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.model.vision_config import CropConfig
 from multiscale_transformer.training.report import duration
 from multiscale_transformer.training.resume import has_resume, read_request
 from multiscale_transformer.training.run import check_output, free_folder
 from multiscale_transformer.training.trainer import Callback, Progress
+from multiscale_transformer.vision.initialization import check_init
 from multiscale_transformer.vision.training import VisionRequest, resumed_request, train_vision
 from multiscale_transformer.zoo.training_record import read_training
 from multiscale_transformer.zoo.vision_recipes import VisionRecipe
@@ -47,6 +49,8 @@ def train_seeing(
     check_place(folder)
     defaults = {"minutes": recipe.training.minutes, "optimizer": recipe.training.optimizer}
     given = {name: value for name, value in chosen.items() if value is not None}
+    if (init := given.get("init")) is not None:
+        check_init(recipe.model, init)
     pages = Path(data[0]).expanduser()
     _run(VisionRequest(recipe.name, recipe.model, pages, folder, **{**defaults, **given}))
 
@@ -58,7 +62,10 @@ def resume_seeing(folder: Path, threads: int) -> None:
 
 def _run(request: VisionRequest, *, resume: bool = False) -> None:
     config = request.config
-    print_field("Model", f"{request.name}: {millions(config.parameters())} parameters, {config.flops() / 1e9:.2f} GFLOP a look")
+    each = "" if isinstance(config, CropConfig) else f" and {config.namer.flops() / 1e9:.2f} an element"
+    print_field(
+        "Model", f"{request.name}: {millions(config.parameters())} parameters, {config.flops() / 1e9:.2f} GFLOP a look{each}"
+    )
     where = counted(request.threads, "thread")
     print_field("Training", f"{counted(request.minutes, 'minute')} with {request.optimizer} on {where}, seed {request.seed}")
     with ui.bar(TextColumn("{task.fields[now]}"), lines=False) as bar, kept_or_removed(request.out, bar):

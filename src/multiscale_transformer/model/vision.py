@@ -1,9 +1,11 @@
 """Nets that see: what an element of a screen is, and where elements are on a page.
 
 Both are residual nets of dense 3 x 3 convolutions, which a CPU computes near its peak (depthwise ones reach a tenth of it),
-with batch norms that inference folds into the weights. `CropNet` looks at two views of one element. `PageNet` finds the centres
-of all elements at once, as in CenterNet (Zhou et al. 2019, arXiv 1904.07850) and TTFNet (Liu et al. 2019, arXiv 1909.00700); a
-small `ByteTransformer` then writes their layout. Checkpoints are folders as those of text models are.
+with batch norms that inference folds into the weights. `CropNet` looks at two views of one element. `PageNet` finds the
+centres of all elements at once, as in CenterNet (Zhou et al. 2019, arXiv 1904.07850) and TTFNet (Liu et al. 2019, arXiv
+1909.00700). Those are proposals: a `CropNet` of its own looks at each, and says what it is, if anything, and where its sides
+are, as the second stage of CenterNet2 does (Zhou et al. 2021, arXiv 2103.07461). A small `ByteTransformer` then writes the
+layout. Checkpoints are folders as those of text models are.
 """
 
 # Shape suffixes: B pictures, C channels, H rows, W columns, K classes, S states, G numbers of geometry, O outputs.
@@ -102,7 +104,7 @@ class _Net(nn.Module):
 
 
 class CropNet(_Net):
-    """Class and states of an element, from a view of it and one of its surroundings (AXL-Vision-0.8M)."""
+    """Class and states of an element, from a view of it and one of its surroundings (AXL-Vision-0.8M, and the namer of v2)."""
 
     def __init__(self, config: CropConfig) -> None:
         super().__init__(config.convs())
@@ -114,12 +116,13 @@ class CropNet(_Net):
         nn.init.zeros_(self.hidden.bias)
         nn.init.zeros_(self.heads.bias)
 
-    def forward(self, view_BCHW: Tensor, surroundings_BCHW: Tensor, geometry_BG: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of classes (B, K) and of states (B, S)."""
+    def forward(self, view_BCHW: Tensor, surroundings_BCHW: Tensor, geometry_BG: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of classes (B, K) and of states (B, S), and how far the sides of a box are off (B, 4), or nothing (B, 0)."""
         # In one batch: norms that saw one kind of view at a time would remember statistics that are those of neither.
         seen = self._summary(torch.cat((view_BCHW, surroundings_BCHW))).chunk(2)
         out_BO = self.heads(F.relu(self.hidden(torch.cat([*seen, geometry_BG], 1))))
-        return out_BO[:, : self.config.classes], out_BO[:, self.config.classes :]
+        classes, states = self.config.classes, self.config.classes + self.config.states
+        return out_BO[:, :classes], out_BO[:, classes:states], out_BO[:, states:]
 
     def _summary(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = self.config.walk_trunk(self, x_BCHW.contiguous(memory_format=torch.channels_last))[-1]
@@ -127,28 +130,27 @@ class CropNet(_Net):
 
 
 class PageNet(_Net):
-    """Elements of a picture, and the byte transformer that writes their layout (AXL-Vision-v2)."""
+    """Proposals of boxes, a net that names what is in them, and a byte transformer that writes their layout (AXL-Vision-v2)."""
 
     def __init__(self, config: PageConfig) -> None:
         super().__init__(config.convs())
         self.config = config
+        self.namer = CropNet(config.namer)
         self.decoder = ByteTransformer(config.decoder)
         heads = self.convs["heads"]
         assert isinstance(heads, Conv)
         assert heads.bias is not None
         nn.init.normal_(heads.weight, std=0.01)
         nn.init.zeros_(heads.bias)
-        nn.init.constant_(heads.bias[: config.classes], RARE)
+        nn.init.constant_(heads.bias[:1], RARE)
 
-    def forward(self, picture_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of centres (B, K, H, W) and of states (B, S, H, W), and distances (B, 4, H, W) to the sides of the box.
+    def forward(self, picture_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of centres (B, H, W), and distances (B, 4, H, W) to the sides of the box.
 
         Distances are logarithms, in cells, from the middle of a cell to the left, upper, right and lower side.
         """
-        config = self.config
-        out_BOHW = config.walk(self, picture_BCHW.contiguous(memory_format=torch.channels_last))
-        ends = config.classes, config.classes + config.states
-        return out_BOHW[:, : ends[0]], out_BOHW[:, ends[0] : ends[1]], out_BOHW[:, ends[1] :]
+        out_BOHW = self.config.walk(self, picture_BCHW.contiguous(memory_format=torch.channels_last))
+        return out_BOHW[:, 0], out_BOHW[:, 1:]
 
 
 VisionNet = CropNet | PageNet

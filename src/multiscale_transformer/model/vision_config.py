@@ -19,6 +19,7 @@ from multiscale_transformer.validation import validated
 
 VISION_TYPE = "multiscale_transformer_vision"
 CHANNELS = 3  # red, green, blue
+NAMED_CLASSES = 16  # of elements (`vision.elements.CLASSES`)
 CROP_CHANNELS = CHANNELS + 1  # and where the element is
 GEOMETRY = 6  # numbers that say where a crop was: centre, sides, and their logarithms
 BOX_SIDES = 4
@@ -71,8 +72,6 @@ class _Trunk(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    classes: int = Field(16, ge=2)
-    states: int = Field(2, ge=0)
     widths: tuple[int, ...]
     blocks: tuple[int, ...]
 
@@ -108,12 +107,18 @@ class _Trunk(BaseModel):
 
 
 class CropConfig(_Trunk):
-    """AXL-Vision-0.8M: two views of an element (itself, and its surroundings) to its class and states."""
+    """AXL-Vision-0.8M: two views of an element (itself, and its surroundings) to its class and states.
+
+    The namer of AXL-Vision-v2 has a class more, for background, and says where the sides of the others are.
+    """
 
     kind: Literal["crop"] = "crop"
+    classes: int = Field(NAMED_CLASSES, ge=2)
+    states: int = Field(2, ge=0)
+    refines: bool = False  # whether it says where the sides of the element are, too
     widths: tuple[int, ...] = (32, 64, 128)
     blocks: tuple[int, ...] = (1, 1, 2)
-    view: tuple[int, int] = (48, 80)  # rows and columns that the element is scaled to, and what is around it as well
+    view: tuple[int, int] = (32, 64)  # rows and columns that the element is scaled to, and what is around it as well
     hidden: int = Field(128, ge=4)
 
     @model_validator(mode="after")
@@ -125,8 +130,8 @@ class CropConfig(_Trunk):
 
     @property
     def outputs(self) -> int:
-        """Numbers for each crop: a logit a class, and one a state."""
-        return self.classes + self.states
+        """Numbers for each crop: a logit a class, one a state, and how far its sides are off."""
+        return self.classes + self.states + (BOX_SIDES if self.refines else 0)
 
     def convs(self) -> dict[str, ConvShape]:
         """All convolutions, by name. Both views pass the same ones."""
@@ -149,15 +154,17 @@ class CropConfig(_Trunk):
 
 
 class PageConfig(_Trunk):
-    """AXL-Vision-v2: a picture to elements, by maps of their centres, and elements to their layout, by a byte transformer."""
+    """AXL-Vision-v2: a picture to proposals of boxes, by a map of their centres; a proposal to its class, or none, its states
+    and its sides, by a net that looks at each; and elements to their layout, by a byte transformer."""
 
     kind: Literal["page"] = "page"
-    widths: tuple[int, ...] = (24, 48, 96, 236)
+    widths: tuple[int, ...] = (24, 48, 96, 208)
     blocks: tuple[int, ...] = (1, 2, 2, 2)
     side: int = Field(384, ge=32)  # rows and columns of the picture
     head: int = Field(96, ge=4)
+    namer: CropConfig = CropConfig(classes=NAMED_CLASSES + 1, refines=True)
     decoder: ModelConfig = ModelConfig(
-        d_model=192, n_heads=6, d_ff=512, n_layers_per_scale=3, n_cross_attn_layers=0, downsample_factors=(1,), max_seq_len=512
+        d_model=160, n_heads=5, d_ff=448, n_layers_per_scale=3, n_cross_attn_layers=0, downsample_factors=(1,), max_seq_len=512
     )
 
     @model_validator(mode="after")
@@ -167,12 +174,14 @@ class PageConfig(_Trunk):
             raise ValueError(f"there must be two stages or more, and side must be a multiple of {step}")
         if self.decoder.memory or self.decoder.word_layers or self.decoder.downsample_factors != (1,):
             raise ValueError("the decoder must be a plain byte transformer: one scale, no memory, no word_layers")
+        if not self.namer.refines or self.namer.classes != NAMED_CLASSES + 1:
+            raise ValueError(f"the namer must have refines: true and classes: {NAMED_CLASSES + 1}, the last for background")
         return self
 
     @property
     def outputs(self) -> int:
-        """Numbers for each cell: a logit a class and a state, and the distances to the sides of the box."""
-        return self.classes + self.states + BOX_SIDES
+        """Numbers for each cell: a logit of a centre, and the distances to the sides of the box."""
+        return 1 + BOX_SIDES
 
     @property
     def cells(self) -> int:
@@ -191,7 +200,7 @@ class PageConfig(_Trunk):
         return convs
 
     def walk(self, run: Operations[X], picture: X) -> X:
-        """The map of centres, states and boxes of a picture."""
+        """The map of centres and boxes of a picture."""
         maps = self.walk_trunk(run, picture)
         x = maps.pop()
         for stage in reversed(range(1, len(maps))):
@@ -200,11 +209,12 @@ class PageConfig(_Trunk):
         return run.conv("heads", run.conv("head", x), relu=False)
 
     def parameters(self) -> int:
-        """Number of parameters, those of the decoder among them."""
-        return sum(shape.parameters for shape in self.convs().values()) + self.decoder.parameters()
+        """Number of parameters, those of the namer and the decoder among them."""
+        return sum(shape.parameters for shape in self.convs().values()) + self.namer.parameters() + self.decoder.parameters()
 
     def flops(self, *, training: bool = False) -> int:
-        """Matrix-product FLOPs of finding the elements of a picture; the decoder's are `decoder.flops_per_byte`."""
+        """Matrix-product FLOPs of finding the boxes of a picture; an element's are `namer.flops`, a byte's of the layout
+        `decoder.flops_per_byte`."""
         return sum(shape.flops for shape in self.convs().values()) * (3 if training else 1)
 
 
@@ -225,7 +235,8 @@ def read_vision_config(folder: Path) -> VisionConfig:
     fields = config_fields(folder)
     if fields.get("model_type") != VISION_TYPE:
         raise AxlError(f"{folder} is a model of text; give the folder of one that sees, as axl train AXL-Vision-v2 wrote it")
-    fields = {name: value for name, value in fields.items() if name in {*PageConfig.model_fields, *CropConfig.model_fields}}
+    known = KINDS.get(fields.get("kind", ""), CropConfig).model_fields  # what an earlier version wrote beside them is left out
+    fields = {name: value for name, value in fields.items() if name in known}
     return parse_vision_config(fields, str(folder / CONFIG_FILE))
 
 

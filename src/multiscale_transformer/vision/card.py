@@ -24,6 +24,11 @@ def _lines(record: TrainingRecord) -> list[str]:
         f"{record.seconds / 60:.1f} minutes{where}.",
         "",
     ]
+    if record.init is not None:
+        lines += [
+            f"What names elements in it began as {record.init.name} (weights {record.init.sha256[:12]}…), not at random.",
+            "",
+        ]
     for name, figures in (record.pictures or {}).items():
         rest = ", ".join(f"{figure} {value:.3f}" for figure, value in figures.items() if figure != "pages")
         lines += [f"On {figures['pages']:.0f} held-out pages of {name}: {rest}.", ""]

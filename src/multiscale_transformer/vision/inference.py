@@ -8,7 +8,7 @@ Batch norms are folded into the weights before those are rounded. The walks are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +35,8 @@ from multiscale_transformer.vision.crops import FloatBox, crops
 from multiscale_transformer.vision.elements import CLASSES, STATES, Box, Element, Picture
 from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.layout_decoding import LONGEST, drafted, write_line
-from multiscale_transformer.vision.maps import MIN_SCORE, Found, distinct, found, possible
+from multiscale_transformer.vision.maps import MIN_SCORE, Found, distinct, possible, proposals_in
+from multiscale_transformer.vision.proposals import BACKGROUND, apply_deltas
 from multiscale_transformer.vision.snapping import snapped
 
 Floats = NDArray[np.float32]
@@ -94,7 +95,10 @@ def _folded(name: str, shape: ConvShape, weights: dict[str, Floats]) -> tuple[Fl
 
 
 class CropReader:
-    """Classes and states of elements from where they are (AXL-Vision-0.8M). Not safe for several threads at once."""
+    """Classes and states of elements from where they are (AXL-Vision-0.8M, and the namer of AXL-Vision-v2).
+
+    Not safe for several threads at once.
+    """
 
     def __init__(self, config: CropConfig, weights: dict[str, Floats]) -> None:
         self.config = config
@@ -103,12 +107,28 @@ class CropReader:
 
     def elements(self, picture_HWC: Picture, boxes: Sequence[FloatBox]) -> list[Found]:
         """What stands in each of some boxes, in pixels of the picture, with how sure the net is."""
-        seen: list[Found] = []
+        found = []
+        for box, logits_N in zip(boxes, self.outputs(picture_HWC, boxes), strict=True):
+            likely_K = softmax(logits_N[: self.config.classes])
+            kind = int(likely_K.argmax())
+            x0, y0, x1, y1 = (round(edge) for edge in box)
+            found.append(Found(Element(CLASSES[kind], (x0, y0, x1, y1), self._states(kind, logits_N)), float(likely_K[kind])))
+        return found
+
+    def refined(self, picture_HWC: Picture, proposed: Sequence[Box]) -> list[Found]:
+        """Each proposal with its likeliest class, its sides put right, and how sure the net is that it is an element at all."""
+        found = []
+        for box, logits_N in zip(proposed, self.outputs(picture_HWC, proposed), strict=True):
+            likely_K = softmax(logits_N[: self.config.classes])
+            kind = int(likely_K[:BACKGROUND].argmax())
+            right = apply_deltas(box, logits_N[self.config.classes + self.config.states :], max(picture_HWC.shape[:2]))
+            found.append(Found(Element(CLASSES[kind], right, self._states(kind, logits_N)), 1 - float(likely_K[BACKGROUND])))
+        return found
+
+    def outputs(self, picture_HWC: Picture, boxes: Sequence[FloatBox]) -> Iterator[Floats]:
+        """What the net says (N,) of each box."""
         for first in range(0, len(boxes), CROPS_AT_ONCE):
-            part = boxes[first : first + CROPS_AT_ONCE]
-            for box, logits_N in zip(part, self.logits(*crops(picture_HWC, part, self.config)), strict=True):
-                seen.append(self._found(box, logits_N))
-        return seen
+            yield from self.logits(*crops(picture_HWC, boxes[first : first + CROPS_AT_ONCE], self.config))
 
     def logits(self, views: Floats, surroundings: Floats, geometry_BG: Floats) -> Floats:
         """Logits of classes and states (B, N) of views (B, H, W, C)."""
@@ -122,13 +142,19 @@ class CropReader:
         x_BHWC = self.config.walk_trunk(self._convs, x_BHWC)[-1]
         return np.concatenate((x_BHWC.mean((1, 2)), x_BHWC.max((1, 2))), 1)
 
-    def _found(self, box: FloatBox, logits_N: Floats) -> Found:
-        classes, states = logits_N[: self.config.classes], logits_N[self.config.classes :]
-        likely = np.exp(classes - classes.max())
-        kind = CLASSES[int(likely.argmax())]
-        on = tuple(state for state, logit in zip(STATES, states.tolist(), strict=True) if logit > 0)
-        x0, y0, x1, y1 = (round(edge) for edge in box)
-        return Found(Element(kind, (x0, y0, x1, y1), possible(kind, on)), float(likely.max() / likely.sum()))
+    def _states(self, kind: int, logits_N: Floats) -> tuple[str, ...]:
+        logits = logits_N[self.config.classes : self.config.classes + self.config.states].tolist()
+        return possible(CLASSES[kind], tuple(state for state, logit in zip(STATES, logits, strict=True) if logit > 0))
+
+
+def softmax(logits_K: Floats) -> Floats:
+    """Probabilities of logits."""
+    likely_K = np.exp(logits_K - logits_K.max())
+    return likely_K / likely_K.sum()  # type: ignore[no-any-return]
+
+
+def _below(prefix: str, weights: dict[str, Floats]) -> dict[str, Floats]:
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 class PageReader:
@@ -139,26 +165,33 @@ class PageReader:
             raise ValueError(f"its decoder reads {config.decoder.max_seq_len} bytes, and layouts take up to {LONGEST}")
         self.config = config
         self._convs = _Convs(config.convs(), weights)
-        prefix = "decoder."
-        decoder = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-        network = build_network(config.decoder, decoder, BITS)
+        self._namer = CropReader(config.namer, _below("namer.", weights))
+        network = build_network(config.decoder, _below("decoder.", weights), BITS)
         self._decoder = Engine(config.decoder, network, cache_bytes=CACHE_BYTES)
 
-    def maps(self, picture_HWC: Picture) -> tuple[Floats, Floats, Floats]:
-        """Logits of centres and of states, and logarithms of distances to sides, each (N, H, W), of a picture of `side`."""
+    def maps(self, picture_HWC: Picture) -> tuple[Floats, Floats]:
+        """Logits of centres (H, W), and logarithms of distances to sides (4, H, W), of a picture of `side`."""
         side = self.config.side
         if picture_HWC.shape != (side, side, 3):
             raise AxlError(f"the net reads pictures of {side} x {side}, not {picture_HWC.shape[1]} x {picture_HWC.shape[0]}")
         x_BHWC = picture_HWC[None].astype(np.float32) / np.float32(127.5) - np.float32(1.0)
         out_NHW = self.config.walk(self._convs, x_BHWC)[0].transpose(2, 0, 1)
-        ends = self.config.classes, self.config.classes + self.config.states
-        return out_NHW[: ends[0]], out_NHW[ends[0] : ends[1]], out_NHW[ends[1] :]
+        return out_NHW[0], out_NHW[1:]
 
     def elements(self, picture_HWC: Picture, min_score: float = MIN_SCORE) -> list[Found]:
-        """The elements on a picture of `side`, surest first. Raises AxlError for another size."""
-        seen = grounds(picture_HWC)
-        spotted = found(*self.maps(picture_HWC), min_score)
-        return distinct([Found(replace(one.element, box=snapped(one.element, seen)), one.score) for one in spotted])
+        """The elements on a picture of `side`, those first of which both nets are sure. Raises AxlError for another size.
+
+        Of what the map of centres proposes, the second net keeps what it takes for elements; their sides go to what is drawn.
+        """
+        seen, proposed = grounds(picture_HWC), proposals_in(*self.maps(picture_HWC))
+        found = []
+        for proposal, one in zip(
+            proposed, self._namer.refined(picture_HWC, [proposal.box for proposal in proposed]), strict=True
+        ):
+            if one.score >= min_score:
+                box = snapped(one.element, seen)
+                found.append((proposal.score * one.score, Found(replace(one.element, box=box), one.score)))
+        return distinct([one for _, one in sorted(found, key=lambda pair: -pair[0])])
 
     def layout(self, elements: Sequence[Element], frames: Sequence[Box | None] | None = None) -> str:
         """The likeliest line of the layout of elements, in which each of them stands once; nothing for none.

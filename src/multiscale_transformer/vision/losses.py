@@ -9,27 +9,39 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from multiscale_transformer.model.vision import CropNet, PageNet
-from multiscale_transformer.vision.samples import IGNORED, CropBatch, PageBatch
+from multiscale_transformer.vision.elements import CLASSES, STATES
+from multiscale_transformer.vision.maps import possible, proposals_in
+from multiscale_transformer.vision.proposals import BACKGROUND
+from multiscale_transformer.vision.samples import IGNORED, CropBatch, PageBatch, proposal_batch
 
 BOX_WEIGHT, LENGTH_WEIGHT, STATE_WEIGHT, TEXT_WEIGHT = 4.0, 0.5, 0.5, 1.0
 SMOOTHING = 0.05  # of the labels of crops
+DELTA_WEIGHT, DELTA_BETA = 20.0, 0.02  # of sides that are off; below the second one, a share of a length, squares count
 LARGEST_LOG = 5.0  # of a distance in cells
+_MAY_HAVE_KS = torch.tensor(
+    [[state in possible(kind, STATES) for state in STATES] for kind in CLASSES] + [[False] * len(STATES)]
+)
 
 
 def page_loss(model: PageNet, batch: PageBatch) -> Tensor:
-    """The sum of what `PageNet` is wrong by in centres, boxes, states and layouts, each a mean over elements or bytes."""
-    centres_BKHW, states_BSHW, sides_B4HW = model(batch.pictures_BCHW)
+    """The sum of what `PageNet` is wrong by in centres, boxes, names and layouts, each a mean over elements or bytes."""
+    centres_BHW, sides_B4HW = model(batch.pictures_BCHW)
     near_BHW = batch.weights_BHW > 0
     weights_N = batch.weights_BHW[near_BHW]
-    total = weights_N.sum().clamp_min(1.0)
     sides_N4, wanted_N4 = (each.permute(0, 2, 3, 1)[near_BHW] for each in (sides_B4HW, batch.sides_B4HW))
-    states_NS, true_NS = (each.permute(0, 2, 3, 1)[near_BHW] for each in (states_BSHW, batch.states_BSHW))
     boxes_N = BOX_WEIGHT * (1 - _overlap(sides_N4, wanted_N4)) + LENGTH_WEIGHT * (sides_N4 - wanted_N4).abs().mean(1)
-    wrong_N = F.binary_cross_entropy_with_logits(states_NS, true_NS, reduction="none").sum(1)
+    boxes = (weights_N * boxes_N).sum() / weights_N.sum().clamp_min(1.0)
     logits_BTV = model.decoder(batch.ids_BT)
     text = F.cross_entropy(logits_BTV.flatten(0, 1), batch.next_BT.flatten(), ignore_index=IGNORED)
-    near = (weights_N * (boxes_N + STATE_WEIGHT * wrong_N)).sum() / total
-    return _focal(centres_BKHW, batch.centres_BKHW) + near + TEXT_WEIGHT * text
+    named = crop_loss(model.namer, _proposals(model, batch, centres_BHW, sides_B4HW))
+    return _focal(centres_BHW, batch.centres_BHW) + boxes + named + TEXT_WEIGHT * text
+
+
+def _proposals(model: PageNet, batch: PageBatch, centres_BHW: Tensor, sides_B4HW: Tensor) -> CropBatch:
+    """What is to be named: elements, and what the net itself takes for elements."""
+    maps = zip(centres_BHW.detach().numpy(), sides_B4HW.detach().numpy(), strict=True)
+    proposed = [[proposal.box for proposal in proposals_in(*each)] for each in maps]
+    return proposal_batch(batch.drawn, proposed, model.config.namer)
 
 
 def _focal(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -50,7 +62,17 @@ def _overlap(sides_N4: Tensor, wanted_N4: Tensor) -> Tensor:
 
 
 def crop_loss(model: CropNet, batch: CropBatch) -> Tensor:
-    """What `CropNet` is wrong by in classes and states, a mean over elements."""
-    classes_BK, states_BS = model(batch.views_BCHW, batch.surroundings_BCHW, batch.geometry_BG)
+    """What `CropNet` is wrong by in classes, in the states that elements of their class may have, and in the sides of elements:
+    each a mean over those."""
+    classes_BK, states_BS, deltas_B4 = model(batch.views_BCHW, batch.surroundings_BCHW, batch.geometry_BG)
     wrong = F.cross_entropy(classes_BK, batch.classes_B, label_smoothing=SMOOTHING)
-    return wrong + STATE_WEIGHT * F.binary_cross_entropy_with_logits(states_BS, batch.states_BS)
+    there_B = batch.classes_B != BACKGROUND
+    if not there_B.any():
+        return wrong
+    may_BS = _MAY_HAVE_KS[batch.classes_B]
+    if may_BS.any():
+        wrong = wrong + STATE_WEIGHT * F.binary_cross_entropy_with_logits(states_BS[may_BS], batch.states_BS[may_BS])
+    if model.config.refines:
+        off = F.smooth_l1_loss(deltas_B4[there_B], batch.deltas_B4[there_B], beta=DELTA_BETA)
+        wrong = wrong + DELTA_WEIGHT * off
+    return wrong

@@ -19,9 +19,7 @@ from multiscale_transformer.vision.elements import (
     CAN_BE_DISABLED,
     CHECKABLE,
     CHECKED,
-    CLASSES,
     DISABLED,
-    STATES,
     Box,
     Element,
     area,
@@ -33,20 +31,26 @@ Floats = NDArray[np.float32]
 
 SPREAD = 0.54  # of the sides of an element: cells that learn from it
 MIN_DISTANCE = 0.05  # cells from the middle of a cell to a side
-MIN_SCORE = 0.3  # of an element that is reported
-MAX_ELEMENTS = 60
+MIN_CENTRE = 0.1  # of what is proposed
+MIN_SCORE = 0.4  # of an element that is reported
+MAX_ELEMENTS = 60  # that are proposed, the likeliest first
 SAME = 0.5  # overlap from which two finds are one element
 WITHIN = 0.5  # of the smaller one: how much of it two elements may share
-_KINDS = {kind: number for number, kind in enumerate(CLASSES)}
 
 
 class Targets(NamedTuple):
-    """What the maps of a picture should be; `weights_HW` says how much the states and sides of a cell count."""
+    """What the maps of a picture should be; `weights_HW` says how much the sides of a cell count."""
 
-    centres_KHW: Floats
-    states_SHW: Floats
+    centres_HW: Floats
     sides_4HW: Floats
     weights_HW: Floats
+
+
+class Proposal(NamedTuple):
+    """A box in which an element may be, with how likely the net finds it."""
+
+    box: Box
+    score: float
 
 
 class Found(NamedTuple):
@@ -59,19 +63,18 @@ class Found(NamedTuple):
 def targets(elements: Sequence[Element], cells: int) -> Targets:
     """The maps of cells x cells for a picture with these elements."""
     made = Targets(
-        np.zeros((len(CLASSES), cells, cells), np.float32),
-        np.zeros((len(STATES), cells, cells), np.float32),
+        np.zeros((cells, cells), np.float32),
         np.zeros((4, cells, cells), np.float32),
         np.zeros((cells, cells), np.float32),
     )
     for element in sorted(elements, key=lambda one: -area(one.box)):  # the smaller one has the last word
         if area(element.box):
-            _draw(made, element, cells)
+            _draw(made, element.box, cells)
     return made
 
 
-def _draw(made: Targets, element: Element, cells: int) -> None:
-    x0, y0, x1, y1 = (side / STRIDE for side in element.box)
+def _draw(made: Targets, box: Box, cells: int) -> None:
+    x0, y0, x1, y1 = (side / STRIDE for side in box)
     column, row = (min(cells - 1, int(middle)) for middle in ((x0 + x1) / 2, (y0 + y1) / 2))
     wide, high = (int(length / 2 * SPREAD) for length in (x1 - x0, y1 - y0))
     left, right = max(0, column - wide), min(cells, column + wide + 1)
@@ -81,34 +84,28 @@ def _draw(made: Targets, element: Element, cells: int) -> None:
         -(((xs[None] - column) / ((2 * wide + 1) / 3)) ** 2 + ((ys[:, None] - row) / ((2 * high + 1) / 3)) ** 2) / 0.5
     ).astype(np.float32)
     place = slice(top, bottom), slice(left, right)
-    centres_HW = made.centres_KHW[_KINDS[element.kind]][place]
+    centres_HW = made.centres_HW[place]
     np.maximum(centres_HW, near_HW, out=centres_HW)
     made.weights_HW[place] = near_HW / near_HW.sum()
-    for number, state in enumerate(STATES):
-        made.states_SHW[number][place] = state in element.states
     shape = near_HW.shape
     distances = (xs[None] + 0.5 - x0, ys[:, None] + 0.5 - y0, x1 - xs[None] - 0.5, y1 - ys[:, None] - 0.5)
     for number, distance in enumerate(distances):
         made.sides_4HW[number][place] = np.broadcast_to(np.log(np.maximum(distance, MIN_DISTANCE)), shape)
 
 
-def found(centres_KHW: Floats, states_SHW: Floats, sides_4HW: Floats, min_score: float = MIN_SCORE) -> list[Found]:
-    """The elements in maps of logits and distances, surest first: peaks of the centres that no surer one overlaps."""
-    logits_HW = centres_KHW.max(0)
-    padded = np.pad(logits_HW, 1, constant_values=-np.inf)
-    rows, columns = logits_HW.shape
+def proposals_in(centres_HW: Floats, sides_4HW: Floats, min_score: float = MIN_CENTRE) -> list[Proposal]:
+    """The boxes in maps of logits and distances, surest first: peaks of the centres that no surer one overlaps."""
+    padded = np.pad(centres_HW, 1, constant_values=-np.inf)
+    rows, columns = centres_HW.shape
     highest_HW = np.max([padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)], 0)
     limit = np.log(min_score / (1 - min_score))
-    ys, xs = np.nonzero((logits_HW >= highest_HW) & (logits_HW > limit))
-    order = np.argsort(-logits_HW[ys, xs], kind="stable")
-    kept: list[Found] = []
+    ys, xs = np.nonzero((centres_HW >= highest_HW) & (centres_HW > limit))
+    order = np.argsort(-centres_HW[ys, xs], kind="stable")
+    kept: list[Proposal] = []
     for y, x in zip(ys[order].tolist(), xs[order].tolist(), strict=True):
         box = _box(x, y, sides_4HW[:, y, x], rows * STRIDE)
-        if not area(box) or any(overlap(box, other.element.box) > SAME for other in kept):
-            continue
-        kind = CLASSES[int(centres_KHW[:, y, x].argmax())]
-        states = tuple(state for state, logit in zip(STATES, states_SHW[:, y, x].tolist(), strict=True) if logit > 0)
-        kept.append(Found(Element(kind, box, possible(kind, states)), float(1 / (1 + np.exp(-logits_HW[y, x])))))
+        if area(box) and not any(overlap(box, other.box) > SAME for other in kept):
+            kept.append(Proposal(box, float(1 / (1 + np.exp(-centres_HW[y, x])))))
         if len(kept) == MAX_ELEMENTS:
             break
     return kept

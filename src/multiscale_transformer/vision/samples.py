@@ -8,7 +8,7 @@ A batch is a function of the seed and the step, as windows of text are, so a res
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vision import normalised
-from multiscale_transformer.model.vision_config import CropConfig, PageConfig
+from multiscale_transformer.model.vision_config import BOX_SIDES, CropConfig, PageConfig
 from multiscale_transformer.model.vocabulary import EOS
 from multiscale_transformer.vision.augment import recoloured, zoomed
 from multiscale_transformer.vision.crops import FloatBox, crops
@@ -28,35 +28,46 @@ from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.layout import Group, Node, line_of, normal, parse
 from multiscale_transformer.vision.layout_decoding import drafted, prompt
 from multiscale_transformer.vision.maps import targets
+from multiscale_transformer.vision.proposals import BACKGROUND, deltas_to, element_at
 from multiscale_transformer.vision.xy_cut import frames_of
 
-PAGES, CROPS, CROP_PAGES, TEXTS = 8, 96, 16, 16  # of a step: pictures, crops and the pages that they are of, and layouts
+PAGES, CROPS, CROP_PAGES, TEXTS = 8, 96, 16, 16  # of a step: pictures; crops, of how many pages; layouts
+TRUE, PROPOSED = 4, 4  # crops of a picture: of elements, and of what a net proposes on it
 SHIFT = 2  # pixels by which sides of boxes are off now and then, as found ones are
 OFF = 0.03  # of its length: how far the side of a box is off
 LEFT_OUT = 0.3  # share of layouts without one of their elements
 IGNORED = -100  # a target that is none
 
 
-class PageBatch(NamedTuple):
-    """Pictures with the maps of their elements, and texts of layouts with the ids to be written (IGNORED in prompts)."""
+class Drawn(NamedTuple):
+    """A page as it is learnt from once, and the seed of what is drawn from it."""
 
-    pictures_BCHW: Tensor
-    centres_BKHW: Tensor
-    states_BSHW: Tensor
-    sides_B4HW: Tensor
-    weights_BHW: Tensor
-    ids_BT: Tensor
-    next_BT: Tensor
+    picture_HWC: Picture
+    elements: tuple[Element, ...]
+    seed: tuple[int, ...]
 
 
 class CropBatch(NamedTuple):
-    """Views of elements with their classes and states."""
+    """Views of boxes with the class and states of what is in them, and how far their sides are off (`proposals`)."""
 
     views_BCHW: Tensor
     surroundings_BCHW: Tensor
     geometry_BG: Tensor
     classes_B: Tensor
     states_BS: Tensor
+    deltas_B4: Tensor
+
+
+class PageBatch(NamedTuple):
+    """Pages with the maps of their elements, and texts of layouts with the ids to be written, IGNORED in prompts."""
+
+    drawn: list[Drawn]
+    pictures_BCHW: Tensor
+    centres_BHW: Tensor
+    sides_B4HW: Tensor
+    weights_BHW: Tensor
+    ids_BT: Tensor
+    next_BT: Tensor
 
 
 class TrainPages:
@@ -86,14 +97,14 @@ class TrainPages:
         """Bytes of all pictures, unpacked."""
         return len(self) * SIDE * SIDE * 3
 
-    def drawn(self, seed: int, step: int, count: int) -> Iterator[tuple[Picture, tuple[Element, ...], np.random.Generator]]:
+    def drawn(self, seed: int, step: int, count: int) -> Iterator[Drawn]:
         """Pictures of a step with their elements, in other colours and sizes: each page once before any comes again."""
         for place in range(step * count, (step + 1) * count):
             index = self._index(seed, place)
             page = read_page(self.folder, self.records[index][0])
             rng = np.random.default_rng((seed % 2**64, 1, place))
             picture_HWC, elements = zoomed(page.picture_HWC, page.elements, rng)
-            yield recoloured(picture_HWC, rng), elements, rng
+            yield Drawn(recoloured(picture_HWC, rng), elements, (seed % 2**64, 3, place))
 
     def frames(self, index: int) -> tuple[Box | None, ...]:
         """The frames in which the elements of a page stand, from its picture, which is looked at once."""
@@ -109,14 +120,12 @@ class TrainPages:
 
 def page_batch(pages: TrainPages, config: PageConfig, seed: int, step: int) -> PageBatch:
     """The batch of a step for `PageNet`."""
-    pictures, maps = [], []
-    for picture_HWC, elements, _ in pages.drawn(seed, step, PAGES):
-        pictures.append(picture_HWC)
-        maps.append(targets(elements, config.cells))
-    centres, states, sides, weights = (torch.from_numpy(np.stack(each)) for each in zip(*maps, strict=True))
+    drawn = list(pages.drawn(seed, step, PAGES))
+    maps = [targets(elements, config.cells) for _, elements, _ in drawn]
+    centres, sides, weights = (torch.from_numpy(np.stack(each)) for each in zip(*maps, strict=True))
     ids_BT, next_BT = _texts(pages, config, seed, step)
-    pictures_BCHW = normalised(torch.from_numpy(np.stack(pictures)))
-    return PageBatch(pictures_BCHW, centres, states, sides, weights, ids_BT, next_BT)
+    pictures_BCHW = normalised(torch.from_numpy(np.stack([picture_HWC for picture_HWC, _, _ in drawn])))
+    return PageBatch(drawn, pictures_BCHW, centres, sides, weights, ids_BT, next_BT)
 
 
 def _texts(pages: TrainPages, config: PageConfig, seed: int, step: int) -> tuple[Tensor, Tensor]:
@@ -165,20 +174,46 @@ def _jittered(box: Box, rng: np.random.Generator) -> Box:
 
 def crop_batch(pages: TrainPages, config: CropConfig, seed: int, step: int) -> CropBatch:
     """The batch of a step for `CropNet`."""
+    drawn = pages.drawn(seed, step, CROP_PAGES)
+    return _crops([(page, _some(page, CROPS // CROP_PAGES, np.random.default_rng(page.seed))) for page in drawn], config)
+
+
+def proposal_batch(drawn: Sequence[Drawn], proposed: Sequence[Sequence[Box]], config: CropConfig) -> CropBatch:
+    """Elements of pages, and some of what a net proposes on each: elements, too, or background."""
+    boxes = []
+    for page, found in zip(drawn, proposed, strict=True):
+        rng = np.random.default_rng(page.seed)
+        boxes.append((page, [*_some(page, TRUE, rng), *(found[index] for index in _drawn_from(len(found), PROPOSED, rng))]))
+    return _crops(boxes, config)
+
+
+def _some(page: Drawn, most: int, rng: np.random.Generator) -> list[FloatBox]:
+    """The boxes of at most so many elements of a page, each a little off."""
+    shown = [element for element in page.elements if area(element.box)]
+    return [_moved(shown[index].box, rng) for index in _drawn_from(len(shown), most, rng)]
+
+
+def _drawn_from(count: int, most: int, rng: np.random.Generator) -> list[int]:
+    """At most so many numbers below `count`, each once."""
+    return rng.choice(count, min(count, most), replace=False).tolist() if count else []
+
+
+def _crops(boxes: Iterable[tuple[Drawn, Sequence[FloatBox]]], config: CropConfig) -> CropBatch:
+    """Views of boxes of pages, with what is in each."""
     parts = []
     kinds: list[int] = []
     states: list[list[float]] = []
-    for picture_HWC, elements, rng in pages.drawn(seed, step, CROP_PAGES):
-        shown = [element for element in elements if area(element.box)]
-        count = min(len(shown), CROPS // CROP_PAGES)
-        chosen = [shown[index] for index in rng.choice(len(shown), count, replace=False)] if shown else []
-        parts.append(crops(picture_HWC, [_moved(element.box, rng) for element in chosen], config))
-        kinds += [CLASSES.index(element.kind) for element in chosen]
-        states += [[float(state in element.states) for state in STATES] for element in chosen]
+    deltas: list[tuple[float, ...]] = []
+    for page, chosen in boxes:
+        parts.append(crops(page.picture_HWC, chosen, config))
+        for box in chosen:
+            element = element_at(box, page.elements)
+            kinds.append(CLASSES.index(element.kind) if element else BACKGROUND)
+            states.append([float(element is not None and state in element.states) for state in STATES])
+            deltas.append(deltas_to(box, element.box) if element else (0.0,) * BOX_SIDES)
     views, windows, geometry_BG = (torch.from_numpy(np.concatenate(each)) for each in zip(*parts, strict=True))
-    return CropBatch(
-        views.permute(0, 3, 1, 2), windows.permute(0, 3, 1, 2), geometry_BG, torch.tensor(kinds), torch.tensor(states)
-    )
+    labels = torch.tensor(kinds), torch.tensor(states), torch.tensor(deltas, dtype=torch.float32)
+    return CropBatch(views.permute(0, 3, 1, 2), windows.permute(0, 3, 1, 2), geometry_BG, *labels)
 
 
 def _moved(box: Box, rng: np.random.Generator) -> FloatBox:

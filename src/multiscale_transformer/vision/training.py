@@ -29,6 +29,7 @@ from multiscale_transformer.model.vision import (
     save_vision,
 )
 from multiscale_transformer.model.vision_config import CropConfig, VisionConfig, parse_vision_config
+from multiscale_transformer.training.initialization import init_record
 from multiscale_transformer.training.logger import TrainLogger
 from multiscale_transformer.training.machine import describe_machine
 from multiscale_transformer.training.model_card import software_versions
@@ -40,11 +41,14 @@ from multiscale_transformer.training.trainer import Callback, Progress, uninterr
 from multiscale_transformer.vision.card import write_card
 from multiscale_transformer.vision.held_out import held_out_figures
 from multiscale_transformer.vision.inference import load_reader
+from multiscale_transformer.vision.initialization import begin_as, check_init
 from multiscale_transformer.vision.losses import crop_loss, page_loss
 from multiscale_transformer.vision.samples import (
     CROP_PAGES,
     PAGES,
+    PROPOSED,
     TEXTS,
+    TRUE,
     CropBatch,
     PageBatch,
     TrainPages,
@@ -52,11 +56,12 @@ from multiscale_transformer.vision.samples import (
     page_batch,
 )
 from multiscale_transformer.zoo.recipes import OptimizerName
-from multiscale_transformer.zoo.training_record import DataRecord, TrainingRecord, write_training
+from multiscale_transformer.zoo.training_record import DataRecord, InitRecord, TrainingRecord, write_training
 
 COOLDOWN = 0.7  # of the time, over which the learning rate falls
 SMOOTHING = 0.98  # of the loss that is shown, from step to step
 PICTURE = "picture"  # the format of a model that reads no text
+BEGUN_AS = "begun_as"  # in a resume point: what the record says of the checkpoint that the run began as
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,12 @@ class VisionRequest:
     learning_rate: float | None = None
     seed: int = 0
     threads: int = 1
+    init: Path | None = None  # the checkpoint that the namer begins as; a resumed run has begun already
 
     def as_json(self) -> dict[str, Any]:
         """For the resume point; `resumed_request` reads it back."""
         fields = {**asdict(self), "config": self.config.model_dump(mode="json"), "data": str(self.data)}
-        return {name: value for name, value in fields.items() if name != "out"}
+        return {name: value for name, value in fields.items() if name not in ("out", "init")}
 
 
 def resumed_request(folder: Path) -> VisionRequest:
@@ -84,9 +90,9 @@ def resumed_request(folder: Path) -> VisionRequest:
     fields = read_request(folder)
     try:
         config = parse_vision_config(fields["config"], str(folder))
-        given = {name: value for name, value in fields.items() if name != "pages"}
+        given = {name: value for name, value in fields.items() if name not in ("pages", BEGUN_AS)}
         return TypeAdapter(VisionRequest).validate_python({**given, "config": config, "out": folder})
-    except (KeyError, ValidationError) as error:
+    except (KeyError, ValidationError, AxlError) as error:
         raise AxlError(f"the interrupted run in {folder} is of another version; delete the folder and train again") from error
 
 
@@ -136,6 +142,7 @@ class VisionTrainer:
         progress.bytes += pictures[0].numel() * len(pictures)
         progress.flops += len(pictures) * self.model.config.flops(training=True)
         if isinstance(batch, PageBatch):
+            progress.flops += PAGES * (TRUE + PROPOSED) * self.model.config.namer.flops(training=True)  # at most so many
             length = batch.ids_BT.shape[1]
             progress.flops += TEXTS * length * self.model.config.decoder.flops_per_byte(length, training=True)
 
@@ -169,16 +176,20 @@ def train_vision(request: VisionRequest, *, resume: bool = False, callbacks: Seq
     full or the loss stops being a number.
     """
     torch.set_num_threads(request.threads)
+    if request.init is not None:
+        check_init(request.config, request.init)
     pages = TrainPages(request.data)
     with writing(request.out):
         check_output(request.out, resume=resume)
         trainer = _resumed(request, pages) if resume else VisionTrainer(_fresh(request), pages, request)
-        writer = ResumeWriter(request.out, trainer, {**request.as_json(), "pages": pages.sha256}, save_vision)
+        begun_as = _begun_as(request, resume)
+        resumable = {**request.as_json(), "pages": pages.sha256, BEGUN_AS: begun_as}
+        writer = ResumeWriter(request.out, trainer, resumable, save_vision)
         with TrainLogger(request.out, resume_step=trainer.progress.step) as logger:
             try:
                 trainer.run((_Recorder(logger, trainer), writer, *callbacks))
                 save_vision(trainer.model, request.out, name=request.name)
-                record = _record(request, pages, trainer)
+                record = _record(request, pages, trainer, begun_as)
                 record.pictures = held_out_figures(load_reader(request.out), request.data)
                 write_card(request.out, record)
                 write_training(request.out, record)
@@ -190,7 +201,17 @@ def train_vision(request: VisionRequest, *, resume: bool = False, callbacks: Seq
 
 
 def _fresh(request: VisionRequest) -> VisionNet:
-    return build_vision(request.config, seed=request.seed)
+    model = build_vision(request.config, seed=request.seed)
+    if request.init is not None:
+        begin_as(model, request.init)
+    return model
+
+
+def _begun_as(request: VisionRequest, resume: bool) -> dict[str, Any] | None:
+    if resume:
+        begun_as: dict[str, Any] | None = read_request(request.out).get(BEGUN_AS)
+        return begun_as
+    return None if request.init is None else init_record(request.init).as_json()
 
 
 def _resumed(request: VisionRequest, pages: TrainPages) -> VisionTrainer:
@@ -216,7 +237,9 @@ class _Recorder:
         self._logged = progress.seconds
 
 
-def _record(request: VisionRequest, pages: TrainPages, trainer: VisionTrainer) -> TrainingRecord:
+def _record(
+    request: VisionRequest, pages: TrainPages, trainer: VisionTrainer, begun_as: dict[str, Any] | None
+) -> TrainingRecord:
     progress = trainer.progress
     return TrainingRecord(
         name=request.name,
@@ -241,6 +264,7 @@ def _record(request: VisionRequest, pages: TrainPages, trainer: VisionTrainer) -
             parts=pages.licences,
         ),
         compute_dtype="float32",
+        init=InitRecord.model_validate(begun_as) if begun_as else None,
         machine=describe_machine(request.threads),
         versions=software_versions(),
     )

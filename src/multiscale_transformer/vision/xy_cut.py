@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from multiscale_transformer.vision.elements import Box, Element
+from multiscale_transformer.vision.elements import Box, Element, overlap
 from multiscale_transformer.vision.grounds import NONE, Grounds
 from multiscale_transformer.vision.layout import Group, Leaf, Node
 
 SLACK = 0.25  # share of the smaller one that may overlap where two parts stand below or beside one another
 ALIGNED = 3  # pixels by which columns are off that continue those above
 WITHIN = 3  # pixels by which an element may stand out of its frame
+OWN = 0.7  # overlap with an element from which what looks like its frame is its own ground
 ROWS = ("link", "button", "checkbox", "radio")  # several rows of these stand below one another
 
 
@@ -137,13 +138,16 @@ def _around(parts: Sequence[Part]) -> Box:
 
 
 def frames_of(elements: Sequence[Element], seen: Grounds) -> list[Box | None]:
-    """The card or bar in which each element stands, None where that is the page: the ground around it, if it is another."""
-    page = seen.page
+    """The card or bar in which each element stands, None where that is the page: the ground around it, if it is another.
+
+    A ground on which one element stands alone, and hardly more, is its own: that of code whose box is a little too small.
+    """
+    page, on = seen.page, [seen.of(element.box) for element in elements]
     frames: list[Box | None] = []
-    for element in elements:
-        ground = seen.of(element.box)
+    for element, ground in zip(elements, on, strict=True):
         frame = seen.box(ground) if ground not in (page, NONE) else None
-        frames.append(frame if frame is not None and _holds(frame, element.box) else None)
+        own = frame is not None and on.count(ground) == 1 and overlap(frame, element.box) > OWN
+        frames.append(frame if frame is not None and not own and _holds(frame, element.box) else None)
     return frames
 
 
