@@ -27,7 +27,7 @@ from benchmarks.result import Result, Row, origin
 from multiscale_transformer.cli.options import folder
 from multiscale_transformer.engine.session import open_scheduler
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.tasks.lint import MAX_FUNCTION, Finding, lint
+from multiscale_transformer.tasks.lint import MAX_FUNCTION, Finding, findings_of
 from multiscale_transformer.tasks.refactor import SAMPLES, propose, remembered, verify
 from multiscale_transformer.tasks.source_text import SourceText, parsed, parses, qualified_functions
 from multiscale_transformer.tasks.writer import Writer
@@ -141,8 +141,8 @@ def human_edits(package: str, old: Functions, new: Functions) -> list[HumanEdit]
         for place, before in sorted(old.items())
         if 0 < changes(before, new.get(place, before)) <= MAX_CHANGED
     ]
-    found = _findings([before for before, _ in changed])
-    left = _findings([after for _, after in changed])
+    found = findings_of([before for before, _ in changed])
+    left = findings_of([after for _, after in changed])
     edits: list[HumanEdit] = []
     of_rule: Counter[str] = Counter()
     for (before, after), here, there in zip(changed, found, left, strict=True):
@@ -154,14 +154,6 @@ def human_edits(package: str, old: Functions, new: Functions) -> list[HumanEdit]
             if of_rule[rule] <= MAX_OF_RULE:
                 edits.append(HumanEdit(package, before, after, finding))
     return edits
-
-
-def _findings(functions: Sequence[str]) -> list[list[Finding]]:
-    """What ruff finds in each function, taken by itself."""
-    found: list[list[Finding]] = [[] for _ in functions]
-    for finding in lint({str(number): textwrap.dedent(text) for number, text in enumerate(functions)}):
-        found[int(finding.name)].append(finding)
-    return found
 
 
 def difference(before: str, after: str) -> tuple[Counter[str], Counter[str]]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import json
 import shlex
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -136,3 +138,9 @@ def table_of(path: Path) -> str:
         raise AxlError(f"{path} is of the unknown kind {kind!r}; there are {', '.join(KINDS)}")
     module = module_of(kind)
     return str(module.table(module.RESULT.read(path)))
+
+
+def with_range(values: Sequence[float], form: str) -> str:
+    """The mean of a figure over seeds, with the lowest and the highest where there are several."""
+    spread = f" ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{spread}"

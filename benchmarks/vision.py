@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import typer
 
 from benchmarks.command import Seeds, main
-from benchmarks.result import Result, Row, origin
+from benchmarks.result import Result, Row, origin, with_range
 from benchmarks.vision_speed import Speed, measure_speed
 from multiscale_transformer.cli.options import Threads, above_zero
 from multiscale_transformer.errors import AxlError
@@ -283,10 +283,7 @@ def table(result: VisionResult) -> str:
 
 
 def _cell(score: Score | None) -> str:
-    if score is None:
-        return ""
-    spread = f" ({min(score.values):.3f} to {max(score.values):.3f})" if len(score.values) > 1 else ""
-    return f"{mean(score.values):.3f}{spread}"
+    return "" if score is None else with_range(score.values, ".3f")
 
 
 RESULT = VisionResult

@@ -6,15 +6,13 @@ Training takes days at the published sizes, so this module only collects what is
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Annotated, Literal
 
 import typer
 
 from benchmarks.command import main as run_command
-from benchmarks.result import Result, origin
+from benchmarks.result import Result, origin, with_range
 from multiscale_transformer.cli.zoo import ROOT
 from multiscale_transformer.cli.zoo_measure import ZooModel, read_measured
 from multiscale_transformer.errors import AxlError
@@ -61,7 +59,7 @@ def table(result: ZooResult) -> str:
         one = seeds[0]
         q4 = "" if one.q4_bytes is None else f"{one.q4_bytes / 1e6:.1f} MB"
         size = f"{one.parameters:,} | {one.bytes_read / 1e6:.1f} MB | {one.minutes:.1f}"
-        bits = _with_range([each.bits_per_byte for each in seeds], ".3f")
+        bits = with_range([each.bits_per_byte for each in seeds], ".3f")
         cost = f"{one.bytes_per_second:,.0f} | {one.ram_bytes / 1e6:,.0f} MB | {q4}"
         lines.append(f"| {one.name} | {one.skill or 'complete'} | {size} | {bits} | {cost} |")
     lines += ["", "| model | skill | figure | model | best rival without a net |", "|---|---|---|---:|---:|"]
@@ -69,17 +67,12 @@ def table(result: ZooResult) -> str:
         one, figures = seeds[0], [each.figure for each in seeds if each.figure is not None]
         if figures:
             rival = "" if one.rival_figure is None else f"{one.rival_figure:.3g} ({one.rival})"
-            lines.append(f"| {one.name} | {one.skill} | {one.metric} | {_with_range(figures, '.3g')} | {rival} |")
+            lines.append(f"| {one.name} | {one.skill} | {one.metric} | {with_range(figures, '.3g')} | {rival} |")
     note = (
         "Bits per byte are those of a model's own held-out data. Where no range stands, it is one run of one seed; of several, "
         "what was read, minutes, speed and RAM are the first one's."
     )
     return "\n".join([*lines, "", note, ""])
-
-
-def _with_range(values: Sequence[float], form: str) -> str:
-    spread = f" ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else ""
-    return f"{mean(values):{form}}{spread}"
 
 
 RESULT = ZooResult

@@ -22,7 +22,7 @@ from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.model.vocabulary import BOS
 from multiscale_transformer.tasks.examples import Example, capped, split_of
 from multiscale_transformer.tasks.facts import MAX_ANSWER, MAX_CODE, Fact, Subject, subjects_in
-from multiscale_transformer.tasks.fix_order import Order, learn, load_order
+from multiscale_transformer.tasks.fix_order import Order, learn, load_order, without_rare
 from multiscale_transformer.tasks.nearest import Nearest
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.questions import phrased
@@ -182,11 +182,7 @@ def learn_weights(examples: Sequence[Example], likelihood: Likelihood | None, rn
             numbers, features = facts.candidates(question, Order(weights={"alike": 1.0}), likelihood)
             asked.append((features, [facts.fact(k).answer == answer and facts.fact(k).kind == kind for k in numbers]))
     times = Counter(name for features, _ in asked for name in set().union(*features))
-    frequent = [
-        ([{name: value for name, value in one.items() if times[name] >= MIN_TIMES} for one in features], right)
-        for features, right in asked
-    ]
-    return learn(frequent)
+    return learn(without_rare(asked, times, MIN_TIMES))
 
 
 def _where(example: Example, rng: random.Random) -> Iterator[str]:

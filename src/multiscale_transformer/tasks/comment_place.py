@@ -19,7 +19,7 @@ import numpy as np
 
 from multiscale_transformer.tasks.comment_lines import Block, statement_places
 from multiscale_transformer.tasks.docstrings import opened
-from multiscale_transformer.tasks.fix_order import Order, learn, load_order, save_order
+from multiscale_transformer.tasks.fix_order import Order, learn, load_order, save_order, without_rare
 from multiscale_transformer.tasks.source_text import first_line
 
 PLACE_FILE = Path(__file__).with_name("comment_place.json")
@@ -54,13 +54,13 @@ def features_of(code: str) -> tuple[list[int], list[Features]]:
         if isinstance(child, ast.stmt)
     }
     count, documented = _few(len(usable)), ast.get_docstring(node, clean=False) is not None
+    firsts, behind_empty = _firsts(node, shift), _few(sum(not lines[line - 1].strip() for line in usable))
     found: list[Features] = []
     for number, line in enumerate(usable):
         one, before = kinds[line], kinds[usable[number - 1]] if number else None
         kind, above = type(one).__name__, lines[line - 1].strip() if line else ""
         within = sum(isinstance(part, ast.stmt) for part in ast.walk(one)) - 1
         parent = type(parents[line]).__name__
-        opens = line in _firsts(node, shift)
         features = {
             kind: 1.0,
             f"{kind} behind {type(before).__name__ if before else 'the head'}": 1.0,
@@ -74,8 +74,8 @@ def features_of(code: str) -> tuple[list[int], list[Features]]:
             features[f"first, docstring {documented}"] = features[f"first of {count}"] = features[f"first {kind}"] = 1.0
         if not above:
             features["behind an empty line"] = features[f"{kind} behind an empty line"] = 1.0
-            features[f"behind one of {_few(sum(not lines[each - 1].strip() for each in usable))} empty lines"] = 1.0
-        if opens and number:
+            features[f"behind one of {behind_empty} empty lines"] = 1.0
+        if line in firsts and number:
             features[f"first in {parent}"] = features[f"{kind} first in {parent}"] = 1.0
         features |= {f"word {word}": 1.0 for word in _words(lines[line])}
         found.append(features)
@@ -84,8 +84,10 @@ def features_of(code: str) -> tuple[list[int], list[Features]]:
 
 def _firsts(node: ast.AST, shift: int) -> set[int]:
     """Lines at which a block of statements begins."""
-    bodies = (getattr(one, name, []) for one in ast.walk(node) for name in ("body", "orelse", "finalbody"))
-    return {first_line(body[0]) - shift for body in bodies if isinstance(body, list) and body and isinstance(body[0], ast.stmt)}
+    blocks = (getattr(one, name, []) for one in ast.walk(node) for name in ("body", "orelse", "finalbody"))
+    return {
+        first_line(block[0]) - shift for block in blocks if isinstance(block, list) and block and isinstance(block[0], ast.stmt)
+    }
 
 
 def _few(count: int) -> int:
@@ -102,12 +104,7 @@ def learn_places(examples: Iterable[tuple[str, Sequence[Block]]]) -> Order:
     """Weights from functions with the comments that stand in them."""
     groups = list(_groups(examples))
     times = Counter(name for features, _ in groups for one in features for name in one)
-    return learn(
-        [
-            ([{name: value for name, value in one.items() if times[name] >= MIN_TIMES} for one in features], right)
-            for features, right in groups
-        ]
-    )
+    return learn(without_rare(groups, times, MIN_TIMES))
 
 
 def _groups(examples: Iterable[tuple[str, Sequence[Block]]]) -> Iterator[tuple[list[Features], list[bool]]]:

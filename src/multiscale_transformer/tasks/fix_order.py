@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +138,16 @@ def learn(bugs: Sequence[tuple[list[dict[str, float]], Sequence[bool]]], *, l2: 
         second_F = 0.99 * second_F + 0.01 * gradient_F**2
         weights_F = weights_F - 0.05 * (first_F / (1 - 0.9**step)) / (np.sqrt(second_F / (1 - 0.99**step)) + 1e-9)
     return Order(weights={name: round(float(weight), 4) for name, weight in zip(data.names, weights_F, strict=True)})
+
+
+def without_rare(
+    groups: Sequence[tuple[list[dict[str, float]], Sequence[bool]]], times: Mapping[str, int], fewest: int
+) -> list[tuple[list[dict[str, float]], Sequence[bool]]]:
+    """Groups to learn from without the features that were seen fewer `times` than `fewest`."""
+    return [
+        ([{name: value for name, value in one.items() if times[name] >= fewest} for one in features], right)
+        for features, right in groups
+    ]
 
 
 class _Groups:

@@ -126,19 +126,24 @@ def pairs_in(texts: dict[str, str]) -> Iterator[tuple[str, Pair]]:
             pair = _within_function(texts[finding.name], functions[finding.name], finding)
             if pair is not None:
                 candidates.append((finding.name, pair))
-    befores = _rules_of([pair.before for _, pair in candidates])
-    afters = _rules_of([pair.after for _, pair in candidates])
+    befores = rules_of([pair.before for _, pair in candidates])
+    afters = rules_of([pair.after for _, pair in candidates])
     for (name, pair), before, after in zip(candidates, befores, afters, strict=True):
         if after[pair.rule] < before[pair.rule] and not after - before:
             yield name, pair
 
 
-def _rules_of(functions: Sequence[str]) -> list[Counter[str]]:
-    """How often each rule finds something in each function, taken by itself."""
-    found: list[Counter[str]] = [Counter() for _ in functions]
+def findings_of(functions: Sequence[str]) -> list[list[Finding]]:
+    """What ruff finds in each function, taken by itself."""
+    found: list[list[Finding]] = [[] for _ in functions]
     for finding in lint({str(number): textwrap.dedent(text) for number, text in enumerate(functions)}):
-        found[int(finding.name)][finding.rule] += 1
+        found[int(finding.name)].append(finding)
     return found
+
+
+def rules_of(functions: Sequence[str]) -> list[Counter[str]]:
+    """How often each rule finds something in each function, taken by itself."""
+    return [Counter(finding.rule for finding in found) for found in findings_of(functions)]
 
 
 @dataclass(frozen=True)

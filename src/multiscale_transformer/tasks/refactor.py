@@ -21,7 +21,7 @@ from multiscale_transformer.engine.structured_output import GrammarConstraint, l
 from multiscale_transformer.tasks.edit_format import NO_CHANGE, applied, hunks_between, read_hunks, written
 from multiscale_transformer.tasks.edit_memory import EditPair, load_memory
 from multiscale_transformer.tasks.examples import Example, Split, capped, read_examples
-from multiscale_transformer.tasks.lint import MAX_FUNCTION, lint, pairs_in, same_function
+from multiscale_transformer.tasks.lint import MAX_FUNCTION, lint, pairs_in, rules_of, same_function
 from multiscale_transformer.tasks.package_texts import PackageText
 from multiscale_transformer.tasks.skill import Figures, Measurement, Skill
 from multiscale_transformer.tasks.source_text import SourceText
@@ -160,11 +160,7 @@ class Verified:
 def verify(function: str, proposals: Sequence[str]) -> list[Verified]:
     """Proposals that are still this function, with another syntax tree, fewer findings and none of a rule that had none."""
     usable = [after for after in proposals if same_function(function, after, or_changed=True)]
-    texts = {str(number): textwrap.dedent(text) for number, text in enumerate([function, *usable])}
-    counts: list[Counter[str]] = [Counter() for _ in texts]
-    for finding in lint(texts):
-        counts[int(finding.name)][finding.rule] += 1
-    before, *others = counts
+    before, *others = rules_of([function, *usable])
     return [
         Verified(after, tuple(sorted(before - now)))
         for after, now in zip(usable, others, strict=True)
