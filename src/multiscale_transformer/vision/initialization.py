@@ -37,8 +37,7 @@ def _trunk(config: CropConfig) -> tuple[object, ...]:
 
 
 def begin_as(model: VisionNet, init: Path) -> None:
-    """Give the namer the weights of a checkpoint. Raises AxlError where they do not fit."""
-    check_init(model.config, init)
+    """Give the namer the weights of a checkpoint that `check_init` lets pass. Raises AxlError where it is damaged."""
     known = load_vision(init)
     assert isinstance(model, PageNet)
     assert isinstance(known, CropNet)
