@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sys
 from typing import Any
 
@@ -43,11 +44,12 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection. `most` are the connections of a server, set before it starts."""
 
     most = MOST_CONNECTIONS
+    _turns = itertools.count()  # a clock would not do: uvloop's stands still while it takes in all that have come
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
-        self._waiting_since: float | None = None  # by the loop's clock; None while the server is to act
+        self._turn: int | None = None  # since which of all waits it waits for its client; None while the server is to act
         self._header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -55,8 +57,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._wait(HEADER_SECONDS)
         if len(self.connections) > self.most:
-            waiting = [one for one in self.connections if isinstance(one, BoundedProtocol) and one._waiting_since is not None]
-            min(waiting, key=lambda one: one._waiting_since or 0.0).transport.abort()
+            waiting = [one for one in self.connections if isinstance(one, BoundedProtocol) and one._turn is not None]
+            min(waiting, key=lambda one: one._turn or 0).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
@@ -94,15 +96,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """The client may ask again; until then uvicorn's own limit for idle connections holds."""
         super().on_response_complete()
         if not self.pipeline and self.transport is not None:
-            self._waiting_since = self.loop.time()
+            self._turn = next(self._turns)
 
     def _wait(self, seconds: float) -> None:
         self._act()
-        self._waiting_since = self.loop.time()
+        self._turn = next(self._turns)
         self._deadline = self.loop.call_later(seconds, self.transport.abort)
 
     def _act(self) -> None:
-        self._waiting_since = None
+        self._turn = None
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
