@@ -65,7 +65,7 @@ def test_what_is_proposed_is_labelled_by_what_is_there(seed: int) -> None:
     seen = Drawn(picture_HWC, there, (seed,))
     x0, y0, x1, y1 = max(there, key=lambda one: area(one.box)).box
     nowhere = next((x, y, x + 9, y + 9) for x in range(370) for y in range(370) if not element_at((x, y, x + 9, y + 9), there))
-    batch = proposal_batch([seen], [[nowhere, (x0, y0, x1 + 2, y1)]], small.NAMER)
+    batch = proposal_batch([seen], [[nowhere, (x0, y0, x1 + 2, y1)]], small.CROP)
     kinds = batch.classes_B.tolist()
     assert kinds.count(BACKGROUND) == 1
     assert {CLASSES[kind] for kind in kinds if kind != BACKGROUND} <= {one.kind for one in there}
@@ -78,8 +78,8 @@ def test_what_is_proposed_is_labelled_by_what_is_there(seed: int) -> None:
 def test_states_that_a_class_may_not_have_teach_nothing() -> None:
     picture_HWC, there = page(1)
     seen = Drawn(picture_HWC, (Element("text", there[0].box), Element("button", there[-1].box)), (0,))
-    batch = proposal_batch([seen], [[]], small.NAMER)
-    model = build_vision(small.NAMER, seed=0).eval()
+    batch = proposal_batch([seen], [[]], small.CROP)
+    model = build_vision(small.CROP, seed=0).eval()
     assert isinstance(model, CropNet)
     torch.nn.init.normal_(model.heads.weight, std=0.1)
     loss = crop_loss(model, batch)
@@ -91,12 +91,13 @@ def test_states_that_a_class_may_not_have_teach_nothing() -> None:
 
 def test_states_and_sides_of_what_is_nothing_teach_nothing() -> None:
     picture_HWC, there = page(1)
-    batch = proposal_batch([Drawn(picture_HWC, there, (0,))], [[(0, 0, 3, 3)]], small.NAMER)
+    batch = proposal_batch([Drawn(picture_HWC, there, (0,))], [[(0, 0, 3, 3)]], small.CROP)
     none_B = batch.classes_B == BACKGROUND
     assert none_B.any()
-    model = build_vision(small.NAMER, seed=0).eval()
+    model = build_vision(small.CROP, seed=0).eval()
     assert isinstance(model, CropNet)
     torch.nn.init.normal_(model.heads.weight, std=0.1)
+    torch.nn.init.normal_(model.box_heads.weight, std=0.1)
     other = batch._replace(
         states_BS=torch.where(none_B[:, None], 1.0, batch.states_BS),
         deltas_B4=torch.where(none_B[:, None], 9.0, batch.deltas_B4),
@@ -106,11 +107,11 @@ def test_states_and_sides_of_what_is_nothing_teach_nothing() -> None:
 
 
 @pytest.mark.parametrize("refused", [True, False])
-def test_what_is_named_nothing_is_no_element(refused: bool) -> None:
+def test_what_is_not_there_is_no_element(refused: bool) -> None:
     model = build_vision(small.PAGE, seed=4).eval()
     weights = {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
     weights["convs.heads.bias"][0] = 0.0  # a centre is likely everywhere
-    weights["namer.heads.bias"][BACKGROUND] = 9.0 if refused else -9.0
+    weights["namer.box_heads.bias"][0] = -9.0 if refused else 9.0
     reader = build_reader(small.PAGE, weights, "here")
     assert isinstance(reader, PageReader)
     picture_HWC, _ = page(2)

@@ -31,9 +31,10 @@ from multiscale_transformer.model.vision_config import (
     read_vision_config,
     sees,
 )
-from multiscale_transformer.vision.elements import CLASSES, STATES
+from multiscale_transformer.vision.elements import CLASSES, SIDE, STATES
+from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.inference import CropReader, PageReader, build_reader, load_reader
-from multiscale_transformer.vision.proposals import BACKGROUND
+from multiscale_transformer.vision.maps import Proposal
 from vision import small
 
 
@@ -64,7 +65,7 @@ def in_torch(model: CropNet, parts: list[np.ndarray]) -> np.ndarray:
     first, second, geometry = (torch.from_numpy(part) for part in parts)
     with torch.no_grad():
         logits = model(first.permute(0, 3, 1, 2), second.permute(0, 3, 1, 2), geometry)
-    return torch.cat(logits, 1).numpy()
+    return torch.cat((*logits[:2], logits.there_B[:, None], logits.deltas_B4), 1).numpy()
 
 
 def reader(model: VisionNet) -> CropReader | PageReader:
@@ -73,7 +74,7 @@ def reader(model: VisionNet) -> CropReader | PageReader:
 
 def test_the_classes_and_states_are_those_of_pages() -> None:
     assert (CropConfig().classes, CropConfig().states) == (len(CLASSES), len(STATES))
-    assert (PageConfig().namer.classes, PageConfig().namer.states) == (BACKGROUND + 1, len(STATES))
+    assert PageConfig().namer == CropConfig()
 
 
 @settings(max_examples=5, deadline=None)
@@ -175,17 +176,20 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_in_a_line(tmp_path: Path)
             load(tmp_path)
 
 
-@pytest.mark.parametrize("namer", [{"hidden": 64}, {"classes": 17}, {"refines": True}])
-def test_a_namer_that_lacks_what_is_needed_is_refused(namer: dict[str, object]) -> None:
-    with pytest.raises(AxlError, match="the namer must have"):
-        parse_vision_config({"kind": "page", "namer": namer}, "here.yaml")
+@pytest.mark.parametrize("classes", [15, 17])
+def test_a_namer_of_other_classes_is_refused(classes: int) -> None:
+    with pytest.raises(AxlError, match="classes"):
+        parse_vision_config({"kind": "page", "namer": {"classes": classes}}, "here.yaml")
 
 
-def test_what_is_refined_is_moved_as_the_net_says() -> None:
+def test_what_is_detected_is_moved_as_the_net_says() -> None:
     model = build_vision(small.PAGE, seed=4).eval()
     weights = {name: tensor.detach().numpy().copy() for name, tensor in model.state_dict().items()}
-    weights["namer.heads.bias"][-4:] = (0.1, -0.1, 0.2, 0.0)
+    weights["namer.box_heads.bias"][:] = (9.0, 0.1, -0.1, 0.2, 0.0)
     compiled = build_reader(small.PAGE, weights, "here")
     assert isinstance(compiled, PageReader)
-    (found,) = compiled._namer.refined(pictures(1)[0], [(100, 100, 200, 140)])
-    assert found.element.box == (110, 96, 220, 140)
+    plain_HWC = np.full((SIDE, SIDE, 3), 200, np.uint8)
+    proposed = [Proposal((100, 100, 200, 140), 0.5), Proposal((104, 100, 204, 140), 0.9)]  # of two alike the surer one stays
+    (found,) = compiled._namer.detected(plain_HWC, proposed, grounds(plain_HWC), 0.5)
+    assert found.element.box == (114, 96, 224, 140)
+    assert found.score == pytest.approx(1 / (1 + np.exp(-9.0)), abs=0.01)

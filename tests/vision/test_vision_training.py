@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.model.vision import build_vision, load_vision, save_vision
+from multiscale_transformer.model.vision import CropNet, PageNet, build_vision, load_vision, save_vision
 from multiscale_transformer.model.vision_config import VisionConfig
 from multiscale_transformer.training.resume import ResumeWriter
 from multiscale_transformer.training.trainer import Progress
@@ -17,7 +17,6 @@ from multiscale_transformer.vision import training
 from multiscale_transformer.vision.dataset import read_pages
 from multiscale_transformer.vision.elements import overlap
 from multiscale_transformer.vision.inference import CropReader, PageReader, build_reader
-from multiscale_transformer.vision.proposals import BACKGROUND
 from multiscale_transformer.vision.samples import TrainPages, without
 from multiscale_transformer.zoo.training_record import read_training
 from vision import drawn, small
@@ -111,7 +110,10 @@ def test_a_run_leaves_a_checkpoint_with_its_record_and_a_card(pages: Path, tmp_p
 @pytest.fixture(scope="module")
 def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints") / "named"
-    save_vision(build_vision(small.CROP, seed=1), folder, name="named")
+    model = build_vision(small.CROP, seed=1)
+    assert isinstance(model, CropNet)
+    torch.nn.init.normal_(model.heads.weight, std=0.1)
+    save_vision(model, folder, name="named")
     return folder
 
 
@@ -127,6 +129,14 @@ def test_a_run_that_began_with_another_model_says_so_when_it_was_resumed_too(pag
     again = training.resumed_request(out)
     assert again == replace(request, init=None)
     training.train_vision(again, resume=True)
+    known, model = load_vision(named), load_vision(out)
+    assert isinstance(known, CropNet)
+    assert isinstance(model, PageNet)
+    before, after = small.named(known), small.named(model.namer)
+    assert torch.equal(before.classes_BK, after.classes_BK)
+    assert torch.equal(before.states_BS, after.states_BS)
+    assert not torch.equal(before.there_B, after.there_B)
+    assert not torch.equal(before.deltas_B4, after.deltas_B4)
     record = read_training(out)
     assert record.init is not None
     assert record.init.name == "named"
@@ -141,7 +151,7 @@ def test_what_is_proposed_and_drawn_is_the_same_however_often_the_loss_is_asked_
     batch = trainer._batch(0)
     first = trainer.loss(batch)
     assert torch.equal(first, trainer.loss(batch))
-    trainer.model.namer.heads.bias.data[BACKGROUND] = -20.0
+    trainer.model.namer.box_heads.bias.data[0] = 20.0
     assert trainer.loss(batch) > first + 1  # some of them are nothing
 
 

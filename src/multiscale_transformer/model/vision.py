@@ -13,7 +13,7 @@ layout. Checkpoints are folders as those of text models are.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -103,8 +103,20 @@ class _Net(nn.Module):
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
+class Named(NamedTuple):
+    """What a `CropNet` says of boxes: logits of classes and states, the logit that there is an element, and its sides.
+
+    Sides are how far those of the element are from those of the box, in shares of its lengths (`vision.proposals`).
+    """
+
+    classes_BK: Tensor
+    states_BS: Tensor
+    there_B: Tensor
+    deltas_B4: Tensor
+
+
 class CropNet(_Net):
-    """Class and states of an element, from a view of it and one of its surroundings (AXL-Vision-0.8M, and the namer of v2)."""
+    """What stands in a box, from a view of it and one of its surroundings (AXL-Vision-0.8M, and the namer of v2)."""
 
     def __init__(self, config: CropConfig) -> None:
         super().__init__(config.convs())
@@ -112,17 +124,33 @@ class CropNet(_Net):
         linears = config.linears()
         self.hidden = Linear(*linears["hidden"], bias=True)
         self.heads = Linear(*linears["heads"], bias=True, orthogonal=False)
-        nn.init.zeros_(self.heads.weight)
-        nn.init.zeros_(self.hidden.bias)
-        nn.init.zeros_(self.heads.bias)
+        self.box_hidden = Linear(*linears["box_hidden"], bias=True)
+        self.box_heads = Linear(*linears["box_heads"], bias=True, orthogonal=False)
+        for hidden, heads in ((self.hidden, self.heads), (self.box_hidden, self.box_heads)):
+            for zero in (hidden.bias, heads.weight, heads.bias):
+                nn.init.zeros_(zero)
+        self._names_kept = False
 
-    def forward(self, view_BCHW: Tensor, surroundings_BCHW: Tensor, geometry_BG: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of classes (B, K) and of states (B, S), and how far the sides of a box are off (B, 4), or nothing (B, 0)."""
+    def forward(self, view_BCHW: Tensor, surroundings_BCHW: Tensor, geometry_BG: Tensor) -> Named:
+        """What is in boxes whose views are given, (B, C, H, W) each, with the geometry of the boxes."""
         # In one batch: norms that saw one kind of view at a time would remember statistics that are those of neither.
         seen = self._summary(torch.cat((view_BCHW, surroundings_BCHW))).chunk(2)
-        out_BO = self.heads(F.relu(self.hidden(torch.cat([*seen, geometry_BG], 1))))
-        classes, states = self.config.classes, self.config.classes + self.config.states
-        return out_BO[:, :classes], out_BO[:, classes:states], out_BO[:, states:]
+        summary_BO = torch.cat([*seen, geometry_BG], 1)
+        names_BO = self.heads(F.relu(self.hidden(summary_BO)))
+        box_BO = self.box_heads(F.relu(self.box_hidden(summary_BO)))
+        return Named(names_BO[:, : self.config.classes], names_BO[:, self.config.classes :], box_BO[:, 0], box_BO[:, 1:])
+
+    def keep_names(self) -> None:
+        """From now on learn only whether there is an element and where its sides are; names stay as they have been learnt."""
+        self.requires_grad_(False)
+        self.box_hidden.requires_grad_(True)
+        self.box_heads.requires_grad_(True)
+        self._names_kept = True
+        self.eval()
+
+    def train(self, mode: bool = True) -> CropNet:
+        """As of any module; norms of a net whose names are kept stay as they are."""
+        return super().train(mode and not self._names_kept)
 
     def _summary(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = self.config.walk_trunk(self, x_BCHW.contiguous(memory_format=torch.channels_last))[-1]

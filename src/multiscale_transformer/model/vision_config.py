@@ -107,15 +107,12 @@ class _Trunk(BaseModel):
 
 
 class CropConfig(_Trunk):
-    """AXL-Vision-0.8M: two views of an element (itself, and its surroundings) to its class and states.
-
-    The namer of AXL-Vision-v2 has a class more, for background, and says where the sides of the others are.
-    """
+    """AXL-Vision-0.8M: two views of a box (itself, and its surroundings) to the class and states of the element in it, whether
+    there is one, and where its sides are."""
 
     kind: Literal["crop"] = "crop"
-    classes: int = Field(NAMED_CLASSES, ge=2)
+    classes: int = Field(NAMED_CLASSES, ge=NAMED_CLASSES, le=NAMED_CLASSES)
     states: int = Field(2, ge=0)
-    refines: bool = False  # whether it says where the sides of the element are, too
     widths: tuple[int, ...] = (32, 64, 128)
     blocks: tuple[int, ...] = (1, 1, 2)
     view: tuple[int, int] = (32, 64)  # rows and columns that the element is scaled to, and what is around it as well
@@ -128,19 +125,23 @@ class CropConfig(_Trunk):
             raise ValueError(f"rows and columns of a view must be multiples of {step}")
         return self
 
-    @property
-    def outputs(self) -> int:
-        """Numbers for each crop: a logit a class, one a state, and how far its sides are off."""
-        return self.classes + self.states + (BOX_SIDES if self.refines else 0)
-
     def convs(self) -> dict[str, ConvShape]:
         """All convolutions, by name. Both views pass the same ones."""
         rows, columns = self.view
         return dict(self._trunk(CROP_CHANNELS, 4, 2, 2 * rows * columns // 4))
 
     def linears(self) -> dict[str, tuple[int, int]]:
-        """Inputs and outputs of the linear maps on top: of the mean and largest of each channel of both views, and geometry."""
-        return {"hidden": (4 * self.widths[-1] + GEOMETRY, self.hidden), "heads": (self.hidden, self.outputs)}
+        """Inputs and outputs of the linear maps on top: of mean and largest of each channel of both views, and geometry.
+
+        `heads` gives a logit a class and one a state; `box_heads` the logit that there is an element, and its sides.
+        """
+        summary = 4 * self.widths[-1] + GEOMETRY
+        return {
+            "hidden": (summary, self.hidden),
+            "heads": (self.hidden, self.classes + self.states),
+            "box_hidden": (summary, self.hidden),
+            "box_heads": (self.hidden, 1 + BOX_SIDES),
+        }
 
     def parameters(self) -> int:
         """Number of parameters."""
@@ -155,14 +156,14 @@ class CropConfig(_Trunk):
 
 class PageConfig(_Trunk):
     """AXL-Vision-v2: a picture to proposals of boxes, by a map of their centres; a proposal to its class, or none, its states
-    and its sides, by a net that looks at each; and elements to their layout, by a byte transformer."""
+    and its sides, by an AXL-Vision-0.8M that looks at each; and elements to their layout, by a byte transformer."""
 
     kind: Literal["page"] = "page"
     widths: tuple[int, ...] = (24, 48, 96, 208)
     blocks: tuple[int, ...] = (1, 2, 2, 2)
     side: int = Field(384, ge=32)  # rows and columns of the picture
     head: int = Field(96, ge=4)
-    namer: CropConfig = CropConfig(classes=NAMED_CLASSES + 1, refines=True)
+    namer: CropConfig = CropConfig()
     decoder: ModelConfig = ModelConfig(
         d_model=160, n_heads=5, d_ff=448, n_layers_per_scale=3, n_cross_attn_layers=0, downsample_factors=(1,), max_seq_len=512
     )
@@ -174,8 +175,6 @@ class PageConfig(_Trunk):
             raise ValueError(f"there must be two stages or more, and side must be a multiple of {step}")
         if self.decoder.memory or self.decoder.word_layers or self.decoder.downsample_factors != (1,):
             raise ValueError("the decoder must be a plain byte transformer: one scale, no memory, no word_layers")
-        if not self.namer.refines or self.namer.classes != NAMED_CLASSES + 1:
-            raise ValueError(f"the namer must have refines: true and classes: {NAMED_CLASSES + 1}, the last for background")
         return self
 
     @property

@@ -9,7 +9,6 @@ Batch norms are folded into the weights before those are rounded. The walks are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +32,10 @@ from multiscale_transformer.model.vision_config import (
 from multiscale_transformer.quantization.quantize import Packer
 from multiscale_transformer.vision.crops import FloatBox, crops
 from multiscale_transformer.vision.elements import CLASSES, STATES, Box, Element, Picture
-from multiscale_transformer.vision.grounds import grounds
+from multiscale_transformer.vision.grounds import Grounds, grounds
 from multiscale_transformer.vision.layout_decoding import LONGEST, drafted, write_line
-from multiscale_transformer.vision.maps import MIN_SCORE, Found, distinct, possible, proposals_in
-from multiscale_transformer.vision.proposals import BACKGROUND, apply_deltas
+from multiscale_transformer.vision.maps import MIN_SCORE, Found, Proposal, distinct, possible, proposals_in
+from multiscale_transformer.vision.proposals import apply_deltas
 from multiscale_transformer.vision.snapping import snapped
 
 Floats = NDArray[np.float32]
@@ -95,7 +94,7 @@ def _folded(name: str, shape: ConvShape, weights: dict[str, Floats]) -> tuple[Fl
 
 
 class CropReader:
-    """Classes and states of elements from where they are (AXL-Vision-0.8M, and the namer of AXL-Vision-v2).
+    """Elements from where they are, or may be (AXL-Vision-0.8M, and the namer of AXL-Vision-v2).
 
     Not safe for several threads at once.
     """
@@ -115,15 +114,23 @@ class CropReader:
             found.append(Found(Element(CLASSES[kind], (x0, y0, x1, y1), self._states(kind, logits_N)), float(likely_K[kind])))
         return found
 
-    def refined(self, picture_HWC: Picture, proposed: Sequence[Box]) -> list[Found]:
-        """Each proposal with its likeliest class, its sides put right, and how sure the net is that it is an element at all."""
+    def detected(self, picture_HWC: Picture, proposed: Sequence[Proposal], seen: Grounds, min_score: float) -> list[Found]:
+        """What the net takes for elements of what is proposed, those first of which both are sure, none within another.
+
+        Their sides go where the net says, and on to what is drawn on the grounds that are `seen`; there they are named.
+        """
         found = []
-        for box, logits_N in zip(proposed, self.outputs(picture_HWC, proposed), strict=True):
-            likely_K = softmax(logits_N[: self.config.classes])
-            kind = int(likely_K[:BACKGROUND].argmax())
-            right = apply_deltas(box, logits_N[self.config.classes + self.config.states :], max(picture_HWC.shape[:2]))
-            found.append(Found(Element(CLASSES[kind], right, self._states(kind, logits_N)), 1 - float(likely_K[BACKGROUND])))
-        return found
+        there_at = self.config.classes + self.config.states
+        for proposal, logits_N in zip(proposed, self.outputs(picture_HWC, [one.box for one in proposed]), strict=True):
+            there = float(1 / (1 + np.exp(-logits_N[there_at])))
+            if there >= min_score:
+                kind = CLASSES[int(logits_N[: self.config.classes].argmax())]
+                right = apply_deltas(proposal.box, logits_N[there_at + 1 :], max(picture_HWC.shape[:2]))
+                element = Element(kind, snapped(Element(kind, right), seen))
+                found.append((proposal.score * there, Found(element, there)))
+        kept = distinct([one for _, one in sorted(found, key=lambda pair: -pair[0])])
+        named = self.elements(picture_HWC, [one.element.box for one in kept])
+        return [Found(name.element, one.score) for name, one in zip(named, kept, strict=True)]
 
     def outputs(self, picture_HWC: Picture, boxes: Sequence[FloatBox]) -> Iterator[Floats]:
         """What the net says (N,) of each box."""
@@ -131,12 +138,15 @@ class CropReader:
             yield from self.logits(*crops(picture_HWC, boxes[first : first + CROPS_AT_ONCE], self.config))
 
     def logits(self, views: Floats, surroundings: Floats, geometry_BG: Floats) -> Floats:
-        """Logits of classes and states (B, N) of views (B, H, W, C)."""
+        """Logits of classes, of states and of being there, and how far sides are off (B, N), of views (B, H, W, C)."""
         summary = np.concatenate([*map(self._summary, (views, surroundings)), geometry_BG], 1)
-        weight, bias = self._linears["hidden"]
-        hidden = np.maximum(summary @ weight + bias, 0)
-        weight, bias = self._linears["heads"]
-        return hidden @ weight + bias  # type: ignore[no-any-return]
+        return np.concatenate(
+            [self._perceptron(summary, "hidden", "heads"), self._perceptron(summary, "box_hidden", "box_heads")], 1
+        )
+
+    def _perceptron(self, x_BK: Floats, hidden: str, heads: str) -> Floats:
+        (weight, bias), (out_weight, out_bias) = self._linears[hidden], self._linears[heads]
+        return np.maximum(x_BK @ weight + bias, 0) @ out_weight + out_bias  # type: ignore[no-any-return]
 
     def _summary(self, x_BHWC: Floats) -> Floats:
         x_BHWC = self.config.walk_trunk(self._convs, x_BHWC)[-1]
@@ -181,17 +191,9 @@ class PageReader:
     def elements(self, picture_HWC: Picture, min_score: float = MIN_SCORE) -> list[Found]:
         """The elements on a picture of `side`, those first of which both nets are sure. Raises AxlError for another size.
 
-        Of what the map of centres proposes, the second net keeps what it takes for elements; their sides go to what is drawn.
+        They are what the second net makes of what the map of centres proposes.
         """
-        seen, proposed = grounds(picture_HWC), proposals_in(*self.maps(picture_HWC))
-        found = []
-        for proposal, one in zip(
-            proposed, self._namer.refined(picture_HWC, [proposal.box for proposal in proposed]), strict=True
-        ):
-            if one.score >= min_score:
-                box = snapped(one.element, seen)
-                found.append((proposal.score * one.score, Found(replace(one.element, box=box), one.score)))
-        return distinct([one for _, one in sorted(found, key=lambda pair: -pair[0])])
+        return self._namer.detected(picture_HWC, proposals_in(*self.maps(picture_HWC)), grounds(picture_HWC), min_score)
 
     def layout(self, elements: Sequence[Element], frames: Sequence[Box | None] | None = None) -> str:
         """The likeliest line of the layout of elements, in which each of them stands once; nothing for none.

@@ -18,9 +18,7 @@ BOX_WEIGHT, LENGTH_WEIGHT, STATE_WEIGHT, TEXT_WEIGHT = 4.0, 0.5, 0.5, 1.0
 SMOOTHING = 0.05  # of the labels of crops
 DELTA_WEIGHT, DELTA_BETA = 20.0, 0.02  # of sides that are off; below the second one, a share of a length, squares count
 LARGEST_LOG = 5.0  # of a distance in cells
-_MAY_HAVE_KS = torch.tensor(
-    [[state in possible(kind, STATES) for state in STATES] for kind in CLASSES] + [[False] * len(STATES)]
-)
+_MAY_HAVE_KS = torch.tensor([[state in possible(kind, STATES) for state in STATES] for kind in CLASSES])
 
 
 def page_loss(model: PageNet, batch: PageBatch) -> Tensor:
@@ -62,17 +60,19 @@ def _overlap(sides_N4: Tensor, wanted_N4: Tensor) -> Tensor:
 
 
 def crop_loss(model: CropNet, batch: CropBatch) -> Tensor:
-    """What `CropNet` is wrong by in classes, in the states that elements of their class may have, and in the sides of elements:
-    each a mean over those."""
-    classes_BK, states_BS, deltas_B4 = model(batch.views_BCHW, batch.surroundings_BCHW, batch.geometry_BG)
-    wrong = F.cross_entropy(classes_BK, batch.classes_B, label_smoothing=SMOOTHING)
+    """What `CropNet` is wrong by in whether there are elements; where there are, in sides, classes and states.
+
+    Each is a mean over what it is of; states are of classes that may have them.
+    """
+    named = model(batch.views_BCHW, batch.surroundings_BCHW, batch.geometry_BG)
     there_B = batch.classes_B != BACKGROUND
+    wrong = F.binary_cross_entropy_with_logits(named.there_B, there_B.float())
     if not there_B.any():
         return wrong
-    may_BS = _MAY_HAVE_KS[batch.classes_B]
+    off = F.smooth_l1_loss(named.deltas_B4[there_B], batch.deltas_B4[there_B], beta=DELTA_BETA)
+    wrong = wrong + DELTA_WEIGHT * off
+    wrong = wrong + F.cross_entropy(named.classes_BK[there_B], batch.classes_B[there_B], label_smoothing=SMOOTHING)
+    may_BS = _MAY_HAVE_KS[batch.classes_B] & there_B[:, None]
     if may_BS.any():
-        wrong = wrong + STATE_WEIGHT * F.binary_cross_entropy_with_logits(states_BS[may_BS], batch.states_BS[may_BS])
-    if model.config.refines:
-        off = F.smooth_l1_loss(deltas_B4[there_B], batch.deltas_B4[there_B], beta=DELTA_BETA)
-        wrong = wrong + DELTA_WEIGHT * off
+        wrong = wrong + STATE_WEIGHT * F.binary_cross_entropy_with_logits(named.states_BS[may_BS], batch.states_BS[may_BS])
     return wrong

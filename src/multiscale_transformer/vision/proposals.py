@@ -1,6 +1,6 @@
 """Proposals of boxes: what a net that finds centres brings, for a second net to name, to refuse, and to put right.
 
-A proposal is an element where it overlaps one enough, or else background, a class of its own. How far its sides are from those
+A proposal is an element where it overlaps one enough, or else background. How far its sides are from those
 of the true box are its deltas, in shares of its lengths, as in Faster R-CNN (Ren et al. 2015, arXiv 1506.01497).
 """
 
@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multiscale_transformer.vision.crops import FloatBox
-from multiscale_transformer.vision.elements import CLASSES, Box, Element, overlap
+from multiscale_transformer.vision.elements import Box, Element, overlap
 
 Floats = NDArray[np.float32]
 
-BACKGROUND = len(CLASSES)  # the class of a proposal that is no element
+BACKGROUND = -1  # in place of the class of a proposal that is no element
 MIN_OVERLAP = 0.4  # overlap with an element from which a proposal is one: what it lacks can be put right
 MAX_DELTA = 0.5  # of its lengths: how far a side is moved at most
 

@@ -31,10 +31,12 @@ from multiscale_transformer.vision.maps import targets
 from multiscale_transformer.vision.proposals import BACKGROUND, deltas_to, element_at
 from multiscale_transformer.vision.xy_cut import frames_of
 
-PAGES, CROPS, CROP_PAGES, TEXTS = 8, 96, 16, 16  # of a step: pictures; crops, of how many pages; layouts
-TRUE, PROPOSED = 4, 4  # crops of a picture: of elements, and of what a net proposes on it
+PAGES, TEXTS, CROP_PAGES = 8, 16, 16  # of a step: pictures and layouts of a page net, pictures of a crop net
+TRUE, MISPLACED = 4, 2  # crops of a picture for a crop net: of elements, and of boxes that hold one badly or none
+PROPOSED = 4  # crops of a picture for a namer: as many of elements, and of what the net itself proposes
 SHIFT = 2  # pixels by which sides of boxes are off now and then, as found ones are
-OFF = 0.03  # of its length: how far the side of a box is off
+OFF, VERY_OFF = 0.03, 0.25  # of its length: how far the side of a box is off
+FAR_OFF, BOTH = 0.5, 0.25  # shares of misplaced boxes: far off, around two elements; the others are anywhere
 LEFT_OUT = 0.3  # share of layouts without one of their elements
 IGNORED = -100  # a target that is none
 
@@ -174,8 +176,11 @@ def _jittered(box: Box, rng: np.random.Generator) -> Box:
 
 def crop_batch(pages: TrainPages, config: CropConfig, seed: int, step: int) -> CropBatch:
     """The batch of a step for `CropNet`."""
-    drawn = pages.drawn(seed, step, CROP_PAGES)
-    return _crops([(page, _some(page, CROPS // CROP_PAGES, np.random.default_rng(page.seed))) for page in drawn], config)
+    boxes = []
+    for page in pages.drawn(seed, step, CROP_PAGES):
+        rng = np.random.default_rng(page.seed)
+        boxes.append((page, [*_some(page, TRUE, rng), *_misplaced(page, MISPLACED, rng)]))
+    return _crops(boxes, config)
 
 
 def proposal_batch(drawn: Sequence[Drawn], proposed: Sequence[Sequence[Box]], config: CropConfig) -> CropBatch:
@@ -183,7 +188,7 @@ def proposal_batch(drawn: Sequence[Drawn], proposed: Sequence[Sequence[Box]], co
     boxes = []
     for page, found in zip(drawn, proposed, strict=True):
         rng = np.random.default_rng(page.seed)
-        boxes.append((page, [*_some(page, TRUE, rng), *(found[index] for index in _drawn_from(len(found), PROPOSED, rng))]))
+        boxes.append((page, [*_some(page, PROPOSED, rng), *(found[index] for index in _drawn_from(len(found), PROPOSED, rng))]))
     return _crops(boxes, config)
 
 
@@ -216,9 +221,27 @@ def _crops(boxes: Iterable[tuple[Drawn, Sequence[FloatBox]]], config: CropConfig
     return CropBatch(views.permute(0, 3, 1, 2), windows.permute(0, 3, 1, 2), geometry_BG, *labels)
 
 
-def _moved(box: Box, rng: np.random.Generator) -> FloatBox:
-    """A box whose sides are a little off."""
+def _misplaced(page: Drawn, count: int, rng: np.random.Generator) -> list[FloatBox]:
+    """Boxes as finders of elements get them wrong: far off, around two elements, or anywhere."""
+    there = [element.box for element in page.elements if area(element.box)]
+    found = []
+    for number in rng.integers(len(there), size=count).tolist() if there else ():
+        box = there[number]
+        way = rng.random()
+        if way < FAR_OFF:
+            found.append(_moved(box, rng, VERY_OFF))
+        elif way < FAR_OFF + BOTH:
+            x0, y0, x1, y1 = there[min(number + 1, len(there) - 1)]
+            found.append(_moved((min(x0, box[0]), min(y0, box[1]), max(x1, box[2]), max(y1, box[3])), rng))
+        else:
+            x, y = rng.uniform(0, SIDE - 8, 2).tolist()
+            found.append((x, y, min(SIDE, x + box[2] - box[0]), min(SIDE, y + box[3] - box[1])))
+    return found
+
+
+def _moved(box: Box, rng: np.random.Generator, share: float = OFF) -> FloatBox:
+    """A box whose sides are off by about a share of their lengths."""
     x0, y0, x1, y1 = box
-    off = rng.normal(0, 1, 4) * np.array([x1 - x0, y1 - y0, x1 - x0, y1 - y0]) * OFF
+    off = rng.normal(0, 1, 4) * np.array([x1 - x0, y1 - y0, x1 - x0, y1 - y0]) * share
     left, top = x0 + off[0], y0 + off[1]
     return left, top, max(left + 1.0, x1 + off[2]), max(top + 1.0, y1 + off[3])

@@ -1,8 +1,8 @@
 """What a net sees on a screenshot of any size: elements in reading order, and the line of their layout.
 
 Nets read pictures of one size, at the scale of the screen. A larger screenshot is read in tiles that overlap; what two tiles
-saw of one element is joined. AXL-Vision-v2 finds elements itself; AXL-Vision-0.8M names what connected components find
-(`rivals`), and writes no layout.
+saw of one element is joined. AXL-Vision-v2 finds elements itself; AXL-Vision-0.8M looks at what connected
+components find (`rivals`), and writes no layout.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from multiscale_transformer.vision.elements import Box, Element, Picture, overla
 from multiscale_transformer.vision.grounds import grounds
 from multiscale_transformer.vision.inference import CropReader, VisionReader, load_reader
 from multiscale_transformer.vision.layout_decoding import in_order
-from multiscale_transformer.vision.maps import MIN_SCORE, SAME, Found
+from multiscale_transformer.vision.maps import MIN_SCORE, SAME, Found, Proposal
 from multiscale_transformer.vision.xy_cut import frames_of
 
 SHARED = 96  # pixels by which tiles overlap
@@ -74,7 +74,7 @@ class Seer:
         height, width = picture_HWC.shape[:2]
         with self._lock:
             if isinstance(self._reader, CropReader):
-                return Seen(width, height, tuple(self._named(self._reader, picture_HWC)), "")
+                return Seen(width, height, tuple(self._of_components(self._reader, picture_HWC, min_score)), "")
             found = self._tiled(picture_HWC, min_score)[:MAX_SEEN]
             longest = max(width, height)
             side = self._reader.config.side
@@ -83,11 +83,11 @@ class Seer:
             line = self._reader.layout(scaled, [box and _scaled_box(box, min(1.0, side / longest)) for box in frames])
             return Seen(width, height, tuple(found[number] for number in in_order(line, scaled)), line)
 
-    def _named(self, reader: CropReader, picture_HWC: Picture) -> list[Found]:
+    def _of_components(self, reader: CropReader, picture_HWC: Picture, min_score: float) -> list[Found]:
         from multiscale_transformer.vision.rivals import changes, components, things
 
-        boxes = things(components(changes(picture_HWC), REACH))
-        return reader.elements(picture_HWC, boxes)
+        proposed = [Proposal(box, 1.0) for box in things(components(changes(picture_HWC), REACH))]
+        return reader.detected(picture_HWC, proposed, grounds(picture_HWC), min_score)
 
     def _tiled(self, picture_HWC: Picture, min_score: float) -> list[Found]:
         assert not isinstance(self._reader, CropReader)

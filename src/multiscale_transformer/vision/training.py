@@ -48,7 +48,6 @@ from multiscale_transformer.vision.samples import (
     PAGES,
     PROPOSED,
     TEXTS,
-    TRUE,
     CropBatch,
     PageBatch,
     TrainPages,
@@ -142,7 +141,7 @@ class VisionTrainer:
         progress.bytes += pictures[0].numel() * len(pictures)
         progress.flops += len(pictures) * self.model.config.flops(training=True)
         if isinstance(batch, PageBatch):
-            progress.flops += PAGES * (TRUE + PROPOSED) * self.model.config.namer.flops(training=True)  # at most so many
+            progress.flops += PAGES * 2 * PROPOSED * self.model.config.namer.flops(training=True)  # at most so many
             length = batch.ids_BT.shape[1]
             progress.flops += TEXTS * length * self.model.config.decoder.flops_per_byte(length, training=True)
 
@@ -218,7 +217,10 @@ def _resumed(request: VisionRequest, pages: TrainPages) -> VisionTrainer:
     if read_request(request.out)["pages"] != pages.sha256:
         raise AxlError(f"the pages changed since {request.out} was interrupted; restore them, or start a new run")
     point, folder = read_point(request.out)
-    trainer = VisionTrainer(load_vision(folder), pages, request, point.progress)
+    model = load_vision(folder)
+    if isinstance(model, PageNet) and read_request(request.out).get(BEGUN_AS):
+        model.namer.keep_names()
+    trainer = VisionTrainer(model, pages, request, point.progress)
     restore_optimizer(request.out, trainer)
     return trainer
 
