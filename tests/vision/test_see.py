@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from multiscale_transformer.model.vision import build_vision, save_vision
+from multiscale_transformer.model.vision import CropNet, build_vision, save_vision
 from multiscale_transformer.vision.elements import CLASSES, Element
 from multiscale_transformer.vision.inference import PageReader
 from multiscale_transformer.vision.layout import PATTERN
@@ -64,12 +64,16 @@ def test_the_table_names_classes_and_draw_writes_a_picture_of_the_same_size(eyes
         assert np.any(np.asarray(picture) != np.asarray(original))
 
 
-def test_a_crop_net_names_what_stands_out(shot: Path, tmp_path: Path) -> None:
-    save_vision(build_vision(small.CROP, seed=0), tmp_path)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_crop_net_names_what_stands_out_and_is_an_element(shot: Path, tmp_path: Path, there: bool) -> None:
+    net = build_vision(small.CROP, seed=0)
+    assert isinstance(net, CropNet)
+    net.box_heads.bias.data[0] = 9.0 if there else -9.0
+    save_vision(net, tmp_path)
     answer = call("see", shot, "--model", tmp_path, "--json")
     assert answer.status == 0, answer.err
     seen = json.loads(answer.out)
-    assert len(seen["elements"]) == len(drawn.page(2)[1].elements)
+    assert len(seen["elements"]) == (len(drawn.page(2)[1].elements) if there else 0)
     assert seen["layout"] == ""
 
 
