@@ -33,9 +33,19 @@ def _completed(run: Any, kind: str, field: str) -> float:
     return float(mean(row["score"][field] for row in run["rows"] if row["kind"] == kind))
 
 
-def _passed(run: Any, name: str) -> float:
+def _passed(run: Any, name: str, who: str = "this model") -> float:
     row = next(row for row in run["rows"] if row["name"] == name)
-    return float(row["figures"]["scores"]["this model"]["passes"]["1"]["mean"])
+    return float(row["figures"]["scores"][who]["passes"]["1"]["mean"])
+
+
+def _as_people(run: Any, who: str) -> str:
+    """Percent of the findings that people mended where `who` edits as they did."""
+    return f"{100 * sum(row['alike'].get(who, 0) for row in run['rows']) / sum(row['edits'] for row in run['rows']):.0f}"
+
+
+def _mended(run: Any) -> str:
+    """Of bugs injected into a real project, those that the agent mended, and how many there were."""
+    return f"{sum(row['mended'] for row in run['rows'])} of {len(run['rows'])}"
 
 
 def _euro(minutes: float) -> str:
@@ -69,7 +79,8 @@ NUMBERS: dict[str, Callable[[Runs], str]] = {
     "swap-none": lambda run: f"{run('shipped')['swap']['weights']['no index']:.3f}",
     "swap-project": lambda run: f"{run('shipped')['swap']['weights']['index of the project']:.3f}",
     "leak-scored": lambda run: f"{mean(run('random_bytes')['rules'][1]['scored']):.2f}",
-    "leak-written": lambda run: f"{mean(run('random_bytes')['rules'][1]['written']):,.0f}",
+    "leak-written-least": lambda run: f"{min(run('random_bytes')['rules'][1]['written']):,.0f}",
+    "leak-written-most": lambda run: f"{max(run('random_bytes')['rules'][1]['written']):,.0f}",
     "honest-scored": lambda run: f"{mean(run('random_bytes')['rules'][0]['scored']):.2f}",
     "decode-four": lambda run: f"{_rate(run('decode'), 'axl 4 bits') / _rate(run('decode'), 'llama.cpp Q4_K_M'):.1f}",
     "decode-eager": lambda run: f"{_rate(run('decode'), 'axl 4 bits') / _rate(run('decode'), 'PyTorch eager'):.0f}",
@@ -84,16 +95,30 @@ NUMBERS: dict[str, Callable[[Runs], str]] = {
     "mbpp-translated": lambda run: f"{run('skills')['mbpp']['translated']}",
     "mbpp-right": lambda run: f"{run('skills')['mbpp']['right']}",
     "mbpp-wrong": lambda run: f"{run('skills')['mbpp']['wrong']}",
+    "hx-programs": lambda run: f"{run('skills')['humaneval_x']['programs']}",
+    "hx-translated": lambda run: f"{run('skills')['humaneval_x']['translated']}",
+    "hx-wrong": lambda run: f"{run('skills')['humaneval_x']['wrong']}",
+    "repairs": lambda run: _mended(run("repairs")),
+    "human-memory": lambda run: _as_people(run("human_edits"), "memory of edits"),
+    "human-ruff": lambda run: _as_people(run("human_edits"), "ruff"),
+    "human-findings": lambda run: f"{sum(row['edits'] for row in run('human_edits')['rows']):,}",
     "sandbox-tried": lambda run: f"{run('sandbox')['rows'][0]['tried']}",
     "sandbox-out": lambda run: f"{len(run('sandbox')['rows'][0]['escaped'])}",
     "guard-out": lambda run: f"{len(run('sandbox')['rows'][2]['escaped'])}",
     "rest-exact": lambda run: f"{100 * _completed(run('completions'), 'rest of a line', 'exact'):.0f}",
+    "line-exact": lambda run: f"{100 * _completed(run('completions'), 'line', 'exact'):.0f}",
+    "block-exact": lambda run: f"{100 * _completed(run('completions'), 'block', 'exact'):.0f}",
+    "line-filled": lambda run: f"{100 * _passed(run('code'), 'infilling, a line'):.0f}",
+    "line-memory": lambda run: f"{100 * _passed(run('code'), 'infilling, a line', 'memory alone'):.0f}",
+    "nearest-function": lambda run: f"{100 * _passed(run('code'), 'HumanEval', 'nearest function'):.1f}",
     "rest-ended": lambda run: f"{100 * _completed(run('completions'), 'rest of a line', 'ends_right'):.0f}",
     "soak-requests": lambda run: f"{run('serve')['soak']['requests']:,}",
     "soak-clients": lambda run: f"{run('serve')['soak']['clients']}",
     "soak-first": lambda run: f"{run('serve')['soak']['first_byte_seconds']['p50']:.2f}",
     "mesh-kills": lambda run: f"{run('mesh')['losses']['kills']}",
     "mesh-requests": lambda run: f"{run('mesh')['losses']['requests']:,}",
+    "mesh-whole": lambda run: f"{run('mesh')['losses']['outcomes']['whole']:,}",
+    "mesh-ended": lambda run: f"{run('mesh')['losses']['outcomes']['told']:,}",
     "mesh-lost": lambda run: f"{run('mesh')['losses']['lost']}",
     "humaneval": lambda run: f"{100 * _passed(run('code'), 'HumanEval'):.0f}",
     "watts": lambda run: f"{WATTS:.0f}",

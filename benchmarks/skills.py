@@ -164,9 +164,10 @@ def _rules(name: str, counts: dict[str, int]) -> list[str]:
     """A paragraph on functions that the rules of translate had before them."""
     if not counts:
         return []
+    unjudged = counts["translated"] - counts["right"] - counts["wrong"]
     return [
         f"translate: of {counts['programs']} functions of {name} {counts['translated']} are translated by rules, "
-        f"{counts['right']} give equal results in node, {counts['wrong']} other ones.",
+        f"{counts['right']} give equal results in node, {counts['wrong']} other ones, {unjudged} could not be judged.",
         "",
     ]
 
