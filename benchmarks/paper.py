@@ -28,12 +28,14 @@ TABLES = (
     "local_sgd",
     "optimizers",
     "mesh",
+    "vision",
 )
 COLUMNS = {  # of tables that are wider than a page, those that it shows
     "memory-0": (0, 1, 2, 5, 6, 7),
     "train-0": (0, 1, 2, 3, 4),
     "zoo-0": (0, 1, 2, 3, 5),
     "code-0": (0, 1, 2, 3, 5, 6),
+    "vision-0": (0, 1, 2, 3),
 }
 _SPECIAL = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
             "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
