@@ -9,6 +9,7 @@ Batch norms are folded into the weights before those are rounded. The walks are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,20 +118,18 @@ class CropReader:
     def detected(self, picture_HWC: Picture, proposed: Sequence[Proposal], seen: Grounds, min_score: float) -> list[Found]:
         """What the net takes for elements of what is proposed, those first of which both are sure, none within another.
 
-        Their sides go where the net says, and on to what is drawn on the grounds that are `seen`; there they are named.
+        Their sides go where the net says, and on to what is drawn on the grounds that are `seen`.
         """
         found = []
         there_at = self.config.classes + self.config.states
         for proposal, logits_N in zip(proposed, self.outputs(picture_HWC, [one.box for one in proposed]), strict=True):
             there = float(1 / (1 + np.exp(-logits_N[there_at])))
             if there >= min_score:
-                kind = CLASSES[int(logits_N[: self.config.classes].argmax())]
+                kind = int(logits_N[: self.config.classes].argmax())
                 right = apply_deltas(proposal.box, logits_N[there_at + 1 :], max(picture_HWC.shape[:2]))
-                element = Element(kind, snapped(Element(kind, right), seen))
-                found.append((proposal.score * there, Found(element, there)))
-        kept = distinct([one for _, one in sorted(found, key=lambda pair: -pair[0])])
-        named = self.elements(picture_HWC, [one.element.box for one in kept])
-        return [Found(name.element, one.score) for name, one in zip(named, kept, strict=True)]
+                element = Element(CLASSES[kind], right, self._states(kind, logits_N))
+                found.append((proposal.score * there, Found(replace(element, box=snapped(element, seen)), there)))
+        return distinct([one for _, one in sorted(found, key=lambda pair: -pair[0])])
 
     def outputs(self, picture_HWC: Picture, boxes: Sequence[FloatBox]) -> Iterator[Floats]:
         """What the net says (N,) of each box."""
