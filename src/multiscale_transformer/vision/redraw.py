@@ -17,6 +17,7 @@ from multiscale_transformer.vision.layout import Group, parse
 from multiscale_transformer.vision.libraries import LIBRARIES, installed
 from multiscale_transformer.vision.markup import Document, Look, body_of, document, fill
 from multiscale_transformer.vision.picture import open_picture
+from multiscale_transformer.vision.placing import placed
 from multiscale_transformer.vision.render import browser
 from multiscale_transformer.vision.seer import Seen
 
@@ -46,7 +47,7 @@ def page_of(seen: Seen, colour: Colour, library: str, node_modules: Path) -> Doc
 
 
 def look_of(seen: Seen, colour: Colour) -> Look:
-    """A look with what can be seen of the original's: dark or light, its colour, its margin and the space between its parts."""
+    """A look with what can be seen of the original's: dark or light, its colour, places of its blocks, and its letters' size."""
     red, green, blue = colour
     dark = 0.299 * red + 0.587 * green + 0.114 * blue < DARK
     look = Look(dark=dark, skin=f"html,body{{background:rgb({red},{green},{blue})!important}}")
@@ -55,9 +56,9 @@ def look_of(seen: Seen, colour: Colour) -> Look:
         return look
     spaces = [below[1] - above[3] for above, below in pairwise(boxes) if below[1] >= above[3]]
     gap = round(median(spaces)) if spaces else look.gap
-    return replace(
-        look, padding=min(MOST_PADDING, max(0, min(box[0] for box in boxes))), gap=min(MOST_GAP, max(LEAST_GAP, gap))
-    )
+    padding = min(MOST_PADDING, max(0, min(box[0] for box in boxes)))
+    skin = look.skin + placed(parse(seen.layout), seen.elements, padding)
+    return replace(look, padding=padding, gap=min(MOST_GAP, max(LEAST_GAP, gap)), skin=skin)
 
 
 def drawn_again(page: Document) -> Picture:
