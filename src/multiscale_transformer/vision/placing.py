@@ -1,8 +1,8 @@
 """Style rules by which the blocks of a page that is drawn again stand where those of the original do, in letters as large.
 
-A block is as high as the way from its top to that of the next one, so each begins where the original's did. What has no width of
-its own (a field, a table) is as wide as its block was. Letters have the size of the original's lines, and a library's lengths go
-with it. Rows and cards keep the library's ways inside.
+A block is as high as the way from its top to that of the next one, so each begins where the original's did. What has no
+width of its own (a field, a table) is as wide as its block was. Letters have the size of the original's lines, and a
+library's lengths go with it. Rows and cards keep the library's ways inside.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def page_of(seen: Seen, colour: Colour, library: str, node_modules: Path) -> Doc
 
 
 def look_of(seen: Seen, colour: Colour) -> Look:
-    """A look with what can be seen of the original's: dark or light, its colour, places of its blocks, and its letters' size."""
+    """A look with what can be seen of the original's: dark or light, its colour, places of its blocks, size of its letters."""
     red, green, blue = colour
     dark = 0.299 * red + 0.587 * green + 0.114 * blue < DARK
     look = Look(dark=dark, skin=f"html,body{{background:rgb({red},{green},{blue})!important}}")
