@@ -92,7 +92,11 @@ for (const block of [...document.querySelectorAll('[data-block]')]) {
   const inside = bad || boxes.some((a, i) => boxes.slice(i + 1).some(b => meet(a, b)) || kept.some(b => meet(a, b)));
   const frame = bad ? null : block.getBoundingClientRect();
   const over = frame && (frame.bottom > high + 40 || block.scrollWidth > block.clientWidth + 1);
-  if (bad || inside || over || misses >= 6) { misses += 1; block.remove(); } else kept.push(...boxes);
+  if (bad || inside || over || misses >= 6) {
+    misses += 1;
+    // What has its place given keeps it, so that the others stay in theirs.
+    if (parseFloat(getComputedStyle(block).minHeight)) block.replaceChildren(); else block.remove();
+  } else kept.push(...boxes);
 }
 const tree = e => {
   if (e.dataset && e.dataset.e) {

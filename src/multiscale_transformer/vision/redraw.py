@@ -23,6 +23,7 @@ from multiscale_transformer.vision.seer import Seen
 
 Colour = tuple[int, int, int]  # red, green and blue
 
+FONT = "Arial,sans-serif"  # for which the widths of letters are that words are fitted by
 DARK = 110  # brightness (0 to 255) below which a page is dark
 MOST_PADDING, LEAST_GAP, MOST_GAP = 48, 2, 40  # CSS pixels
 _WIDE = 2  # pixels of a line around an element
@@ -50,7 +51,7 @@ def look_of(seen: Seen, colour: Colour) -> Look:
     """A look with what can be seen of the original's: dark or light, its colour, places of its blocks, size of its letters."""
     red, green, blue = colour
     dark = 0.299 * red + 0.587 * green + 0.114 * blue < DARK
-    look = Look(dark=dark, skin=f"html,body{{background:rgb({red},{green},{blue})!important}}")
+    look = Look(dark=dark, font=FONT, skin=f"html,body{{background:rgb({red},{green},{blue})!important}}")
     boxes = [element.box for element in seen.elements]
     if not boxes:
         return look
