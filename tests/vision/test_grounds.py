@@ -117,3 +117,4 @@ def test_a_page_is_drawn_again_in_its_colour_with_its_margin_and_spaces() -> Non
     assert (look.dark, look.padding, look.gap) == (True, 20, 10)
     assert "rgb(30,32,40)" in look.skin
     assert not look_of(Seen(128, 128, (), ""), (255, 255, 255)).dark
+    assert "data-block" not in look_of(Seen(128, 128, found, ""), (255, 255, 255)).skin  # what has no layout has no blocks

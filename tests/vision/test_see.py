@@ -20,8 +20,9 @@ from multiscale_transformer.vision.inference import PageReader
 from multiscale_transformer.vision.layout import PATTERN
 from multiscale_transformer.vision.libraries import LIBRARIES
 from multiscale_transformer.vision.maps import MIN_SCORE, Found, proposals_in, targets
+from multiscale_transformer.vision.redraw import drawn_again, page_of
 from multiscale_transformer.vision.render import chromium_path
-from multiscale_transformer.vision.seer import EDGE, SHARED, Seer, _starts
+from multiscale_transformer.vision.seer import EDGE, SHARED, Seen, Seer, _starts
 from vision import drawn, small
 
 sys.path.append(str(Path(__file__).parents[1] / "cli"))
@@ -125,6 +126,18 @@ def test_compare_shows_the_page_beside_the_screenshot(eyes: Path, shot: Path, cs
     assert answer.status == 0, answer.err
     with Image.open(tmp_path / "both.png") as picture:
         assert picture.size == (2 * 384 + 8, 384)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(chromium_path() is None, reason="no Chromium: apt-get install chromium")
+def test_of_a_large_screenshot_what_stands_below_is_drawn_again_too(css: Path) -> None:
+    boxes = ((20, 10, 120, 60), (20, 600, 120, 700))
+    seen = Seen(768, 768, tuple(Found(Element("image", box), 1.0) for box in boxes), "II")
+    again_HWC = drawn_again(page_of(seen, (255, 255, 255), "bootstrap", css), 768)
+    dark_H = np.any(again_HWC < 200, axis=(1, 2))
+    assert again_HWC.shape == (384, 384, 3)
+    assert abs(int(np.argmax(dark_H)) - 5) <= 2
+    assert dark_H[310:340].all()
 
 
 @given(st.integers(1, 2000), st.sampled_from([256, 384]))

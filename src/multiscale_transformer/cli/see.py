@@ -90,4 +90,4 @@ def see(
         if html:
             write_text(html, page.html)
         if compare:
-            write_png(compare, beside(picture, drawn_again(page)))
+            write_png(compare, beside(picture, drawn_again(page, max(seen.width, seen.height))))

@@ -13,9 +13,10 @@ from statistics import median
 
 from multiscale_transformer.vision.elements import Element
 from multiscale_transformer.vision.layout import Group, leaves
+from multiscale_transformer.vision.markup import STRETCHED
 
 FRAME = 12  # CSS pixels between the frame of a card or bar and what stands in it
-SIZED = ("field", "area", "select", "slider", "progress", "table", "code", "alert")  # whose width is that of their block
+SIZED = frozenset(STRETCHED) - {"text", "list"}  # whose width is that of their block; words break where they must
 LINES = ("text", "link", "checkbox", "radio")  # whose boxes are lines of running text
 HIGHEST_LINE = 30  # pixels; what is higher has several
 LINE_HEIGHT = 1.17  # of the letters' size

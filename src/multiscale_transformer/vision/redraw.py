@@ -12,7 +12,7 @@ import numpy as np
 
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.files import write_bytes
-from multiscale_transformer.vision.elements import CLASSES, Picture
+from multiscale_transformer.vision.elements import CLASSES, SIDE, Picture
 from multiscale_transformer.vision.layout import Group, parse
 from multiscale_transformer.vision.libraries import LIBRARIES, installed
 from multiscale_transformer.vision.markup import Document, Look, body_of, document, fill
@@ -30,11 +30,6 @@ _WIDE = 2  # pixels of a line around an element
 _GAP = 8  # and between two pictures
 
 
-def tree_of(seen: Seen) -> Group:
-    """The layout of a page as a tree, with words and sizes that fit what was seen."""
-    return fill(parse(seen.layout) if seen.layout else Group("column", ()), seen.elements)
-
-
 def page_of(seen: Seen, colour: Colour, library: str, node_modules: Path) -> Document:
     """The page, on its colour, in a library of `vision.libraries`.
 
@@ -43,8 +38,13 @@ def page_of(seen: Seen, colour: Colour, library: str, node_modules: Path) -> Doc
     if library not in LIBRARIES:
         raise AxlError(f"no library {library!r}; there are {', '.join(LIBRARIES)}")
     one = installed(node_modules, [library])[library]
-    look = look_of(seen, colour)
-    return document(body_of(tree_of(seen), one.library, look), one, look)
+    tree, look = tree_of(seen), look_of(seen, colour)
+    return document(body_of(fill(tree, seen.elements), one.library, look), one, look)
+
+
+def tree_of(seen: Seen) -> Group:
+    """The layout of a page as a tree, an empty one where it has none."""
+    return parse(seen.layout) if seen.layout else Group("column", ())
 
 
 def look_of(seen: Seen, colour: Colour) -> Look:
@@ -58,14 +58,17 @@ def look_of(seen: Seen, colour: Colour) -> Look:
     spaces = [below[1] - above[3] for above, below in pairwise(boxes) if below[1] >= above[3]]
     gap = round(median(spaces)) if spaces else look.gap
     padding = min(MOST_PADDING, max(0, min(box[0] for box in boxes)))
-    skin = look.skin + placed(parse(seen.layout), seen.elements, padding)
+    skin = look.skin + placed(tree_of(seen), seen.elements, padding)
     return replace(look, padding=padding, gap=min(MOST_GAP, max(LEAST_GAP, gap)), skin=skin)
 
 
-def drawn_again(page: Document) -> Picture:
-    """A page as Chromium shows it. Raises AxlError where there is none."""
+def drawn_again(page: Document, side: int = SIDE) -> Picture:
+    """A page as Chromium shows it in a window of `side` pixels, made smaller where those are more than SIDE.
+
+    Raises AxlError where there is no Chromium, or nothing of the page fits.
+    """
     with browser() as chromium:
-        return open_picture(chromium.draw(page)[0])
+        return open_picture(chromium.draw(page, min(1.0, SIDE / side))[0])
 
 
 def outlined(picture_HWC: Picture, seen: Seen) -> Picture:
