@@ -139,7 +139,7 @@ def _training(threads: int, folder: Path) -> tuple[Trainer, Callable[[int], floa
     model = MultiScaleTransformer(config)
     model.compute_dtype = compute_dtype(threads)
     settings = TrainSettings(threads=threads, batch_bytes=batch_for(config), stages=stages_for(config, corpus.train.nbytes))
-    memory = CorpusMemory(shards, leave_out=True)
+    memory = CorpusMemory(shards, leave_out="document")
     trainer = Trainer(model.train(), config, corpus.train, settings, available_ram(), memory=memory)
     sample, size = [], 0
     for name, content in corpus.held_out:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from memory.plain_memory import all_counts
 from multiscale_transformer.data.fim import rearrange
 from multiscale_transformer.kernels.memory_features import BOS_WITHIN, FEW_SAMPLES
-from multiscale_transformer.memory.lookup import CorpusMemory, Window
+from multiscale_transformer.memory.document import Document
+from multiscale_transformer.memory.lookup import CorpusMemory, LeaveOut, Window
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.memory_spec import NO_CANDIDATE
 from multiscale_transformer.model.memory_tensors import MemoryTensors
@@ -30,7 +31,7 @@ def step(count: int) -> int:
     return next(index for index, most in enumerate(STEPS) if count <= most)
 
 
-def memory_of(*groups: Sequence[bytes], leave_out: bool = False, threads: int = 1) -> CorpusMemory:
+def memory_of(*groups: Sequence[bytes], leave_out: LeaveOut | None = None, threads: int = 1) -> CorpusMemory:
     """One shard for each group of documents."""
     shards = [build_shard((str(index), content) for index, content in enumerate(group))[0] for group in groups]
     return CorpusMemory(shards, leave_out=leave_out, threads=threads)
@@ -70,7 +71,7 @@ def test_leaving_a_document_out_is_the_same_as_never_having_indexed_it(corpus: l
     begin = data.draw(st.integers(0, len(corpus[left_out])))
     history = np.frombuffer(corpus[left_out][:begin], np.uint8)
     ids = np.array([*corpus[left_out][begin:], EOS])
-    seen = memory_of(corpus, leave_out=True).recall([Window(ids, history, True, left_out)])
+    seen = memory_of(corpus, leave_out="document").recall([Window(ids, history, True, left_out)])
     never = memory_of(rest).recall([Window(ids, history, True)]) if rest else None
     for end in range(len(ids) - 1):
         counts = all_counts(corpus, corpus[left_out][: begin + end + 1])
@@ -80,10 +81,31 @@ def test_leaving_a_document_out_is_the_same_as_never_having_indexed_it(corpus: l
             assert_same(seen[:, end : end + 1], never[:, end : end + 1])
 
 
+@given(corpus=st.lists(st.tuples(TEXT, st.sampled_from("pqr")), min_size=1, max_size=6), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_leaving_a_source_out_is_the_same_as_never_having_indexed_it(
+    corpus: list[tuple[bytes, str]], data: st.DataObject
+) -> None:
+    """Of whichever shard its documents are."""
+    left_out, cut = data.draw(st.integers(0, len(corpus) - 1)), data.draw(st.integers(0, len(corpus)))
+    text, source = corpus[left_out]
+    documents = [Document(str(number), content, where) for number, (content, where) in enumerate(corpus)]
+    shards = [build_shard(part)[0] for part in (documents[:cut], documents[cut:]) if part]
+    seen = CorpusMemory(shards, leave_out="source").recall([Window(np.array([BOS, *text]), document=left_out)])
+    rest = [[content for content, where in part if where != source] for part in (corpus[:cut], corpus[cut:])]
+    never = memory_of(*filter(None, rest)).recall([window(text)]) if any(rest) else None
+    for end in range(len(text) + 1):
+        counts = all_counts([content for content, _ in corpus], text[:end])
+        if never is None:
+            assert seen.lengths_BT2[0, end, 0] == 0
+        elif max(count.total() for count in counts) <= FEW_SAMPLES:
+            assert_same(seen[:, end : end + 1], never[:, end : end + 1])
+
+
 def test_windows_over_several_documents_leave_out_each_in_turn() -> None:
     corpus = [words(4, seed) for seed in range(3)]  # of no kind more places than are looked at
     ids = np.array([*corpus[1][20:], EOS, BOS, *corpus[2], EOS, BOS, *corpus[0][:30]])
-    got = memory_of(corpus, leave_out=True).recall([Window(ids, np.frombuffer(corpus[1][:20], np.uint8), True, 1)])
+    got = memory_of(corpus, leave_out="document").recall([Window(ids, np.frombuffer(corpus[1][:20], np.uint8), True, 1)])
     at = 0
     for number, part in ((1, corpus[1][20:]), (2, corpus[2]), (0, corpus[0][:30])):
         rest = memory_of([content for index, content in enumerate(corpus) if index != number])
@@ -145,7 +167,7 @@ def test_a_document_that_is_read_in_pieces_stays_left_out() -> None:
     corpus = [words(30, 1), words(30, 2), words(30, 3)]
     half = len(corpus[0]) // 2
     pieces = corpus[0][:half], corpus[0][half:]
-    memory = CorpusMemory([build_shard([(str(n), text) for n, text in enumerate(corpus)])[0]], leave_out=True)
+    memory = CorpusMemory([build_shard([(str(n), text) for n, text in enumerate(corpus)])[0]], leave_out="document")
 
     def piece_after(mark: int) -> MemoryTensors:
         ids = np.array([BOS, *pieces[0], EOS, mark, *pieces[1]])

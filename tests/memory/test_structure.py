@@ -27,8 +27,8 @@ def places_of(corpus, kind, key):
 
 
 @njit
-def left_out(corpus, shard, place, own_document):
-    return is_left_out(corpus, shard, place, own_document)
+def left_out(corpus, shard, place, own_group):
+    return is_left_out(corpus, shard, place, own_group)
 
 
 def keys_of(text: bytes, places: list[int]) -> np.ndarray:
@@ -96,12 +96,13 @@ def test_of_a_key_with_many_places_an_even_share_is_kept(monkeypatch: pytest.Mon
     assert max(np.diff([0, *kept, 999])) <= 21
 
 
-def test_places_of_removed_documents_and_of_ones_own_are_left_out() -> None:
+def test_places_of_removed_documents_and_of_ones_own_group_are_left_out() -> None:
     shards = [build_shard([(str(number), words(5, number)) for number in range(first, first + 3)])[0] for first in (0, 3)]
-    in_ram = corpus_in_ram(shards, [(), (1,)])
+    groups = [0, 1, 0, 3, 4, 0]
+    in_ram = corpus_in_ram(shards, [(), (1,)], np.split(np.array(groups, np.int32), [3]))
     for number, shard in enumerate(shards):
-        for own in (-1, 0, 2, 3, 5):
+        for own in (-1, *set(groups)):
             for document in range(3):
                 places = range(int(shard.starts[document]), int(shard.starts[document + 1]))
-                expected = (number, document) == (1, 1) or own == 3 * number + document
+                expected = (number, document) == (1, 1) or own == groups[3 * number + document]
                 assert {left_out(in_ram.corpus, number, place, own) for place in places} == {expected}

@@ -102,7 +102,7 @@ def test_the_path_of_an_accelerator_learns_what_the_cpu_learns(
 
 @pytest.fixture
 def accelerated() -> Iterator[Trainer]:
-    memory = CorpusMemory([build_shard(documents())[0]], leave_out=True)
+    memory = CorpusMemory([build_shard(documents())[0]], leave_out="document")
     with native_passes():
         yield trainer_of(WITH_MEMORY, corpus_memory=memory, threads=2, batch_bytes=256)
 
@@ -140,7 +140,7 @@ def test_large_batches_are_not_cut_for_the_caches_of_a_cpu() -> None:
 
 def test_a_step_is_one_graph_for_torch_compile() -> None:
     """A break of the graph would leave most of the step to eager PyTorch."""
-    memory = CorpusMemory([build_shard(documents())[0]], leave_out=True)
+    memory = CorpusMemory([build_shard(documents())[0]], leave_out="document")
     with native_passes():
         trainer = trainer_of(with_depth(WITH_MEMORY, (1, 1, 1)), corpus_memory=memory)
         inputs = trainer._prepared(32, 0).inputs(slice(0, 4), torch.device("cpu"))

@@ -109,7 +109,7 @@ def losses(config: ModelConfig, changes: dict[str, object], monkeypatch: pytest.
     monkeypatch.setattr(Trainer, "_backward", recorded)
     data, memory = documents(), None
     if config.memory:
-        memory = CorpusMemory([build_shard(data)[0]], leave_out=True)
+        memory = CorpusMemory([build_shard(data)[0]], leave_out="document")
     settings = settings_of(minutes=STEPS / 60, seed=7, **changes)
     start = config.model_copy(update={"n_layers_per_scale": 1}) if settings.grow else config
     Trainer(model_of(start, seed=7), config, data, settings, PLENTY, None, memory).run()

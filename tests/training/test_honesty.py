@@ -58,7 +58,7 @@ def held_out_score(config: ModelConfig, optimizer: str, train: Documents, held_o
     learning, knowing = None, None
     if config.memory:
         shard, _ = build_shard(train)
-        learning, knowing = CorpusMemory([shard], leave_out=True), CorpusMemory([shard])
+        learning, knowing = CorpusMemory([shard], leave_out="document"), CorpusMemory([shard])
     torch.manual_seed(0)
     settings = TrainSettings.model_validate(
         {

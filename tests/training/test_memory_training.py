@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
+from multiscale_transformer.memory.document import Document
 from multiscale_transformer.memory.index import MEMORY_FOLDER, load_index
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.memory.shard import build_shard
@@ -25,7 +29,17 @@ from multiscale_transformer.training.model_card import write_model_card
 from multiscale_transformer.training.run import RunRequest, check_output, train_run
 from multiscale_transformer.training.trainer import Progress, Trainer
 from multiscale_transformer.zoo.training_record import TrainingRecord
-from tiny import PLENTY, TINY, clock_that_ticks_per_step, corpus, documents, model_of, same_weights, settings_of, weights_of
+from tiny import (
+    PLENTY,
+    TINY,
+    clock_that_ticks_per_step,
+    corpus,
+    documents,
+    model_of,
+    same_weights,
+    settings_of,
+    weights_of,
+)
 
 WITH_MEMORY = TINY.model_copy(update={"memory": True})
 
@@ -86,7 +100,7 @@ def test_some_windows_are_trained_without_a_memory(monkeypatch: pytest.MonkeyPat
 
 def test_a_memory_makes_held_out_text_cheaper() -> None:
     shard, _ = build_shard(documents())
-    trainer = trainer_with(CorpusMemory([shard], leave_out=True), fim_rate=0.0)
+    trainer = trainer_with(CorpusMemory([shard], leave_out="document"), fim_rate=0.0)
     for _ in range(60):
         trainer.step()
     model, held_out = trainer.model.eval(), documents(2, seed=1)
@@ -116,6 +130,24 @@ def test_a_run_keeps_its_memory_and_an_interrupted_one_goes_on_with_it(tmp_path:
     assert same_weights(weights_of(load_model(whole)), weights_of(load_model(broken)))
     for folder in (whole, broken):
         assert list(load_index(folder / MEMORY_FOLDER).documents()) == list(corpus().train)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_what_is_learnt_from_pairs_is_looked_up_in_other_packages(
+    pairs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package gives many pairs that are alike; else a model learns to copy answers that it will not find."""
+    clock_that_ticks_per_step(monkeypatch, 30.0)
+    texts = [np.random.default_rng(number).integers(97, 123, 60).astype(np.uint8).tobytes() for number in range(20)]
+    twins = [Document(f"{number}", texts[number // 2], f"p{number // 2}") for number in range(40)]
+    data = Documents.from_items(twins)
+    whole = replace(corpus(), train=data.with_answers([12] * 40) if pairs else data)
+    seen: list[MemoryTensors] = []
+    recall = CorpusMemory.recall
+    monkeypatch.setattr(CorpusMemory, "recall", lambda *given, **how: seen.append(recall(*given, **how)) or seen[-1])
+    train_run(request_of(tmp_path / "run"), whole)
+    longest = max(int(one.lengths_BT2[..., 0].max()) for one in seen if one.symbols_BTM.shape[1] > 1)
+    assert (longest < 6) == pairs  # of the orders that are looked up, the longest that was found
 
 
 def test_a_memory_left_by_a_run_that_was_killed_early_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def test_who_did_what_changes_no_bit(optimizer: str) -> None:
 def test_what_is_looked_up_ahead_is_what_would_be_looked_up_in_the_step() -> None:
     config = TINY.model_copy(update={"memory": True})
     shard, _ = build_shard(documents())
-    changes = {"stages": ((0.0, 32), (0.5, 64)), "memory": CorpusMemory([shard], leave_out=True)}
+    changes = {"stages": ((0.0, 32), (0.5, 64)), "memory": CorpusMemory([shard], leave_out="document")}
     ahead, within = (weights_after(6, config, threads=threads, **changes) for threads in (2, 1))
     for left, right in zip(ahead, within, strict=True):
         torch.testing.assert_close(left, right, rtol=0.05, atol=1e-3)

@@ -87,10 +87,24 @@ class Documents:
 
         Beside plain text, prompts and answers are what a model is to be taught, and not there when it is used.
         """
-        if self.answers is None:
+        if self.answers is None or self.only_answers:
             return self.documents()
-        plain = np.flatnonzero(self.answers > np.diff(self.offsets)).tolist()
-        return self.subset(plain).documents() if plain else self.documents()
+        return self.subset(np.flatnonzero(self._is_plain).tolist()).documents()
+
+    @property
+    def only_answers(self) -> bool:
+        """Whether all documents are a prompt and its answer.
+
+        One package, which is their source, gives many alike, as one function has several calls or findings. Of a package that
+        was never seen a memory knows none of them, so training looks up in those of other packages only.
+        """
+        return self.answers is not None and not self._is_plain.any()
+
+    @property
+    def _is_plain(self) -> npt.NDArray[np.bool_]:
+        """Which documents are no prompt with an answer: theirs begins behind the end."""
+        assert self.answers is not None
+        return np.asarray(self.answers > np.diff(self.offsets), np.bool_)
 
     @property
     def nbytes(self) -> int:

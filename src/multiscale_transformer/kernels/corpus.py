@@ -16,14 +16,15 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from multiscale_transformer.kernels.jit import jit_device
 from multiscale_transformer.kernels.records import Records, record
 
 # How many rows a shard has, the number of its first document over all shards, how many documents it has, the bits of its
-# buckets, and the addresses of its arrays. `documents_N` (of which document of the shard a row is) and `gone_D` (whether it is
-# removed) are 0 where nobody asks.
+# buckets, and the addresses of its arrays. `documents_N` (of which document of the shard a row is), `gone_D` (whether it is
+# removed) and `groups_D` (the group that is left out with it) are 0 where nobody asks.
 SHARD = record(
     "rows", "first_document", "documents", "bits",
-    "next_N", "checkpoints_C256", "documents_N", "gone_D", "text_N", "places_X", "checks_X", "buckets", "starts_D",
+    "next_N", "checkpoints_C256", "documents_N", "gone_D", "groups_D", "text_N", "places_X", "checks_X", "buckets", "starts_D",
 )  # fmt: skip
 
 
@@ -59,3 +60,13 @@ def _loader(bits: int, *, signed: bool) -> Any:
 
 load_uint8, load_uint16, load_uint32 = _loader(8, signed=False), _loader(16, signed=False), _loader(32, signed=False)
 load_int32, load_int64 = _loader(32, signed=True), _loader(64, signed=True)
+
+
+@jit_device
+def group_of(corpus, document):
+    """The group of a document, which has its number over all shards; -1 where there is none."""
+    for shard in range(len(corpus.shards)):
+        of = corpus.shards[shard]
+        if of.groups_D != 0 and 0 <= document - of.first_document < of.documents:
+            return load_int32(of.groups_D, document - of.first_document)
+    return np.int64(-1)

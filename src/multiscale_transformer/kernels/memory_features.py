@@ -24,7 +24,7 @@ from multiscale_transformer.kernels.context_search import (
     remember,
     roll,
 )
-from multiscale_transformer.kernels.corpus import load_int32, load_uint8
+from multiscale_transformer.kernels.corpus import group_of, load_int32, load_uint8
 from multiscale_transformer.kernels.jit import jit_device, jit_entry, without_refcounts
 from multiscale_transformer.kernels.memory_search import DEPTH, Search, extend, forget, new_search, restart
 from multiscale_transformer.kernels.records import Records, record
@@ -130,11 +130,10 @@ def _count(scratch, order, symbol):
 
 @jit_device
 def _count_corpus(corpus, reader, scratch):
-    """Count what came next after the same last bytes in the corpus, leaving out the document that is read."""
-    own_document = reader.state[0].own_document
+    """Count what came next after the same last bytes in the corpus, without the group of the document."""
+    own = group_of(corpus, reader.state[0].own_document)
     for shard in range(len(reader.search.depths_S)):
         of = corpus.shards[shard]
-        own = own_document - of.first_document
         for order in range(_JC):
             length = _CORPUS[order]
             if length > reader.search.depths_S[shard]:
@@ -149,7 +148,9 @@ def _count_corpus(corpus, reader, scratch):
                     continue
                 if of.documents_N != 0:
                     document = load_int32(of.documents_N, row)
-                    if document == own or (of.gone_D != 0 and load_uint8(of.gone_D, document) != 0):
+                    if own >= 0 and load_int32(of.groups_D, document) == own:
+                        continue
+                    if of.gone_D != 0 and load_uint8(of.gone_D, document) != 0:
                         continue
                 _count(scratch, order, symbol)
 
@@ -199,10 +200,10 @@ def _count_document_structure(chains, reader, scratch, begin):
 
 @jit_device
 def _count_corpus_structure(corpus, chains, reader, scratch, begin):
-    """Count how words went on in the corpus that began in places of the same kind, leaving out the document that is read."""
+    """Count how words went on in the corpus that began in places of the same kind, without the group of the document."""
     end, text_T, words = reader.state[0].end, chains.text_T, reader.words
     written, goes_on = end - begin, begin < end and words.at[0] == end - 1
-    own, keys_KT = reader.state[0].own_document, chains.structure.keys_KT
+    own, keys_KT = group_of(corpus, reader.state[0].own_document), chains.structure.keys_KT
     for shard in range(len(words.ranges_SK2)):
         places_X, text_N = corpus.shards[shard].places_X, corpus.shards[shard].text_N
         for kind in range(NUM_CORPUS_STRUCTURES):

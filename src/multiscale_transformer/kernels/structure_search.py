@@ -149,11 +149,10 @@ def narrowed(corpus, shard, low, high, depth, symbol):
 
 
 @jit_device
-def is_left_out(corpus, shard, place, own_document):
-    """Whether a place in the text of a shard is of a removed document, or of `own_document` (over all shards, or -1)."""
+def is_left_out(corpus, shard, place, own_group):
+    """Whether a place in the text of a shard is of a removed document, or of one of the group `own_group` (-1: of none)."""
     of = corpus.shards[shard]
-    own = own_document - of.first_document
-    if of.gone_D == 0 and not 0 <= own < of.documents:
+    if of.gone_D == 0 and own_group < 0:
         return False
     low, high = np.int64(0), of.documents  # the document is the last one that begins at or before the place
     while high - low > 1:
@@ -162,7 +161,9 @@ def is_left_out(corpus, shard, place, own_document):
             low = middle
         else:
             high = middle
-    return low == own or (of.gone_D != 0 and load_uint8(of.gone_D, low) != 0)
+    if own_group >= 0 and load_int32(of.groups_D, low) == own_group:
+        return True
+    return of.gone_D != 0 and load_uint8(of.gone_D, low) != 0
 
 
 @jit_device

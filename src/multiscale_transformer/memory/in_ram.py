@@ -62,11 +62,11 @@ class CorpusInRam:
 
 
 def corpus_in_ram(
-    shards: Sequence[Shard], removed: Sequence[Collection[int]] = (), *, with_documents: bool = False
+    shards: Sequence[Shard], removed: Sequence[Collection[int]] = (), groups: Sequence[npt.NDArray[np.int32]] | None = None
 ) -> CorpusInRam:
-    """Shards as one corpus; `removed` lists documents for each.
+    """Shards as one corpus; `removed` lists documents for each, and `groups` (D each) which are left out with one another.
 
-    Rows know their document where something is removed or `with_documents` asks for it, which takes 4 bytes of RAM a row.
+    Rows know their document where something is removed or left out, which takes 4 bytes of RAM a row.
     """
     removed = removed or [()] * len(shards)
     records, owners = np.zeros(len(shards), SHARD), list[Any]()
@@ -81,9 +81,11 @@ def corpus_in_ram(
         starts_S257[number] = _starts(ram.checkpoints_C256)
         place_begins_SK[number, 1:] = np.cumsum(buckets_KB[:-1, -1], dtype=np.int64)
         bucket_begins_SK[number] = width * np.arange(NUM_CORPUS_STRUCTURES)
-        documents_N = shard.document_of_row if with_documents or gone else None
+        groups_D = groups[number] if groups else None
+        documents_N = shard.document_of_row if gone or groups_D is not None else None
         gone_D = _flags(len(shard), gone) if gone else None
-        arrays = (ram.next_N, ram.checkpoints_C256, documents_N, gone_D, text_N, places_X, checks_X, buckets_KB, ram.starts_D)
+        flags = (documents_N, gone_D, groups_D)
+        arrays = (ram.next_N, ram.checkpoints_C256, *flags, text_N, places_X, checks_X, buckets_KB, ram.starts_D)
         sizes = (len(ram.next_N), first_document, len(shard), (width - 1).bit_length() - 1)
         records[number] = (*sizes, *(0 if array is None else array.ctypes.data for array in arrays))
         owners.append(arrays)  # these very ones: two threads may have made two sets, of which the shard keeps one

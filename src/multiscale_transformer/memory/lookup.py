@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # decoding opens memories without PyTorch
     from multiscale_transformer.model.memory_tensors import MemoryTensors
 
 Ids = npt.NDArray[np.int64]
+LeaveOut = Literal["document", "source"]  # what a window that is learnt from must not see: its own document, or its source
 _VERSIONS = itertools.count()  # tell memories apart without holding on to them
 NO_HISTORY = np.frombuffer(b"", np.uint8)
 
@@ -58,16 +59,21 @@ class Window:
 class CorpusMemory:
     """The shards of one or several indexes as one memory.
 
-    With `leave_out` a window never sees the document it stands in: its number is that of the document over all shards, and
-    BOS counts on to the next one.
+    With `leave_out` a window never sees the document it stands in, or any of the same source. Its number is that of the
+    document over all shards, and BOS counts on to the next one.
     """
 
     def __init__(
-        self, shards: Sequence[Shard], removed: Sequence[Sequence[int]] = (), *, leave_out: bool = False, threads: int = 1
+        self,
+        shards: Sequence[Shard],
+        removed: Sequence[Sequence[int]] = (),
+        *,
+        leave_out: LeaveOut | None = None,
+        threads: int = 1,
     ) -> None:
         self.shards, self.threads = list(shards), threads
         self.version = next(_VERSIONS)
-        self._in_ram = corpus_in_ram(self.shards, removed, with_documents=leave_out)
+        self._in_ram = corpus_in_ram(self.shards, removed, _groups(self.shards, leave_out) if leave_out else None)
         self.corpus = self._in_ram.corpus  # valid for as long as this memory lives
         self._removed = [set(gone) for gone in removed] or [set() for _ in self.shards]
         self._documents = sum(map(len, self.shards)) if leave_out else 0
@@ -161,10 +167,19 @@ class CorpusMemory:
         self._idle.append(tools)
 
 
+def _groups(shards: Sequence[Shard], leave_out: LeaveOut) -> list[npt.NDArray[np.int32]]:
+    """For each document (D) of each shard the number, over all shards, of the first that is left out with it."""
+    first: dict[object, int] = {}
+    sources = enumerate(source for shard in shards for source in shard.sources)
+    numbers = [first.setdefault(source if leave_out == "source" else number, number) for number, source in sources]
+    ends = np.cumsum([len(shard) for shard in shards])[:-1]
+    return np.split(np.array(numbers, np.int32), ends)
+
+
 def warm_up() -> None:
     """Compile the kernels, or load them where an earlier run has compiled them: seconds that should not count as work."""
     shard, _ = build_shard([("", b"a")])
-    for leave_out in (False, True):
+    for leave_out in (None, "document"):
         CorpusMemory([shard], leave_out=leave_out).recall([Window(np.array([0]))])
 
 

@@ -177,7 +177,7 @@ def _memory(config: ModelConfig, corpus: Corpus, folder: Path) -> CorpusMemory |
     if not config.memory:
         return None
     made = build_index(folder, corpus.train.to_index(), list(map(source_of, corpus.sources)))
-    return CorpusMemory(made.shards, leave_out=True)
+    return CorpusMemory(made.shards, leave_out="document")
 
 
 def _settings(config: ModelConfig, corpus: Corpus, minutes: float, seed: int, threads: int, *, fresh: bool) -> TrainSettings:
