@@ -32,7 +32,7 @@ from multiscale_transformer.training.grow import grow
 from multiscale_transformer.training.loss import weighted_loss
 from multiscale_transformer.training.machine import compute_dtype
 from multiscale_transformer.training.model_card import write_model_card
-from multiscale_transformer.training.run import training_fields
+from multiscale_transformer.training.run import training_fields, training_memory
 from multiscale_transformer.training.settings import DEFAULT_DISTILLATION, TrainSettings, batch_for, stages_for
 from multiscale_transformer.training.trainer import Callback, Trainer
 from multiscale_transformer.zoo.prompt_formats import format_name
@@ -177,7 +177,7 @@ def _memory(config: ModelConfig, corpus: Corpus, folder: Path) -> CorpusMemory |
     if not config.memory:
         return None
     made = build_index(folder, corpus.train.to_index(), list(map(source_of, corpus.sources)))
-    return CorpusMemory(made.shards, leave_out="document")
+    return training_memory(made.shards, corpus.train)
 
 
 def _settings(config: ModelConfig, corpus: Corpus, minutes: float, seed: int, threads: int, *, fresh: bool) -> TrainSettings:

@@ -25,7 +25,8 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.bits_per_byte import score_documents
 from multiscale_transformer.locks import writing
 from multiscale_transformer.memory.index import MANIFEST_FILE, MEMORY_FOLDER, build_index, load_index
-from multiscale_transformer.memory.lookup import CorpusMemory, LeaveOut, warm_up
+from multiscale_transformer.memory.lookup import CorpusMemory, warm_up
+from multiscale_transformer.memory.shard import Shard
 from multiscale_transformer.model.checkpoint import save_model
 from multiscale_transformer.model.config import ModelConfig, parse_config
 from multiscale_transformer.model.folder import CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE
@@ -203,8 +204,12 @@ def _memory(request: RunRequest, corpus: Corpus, resume: bool) -> tuple[CorpusMe
     if not resume or not folder.exists():
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before its first resume point
         build_index(folder, corpus.train.to_index(), list(map(source_of, corpus.sources)))
-    leave_out: LeaveOut = "source" if corpus.train.only_answers else "document"
-    return CorpusMemory(load_index(folder).shards, leave_out=leave_out), time.perf_counter() - begin
+    return training_memory(load_index(folder).shards, corpus.train), time.perf_counter() - begin
+
+
+def training_memory(shards: Sequence[Shard], train: Documents) -> CorpusMemory:
+    """What a model that learns `train` looks up in: of plain text other documents, of prompts and answers other packages."""
+    return CorpusMemory(shards, leave_out="source" if train.only_answers else "document")
 
 
 def _new_trainer(
