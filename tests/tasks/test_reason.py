@@ -107,8 +107,8 @@ def test_a_measurement_has_its_rivals(writer: Writer, tmp_path: Path) -> None:
     write_examples(tmp_path / "data", split_examples(make_examples(texts)), {})
     figures = load_skill("reason").measure(Measurement(writer._scheduler, None, tmp_path / "data", 4))
     assert figures.examples == 4
-    assert figures.headline == "value, with steps"
-    assert figures.rivals["interpreter"] == {"value, with steps": 1.0}
+    assert figures.headline == "value alone"
+    assert figures.rivals["interpreter"] == {"value alone": 1.0, "value, with steps": 1.0}
     assert figures.best_rival is not None
     assert figures.best_rival[0] != "interpreter"
 

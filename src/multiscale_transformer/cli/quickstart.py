@@ -11,7 +11,7 @@ from multiscale_transformer.cli.options import CHECKPOINTS, Minutes, Threads, fo
 from multiscale_transformer.cli.ui import command, counted, print_text
 from multiscale_transformer.training.settings import DEFAULT_SETTINGS
 
-PROMPT = b"def read_lines(path):\n"
+PROMPT = b"def read_lines(path):\n    "  # within the block, so that something is written
 
 
 def quickstart(

@@ -29,6 +29,7 @@ from multiscale_transformer.tasks.writer import Writer
 
 TASK = "reason"
 STEPS, VALUE = "Steps", "Value"  # the two kinds of answers, and the rules of their examples
+FIGURES = {VALUE: "value alone", STEPS: "value, with steps"}  # what is measured of each; nets foresee more without steps
 MAX_FUNCTION, MAX_STEPS, MAX_ANSWER = 700, 24, 400
 CALLS = 12  # tried of each function
 KEPT = 3  # calls of a function that are kept
@@ -188,11 +189,15 @@ def measure(measurement: Measurement) -> Figures:
             right, count = right_steps(answer, example.answer)
             steps = [steps[0] + right, steps[1] + count]
     figures = {
-        "value, with steps": _mean(scores[STEPS]),
-        "value alone": _mean(scores[VALUE]),
+        FIGURES[VALUE]: _mean(scores[VALUE]),
+        FIGURES[STEPS]: _mean(scores[STEPS]),
         "steps before the first error": steps[0] / max(1, steps[1]),
     }
-    rivals = {name: {"value, with steps": share} for name, share in _rivals(test, measurement.examples("train")).items()}
+    rivals: dict[str, dict[str, float]] = {"interpreter": dict.fromkeys(FIGURES.values(), 1.0)}
+    for kind, figure in FIGURES.items():
+        asked = [example for example in test if example.rule == kind]
+        for name, share in _rivals(asked, measurement.examples("train")).items():
+            rivals.setdefault(name, {})[figure] = share
     note = "the interpreter made the examples and is right about all of them; echo says the first argument"
     packages = len({example.package for example in test})
     return Figures(
@@ -200,7 +205,7 @@ def measure(measurement: Measurement) -> Figures:
         examples=len(test),
         packages=packages,
         figures=figures,
-        rivals=rivals | {"interpreter": {"value, with steps": 1.0}},
+        rivals=rivals,
         teachers=("interpreter",),
         notes=(note,),
     )
