@@ -75,6 +75,10 @@ def test_from_a_name_to_the_table(packages: Path) -> None:
     out = Path("checkpoints/zoo/axl-comment-lion-auto")
     assert json.loads((out / "training.json").read_text())["data"]["sources"][0].endswith("data/comment")
     assert "trained already" in call("zoo", "train", "AXL-Comment-Lion").out
+    record = json.loads((out / "training.json").read_text())
+    (out / "training.json").write_text(json.dumps({**record, "held_out": None}))  # as after a kill while it was measured
+    assert "trained already" not in call("zoo", "train", "AXL-Comment-Lion").out
+    assert json.loads((out / "training.json").read_text())["held_out"] == record["held_out"]
     other = call("zoo", "train", "AXL-Comment-Lion", "--seed", "1")
     assert (other.status, "was begun with seed 0; seed 1 needs a folder of its own" in other.err) == (2, True)
     shown = call("zoo", "eval", "AXL-Comment-Lion", "--most", "2")

@@ -77,7 +77,6 @@ def train(
     """
     from multiscale_transformer.cli.train import train as train_one
     from multiscale_transformer.model.folder import TRAINING_FILE
-    from multiscale_transformer.training.resume import has_resume
 
     if everything and names:
         raise AxlError("give names or --all, not both")
@@ -87,15 +86,23 @@ def train(
             raise AxlError(f"{out} was begun with seed {known}; seed {seed} needs a folder of its own, given with --root")
     if ray is not None:
         _train_on(ray, places, minutes, seed, threads)
-        places = [place for place in places if has_resume(place[2])]  # what was interrupted here goes on here
+        places = [place for place in places if _is_interrupted(place[2])]  # what was interrupted here goes on here
     for number, (recipe, one, out) in enumerate(places, 1):
         ui.print_text(f"{number} of {len(places)}: {recipe.name}, {one}")
-        if (out / TRAINING_FILE).exists() and not has_resume(out):
-            ui.print_text(f"{out} is trained already")
-        elif has_resume(out):
+        if _is_interrupted(out):
             train_one(None, out=out, resume=True, threads=threads)
+        elif (out / TRAINING_FILE).exists():
+            ui.print_text(f"{out} is trained already")
         else:
             train_one(recipe.name, out=out, size=one, minutes=minutes, seed=seed, threads=threads)
+
+
+def _is_interrupted(folder: Path) -> bool:
+    """Whether a run in a folder has not ended, or has no figure yet."""
+    from multiscale_transformer.training.held_out import needs_measuring
+    from multiscale_transformer.training.resume import has_resume
+
+    return has_resume(folder) or needs_measuring(folder)
 
 
 def _seed_of(folder: Path) -> int | None:
