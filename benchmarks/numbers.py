@@ -62,6 +62,10 @@ def _fixed(run: Any, within: str) -> str:
     return f"{100 * row['within'][within]:.0f}"
 
 
+def _reached(run: Any, name: str) -> float:
+    return float(mean(row["figure"] for row in run["models"] if row["name"] == name))
+
+
 NUMBERS: dict[str, Callable[[Runs], str]] = {
     "memory-with": lambda run: f"{_bits(run('memory'), 'flat with memory'):.3f}",
     "memory-without": lambda run: f"{_bits(run('memory'), 'flat alone'):.3f}",
@@ -92,6 +96,7 @@ NUMBERS: dict[str, Callable[[Runs], str]] = {
     "document-model": lambda run: f"{_skill(run('skills'), 'document', 'BLEU, model alone'):.1f}",
     "fix-first": lambda run: _fixed(run("skills"), "1"),
     "fix-five": lambda run: _fixed(run("skills"), "5"),
+    "zoo-translate": lambda run: f"{100 * _reached(run('zoo'), 'axl-translate-auto'):.0f}",
     "mbpp-translated": lambda run: f"{run('skills')['mbpp']['translated']}",
     "mbpp-right": lambda run: f"{run('skills')['mbpp']['right']}",
     "mbpp-wrong": lambda run: f"{run('skills')['mbpp']['wrong']}",

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "src" / "multiscale_transformer"
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MAX_FILE_LINES = 400
-MAX_WHEEL_LINES = 58_500  # the goal was 15,000 (docs/log.md); it grows only with what users can do, and openly
+MAX_WHEEL_LINES = 58_600  # the goal was 15,000 (docs/log.md); it grows only with what users can do, and openly
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 

@@ -60,7 +60,7 @@ def test_names_and_all_exclude_each_other() -> None:
 
 def test_what_is_trained_is_no_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "axl-micro-lion").mkdir()
-    (tmp_path / "axl-micro-lion" / TRAINING_FILE).write_text("{}")
+    (tmp_path / "axl-micro-lion" / TRAINING_FILE).write_text('{"held_out": {"bits_per_byte": 1.0, "bytes": 1}}')
     seen: list[str] = []
     monkeypatch.setattr(zoo_ray, "train_on", lambda address, jobs: (seen.extend(job.out.name for job in jobs), iter(()))[1])
     zoo.train(["AXL-Micro-Lion"], size="both", root=tmp_path, ray="local")

@@ -68,7 +68,7 @@ def test_a_call_is_a_block_and_its_result_goes_back(client: anthropic.Anthropic)
     assert streamed.input == call.input
     result = {"type": "tool_result", "tool_use_id": call.id, "content": [{"type": "text", "text": "x = 1"}]}
     behind = [*READ, {"role": "assistant", "content": [call.model_dump()]}, {"role": "user", "content": [result]}]
-    answer = client.messages.create(model="tiny", max_tokens=9, messages=behind, tools=[TOOL])
+    answer = client.messages.create(model="tiny", max_tokens=9, messages=behind, tools=[TOOL], extra_body={"temperature": 0})
     assert answer.content[0].type == "text"
     assert answer.stop_reason == "max_tokens"
 

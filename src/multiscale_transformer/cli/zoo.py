@@ -99,10 +99,10 @@ def train(
 
 def _is_interrupted(folder: Path) -> bool:
     """Whether a run in a folder has not ended, or has no figure yet."""
-    from multiscale_transformer.training.held_out import needs_measuring
     from multiscale_transformer.training.resume import has_resume
 
-    return has_resume(folder) or needs_measuring(folder)
+    record = known_training(folder)
+    return has_resume(folder) or (record is not None and record.held_out is None)
 
 
 def _seed_of(folder: Path) -> int | None:
