@@ -29,17 +29,7 @@ from multiscale_transformer.training.model_card import write_model_card
 from multiscale_transformer.training.run import RunRequest, check_output, train_run
 from multiscale_transformer.training.trainer import Progress, Trainer
 from multiscale_transformer.zoo.training_record import TrainingRecord
-from tiny import (
-    PLENTY,
-    TINY,
-    clock_that_ticks_per_step,
-    corpus,
-    documents,
-    model_of,
-    same_weights,
-    settings_of,
-    weights_of,
-)
+from tiny import PLENTY, TINY, clock_that_ticks_per_step, corpus, documents, model_of, same_weights, settings_of, weights_of
 
 WITH_MEMORY = TINY.model_copy(update={"memory": True})
 

@@ -70,3 +70,12 @@ def group_of(corpus, document):
         if of.groups_D != 0 and 0 <= document - of.first_document < of.documents:
             return load_int32(of.groups_D, document - of.first_document)
     return np.int64(-1)
+
+
+@jit_device
+def is_skipped(corpus, shard, document, own_group):
+    """Whether a document of a shard is removed, or of the group `own_group` (-1: of none)."""
+    of = corpus.shards[shard]
+    if own_group >= 0 and load_int32(of.groups_D, document) == own_group:
+        return True
+    return of.gone_D != 0 and load_uint8(of.gone_D, document) != 0

@@ -24,7 +24,7 @@ from multiscale_transformer.kernels.context_search import (
     remember,
     roll,
 )
-from multiscale_transformer.kernels.corpus import group_of, load_int32, load_uint8
+from multiscale_transformer.kernels.corpus import group_of, is_skipped, load_int32, load_uint8
 from multiscale_transformer.kernels.jit import jit_device, jit_entry, without_refcounts
 from multiscale_transformer.kernels.memory_search import DEPTH, Search, extend, forget, new_search, restart
 from multiscale_transformer.kernels.records import Records, record
@@ -146,12 +146,8 @@ def _count_corpus(corpus, reader, scratch):
                 symbol = load_uint8(of.next_N, row)
                 if symbol == NOTHING:
                     continue
-                if of.documents_N != 0:
-                    document = load_int32(of.documents_N, row)
-                    if own >= 0 and load_int32(of.groups_D, document) == own:
-                        continue
-                    if of.gone_D != 0 and load_uint8(of.gone_D, document) != 0:
-                        continue
+                if of.documents_N != 0 and is_skipped(corpus, shard, load_int32(of.documents_N, row), own):
+                    continue
                 _count(scratch, order, symbol)
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from multiscale_transformer.kernels.corpus import load_int32, load_int64, load_uint8, load_uint16, load_uint32
+from multiscale_transformer.kernels.corpus import is_skipped, load_int32, load_int64, load_uint8, load_uint16, load_uint32
 from multiscale_transformer.kernels.jit import jit_device, jit_entry, without_refcounts
 from multiscale_transformer.kernels.structure_keys import keys_at, new_line
 from multiscale_transformer.model.memory_spec import CORPUS_STRUCTURES, NUM_CORPUS_STRUCTURES, NUM_STRUCTURES
@@ -161,9 +161,7 @@ def is_left_out(corpus, shard, place, own_group):
             low = middle
         else:
             high = middle
-    if own_group >= 0 and load_int32(of.groups_D, low) == own_group:
-        return True
-    return of.gone_D != 0 and load_uint8(of.gone_D, low) != 0
+    return is_skipped(corpus, shard, low, own_group)
 
 
 @jit_device
