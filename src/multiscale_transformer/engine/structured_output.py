@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 MAX_FORM = 64 << 10  # characters of a schema, pattern or grammar: compiling takes seconds for each megabyte
-_SPACE = r"[ \n\r\t]{1,64}"  # between the parts of JSON, bounded, since a weak model may otherwise write spaces for ever
+_SPACE = r" |(\r?\n){1,2}[ \t]{0,20}"  # between the parts of JSON, as llama.cpp has it: weak models write all they may
 
 
 class GrammarConstraint:
