@@ -20,6 +20,7 @@ from multiscale_transformer.engine import scheduler as batching
 from multiscale_transformer.model.vocabulary import BOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 from multiscale_transformer.training.resume import has_resume
 from multiscale_transformer.training.trainer import Trainer
+from multiscale_transformer.zoo.training_record import read_training
 
 
 def test_train_says_what_it_reads_and_trains_and_how_good_the_result_is(trained: Trained, project: Path) -> None:
@@ -274,6 +275,19 @@ def test_quickstart_tells_one_story_and_says_once_what_to_type_next(
     assert places == sorted(places)
     assert answer.out.count("Next:") == answer.out.count("Checkpoint") == 1
     assert "from `library of Python 3." in (work / "checkpoints" / "quickstart" / "README.md").read_text()
+
+
+def test_quickstart_measures_on_a_part_of_what_it_holds_out_and_says_how_much(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = str(Path(json.__file__).parent.parent / "encodings")
+    monkeypatch.setattr(sources, "sysconfig", SimpleNamespace(get_paths=lambda: {"stdlib": library}))
+    monkeypatch.setattr("multiscale_transformer.cli.quickstart.MEASURED_BYTES", 1)
+    assert call("quickstart", *QUICK).status == 0
+    record = read_training(work / "checkpoints" / "quickstart")
+    assert record.held_out is not None
+    assert record.data.held_out_documents > 1
+    assert 0 < record.held_out.bytes < record.data.held_out_bytes
 
 
 def test_suggest_models_and_data_answer(project: Path, work: Path) -> None:

@@ -30,6 +30,14 @@ def test_digest_ignores_order_and_sees_every_change(items: list[tuple[str, bytes
     assert Documents.from_items(items[:-1]).sha256() != digest
 
 
+@pytest.mark.parametrize(("max_bytes", "names"), [(100, "abcdefgh"), (80, "abcdefgh"), (79, "aceg"), (27, "adg"), (1, "a")])
+def test_a_sample_is_of_whole_documents_from_everywhere(max_bytes: int, names: str) -> None:
+    documents = Documents.from_items((name, b"0123456789") for name in "abcdefgh")
+    sample = documents.sample(max_bytes)
+    assert "".join(sample.names) == names
+    assert sample.nbytes == 10 * len(names)
+
+
 def test_subset_keeps_the_order_asked_for() -> None:
     documents = Documents.from_items([("a", b"1"), ("b", b""), ("c", b"333")])
     assert list(documents.subset([2, 0])) == [("c", b"333"), ("a", b"1")]

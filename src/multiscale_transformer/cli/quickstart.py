@@ -11,6 +11,7 @@ from multiscale_transformer.cli.options import CHECKPOINTS, Minutes, Threads, fo
 from multiscale_transformer.cli.ui import command, counted, print_text
 from multiscale_transformer.training.settings import DEFAULT_SETTINGS
 
+MEASURED_BYTES = 500_000  # about as many held-out bytes are scored: all of them would take as long as a third of the training
 PROMPT = b"def read_lines(path):\n    "  # within the block, so that something is written
 
 
@@ -45,7 +46,7 @@ def quickstart(
     corpus = read_corpus([STDLIB])
     recipe = training_ui.best_size(minutes, threads)
     request = training_ui.new_request(recipe, corpus, place, minutes=minutes, threads=threads)
-    training_ui.run(request, corpus)
+    training_ui.run(request, corpus, scored=corpus.held_out.sample(MEASURED_BYTES))
     print_text("\nIt writes (a model this small knows the look of code, not its meaning):\n")
     config = read_config(place)
     sampling = DEFAULT_SAMPLING.model_copy(update={"max_new_tokens": 240, "seed": 0})

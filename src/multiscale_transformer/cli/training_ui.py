@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from multiscale_transformer.cli.endings import status_of
 from multiscale_transformer.cli.heartbeat import EVERY_SECONDS
 from multiscale_transformer.cli.ui import command, counted, errors, millions, out, print_field, size
 from multiscale_transformer.data.corpus import Corpus
+from multiscale_transformer.data.documents import Documents
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.evaluation.compression_baselines import labelled
 from multiscale_transformer.locks import writing
@@ -93,13 +95,14 @@ def new_request(
     )
 
 
-def run(request: RunRequest, corpus: Corpus, *, resume: bool = False) -> None:
-    """Train, measure and show the result."""
+def run(request: RunRequest, corpus: Corpus, *, resume: bool = False, scored: Documents | None = None) -> None:
+    """Train, measure and show the result; `scored` are the held-out documents to measure on, by default all."""
     _announce(request)
     ensure_kernels()
     with writing(request.out):  # from here to the figure: another run into this folder would mix with it
         _train(request, corpus, resume)
-        measure(request.out, corpus, request.settings.threads, choose_device(request.device))
+        measured = corpus if scored is None else replace(corpus, held_out=scored)
+        measure(request.out, measured, request.settings.threads, choose_device(request.device))
 
 
 def measure(folder: Path, corpus: Corpus, threads: int, device: torch.device = CPU) -> None:

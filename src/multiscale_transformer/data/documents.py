@@ -116,6 +116,10 @@ class Documents:
         chosen = Documents.from_items(Document(self.names[index], self[index], self.sources[index]) for index in indices)
         return chosen if self.answers is None else chosen.with_answers(self.answers[list(indices)].tolist())
 
+    def sample(self, max_bytes: int) -> Documents:
+        """About `max_bytes` of whole documents, evenly spread over the order; all documents when they are no more."""
+        return self.subset(range(0, len(self), max(1, -(-self.nbytes // max_bytes))))
+
     def with_answers(self, begins: Sequence[int]) -> Documents:
         """The same documents, of each of which the answer begins at a byte."""
         return replace(self, answers=np.asarray(begins, np.int64))
