@@ -12,7 +12,7 @@ from multiscale_transformer.cli.ui import command, counted, print_text
 from multiscale_transformer.training.settings import DEFAULT_SETTINGS
 
 MEASURED_BYTES = 500_000  # about as many held-out bytes are scored: all of them would take as long as a third of the training
-PROMPT = b"def read_lines(path):\n    "  # within the block, so that something is written
+PROMPT = b"def read_lines(path):\n    with open(path"  # within a line, which a model cannot end by writing nothing
 
 
 def quickstart(
