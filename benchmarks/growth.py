@@ -16,6 +16,7 @@ from benchmarks.command import LIBRARY, main
 from benchmarks.comparison import corpus_of
 from benchmarks.result import Result, Row, origin
 from multiscale_transformer.cli.options import Checkpoint
+from multiscale_transformer.cli.train import beginning_as
 from multiscale_transformer.memory.lookup import CorpusMemory, Window
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.checkpoint import load_model
@@ -57,7 +58,7 @@ def run(
     ids_BT, recall = sample()
     grown = []
     for name in recipe_names():
-        config = load_recipe(name).model.model_copy(update={"memory": base.config.memory})
+        config = beginning_as(model, load_recipe(name)).model.model_copy(update={"memory": base.config.memory})
         reason = why_not(base.config, config)
         if config.parameters() > largest:
             continue

@@ -73,6 +73,13 @@ def test_members_join_the_registry_by_its_name_and_wait_for_it() -> None:
         assert command[command.index("--allow-host") + 1] == name
 
 
+@pytest.mark.parametrize("name", [name for name in PORTS if name != "api-server"])
+def test_the_mesh_has_a_token_where_clients_have_a_key(name: str) -> None:
+    """A member that asks clients for a key is refused without one."""
+    variables = SERVICES[name]["environment"]
+    assert {"AXL_API_KEY", "AXL_MESH_TOKEN"} <= set(variables)
+
+
 def test_the_image_runs_as_a_user_with_kernels_compiled_and_one_command() -> None:
     lines = [line for line in DOCKERFILE.splitlines() if line and not line.startswith((" ", "#"))]
     build, _, image = "\n".join(lines).partition("FROM python:${PYTHON}\n")
@@ -105,12 +112,16 @@ def host() -> Iterator[Host]:
 
 
 @contextmanager
-def running(host: Host, name: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A service's command as a process with its environment; what it writes is in `folder`."""
+def running(host: Host, name: str, folder: Path, **given: str) -> Iterator[subprocess.Popen[str]]:
+    """A service's command as a process with its environment, with variables of the user's; what it writes is in `folder`."""
     run = "from multiscale_transformer.cli.main import main; main()"
     words = [word.replace(f"http://{REGISTRY}:", "http://127.0.0.1:") for word in command_of(name)]
     home = {"HOME": folder, "XDG_CACHE_HOME": folder / "cache", "XDG_DATA_HOME": folder / "data"}
-    more = {key: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for key, value in SERVICES[name]["environment"].items()}
+    variable = re.compile(r"\$\{(\w+):-([^}]*)\}")
+    more = {
+        key: variable.sub(lambda found: given.get(found[1], found[2]), value)
+        for key, value in SERVICES[name]["environment"].items()
+    }
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **{key: str(value) for key, value in home.items()}, **more}
     folder.mkdir()
     process = host.start([sys.executable, "-c", run, *words], env=env, cwd=folder)
@@ -147,10 +158,31 @@ def test_all_services_become_healthy_and_the_registry_knows_the_members(tmp_path
         for name in (REGISTRY, *(name for name in PORTS if name != REGISTRY)):
             process = stack.enter_context(running(host, name, tmp_path / name))
             wait_until_healthy(host, process, name)
-        ask = "import json,urllib.request as r; print(r.urlopen('http://127.0.0.1:8900/v1/models').read().decode())"
-        end = time.monotonic() + 30
-        known: set[str] = set()
-        while not {"axl-coder", "vision", "axl-debugger"} <= known and time.monotonic() < end:
-            answer = subprocess.check_output(host.command([sys.executable, "-c", ask]), text=True)
-            known = {model["id"] for model in json.loads(answer)["data"]}
-        assert {"axl-coder", "vision", "axl-debugger"} <= known
+        assert {"axl-coder", "vision", "axl-debugger"} <= known_models(host, {"axl-coder", "vision", "axl-debugger"})
+
+
+@pytest.mark.slow
+@needs_hosts
+@needs_mesh
+def test_with_a_key_for_clients_the_token_of_the_mesh_lets_members_join(tmp_path: Path, host: Host) -> None:
+    keys = {"AXL_API_KEY": "of-clients", "AXL_MESH_TOKEN": "of-gateways"}
+    with ExitStack() as stack:
+        for name in (REGISTRY, "axl-coder"):
+            process = stack.enter_context(running(host, name, tmp_path / name, **keys))
+            wait_until_healthy(host, process, name)
+        assert "axl-coder" in known_models(host, {"axl-coder"}, key="of-clients")
+
+
+def known_models(host: Host, awaited: set[str], key: str = "") -> set[str]:
+    """The models that the registry knows, once these are among them or half a minute is over."""
+    ask = (
+        "import urllib.request as r; "
+        f"asked = r.Request('http://127.0.0.1:8900/v1/models', headers={{'Authorization': 'Bearer {key}'}}); "
+        "print(r.urlopen(asked).read().decode())"
+    )
+    end = time.monotonic() + 30
+    known: set[str] = set()
+    while not awaited <= known and time.monotonic() < end:
+        answer = subprocess.check_output(host.command([sys.executable, "-c", ask]), text=True)
+        known = {model["id"] for model in json.loads(answer)["data"]}
+    return known

@@ -210,7 +210,7 @@ def train(
     if base is not None and grow:
         raise AxlError("--grow begins with few layers, and --init with all of a trained model's; give one of them")
     if base is not None and recipe is not None:
-        check_init(recipe.model.model_copy(update={"memory": memory}), base)
+        check_init((recipe := beginning_as(base, recipe)).model.model_copy(update={"memory": memory}), base)
     if out is not None:
         check_output(out, resume=False)
         training_ui.check_place(out)
@@ -232,7 +232,7 @@ def train(
         minutes=minutes or recipe.training.minutes,
         init=base,
         optimizer=optimizer or recipe.training.optimizer,
-        learning_rate=lr or (FINE_TUNING.learning_rate if base and optimizer is None else None),
+        learning_rate=lr or _rate_for(base, optimizer or recipe.training.optimizer),
         interpolation=interpolation or (FINE_TUNING.interpolation if base and size == PUBLISHED else 1.0),
         seed=seed,
         threads=threads,
@@ -241,6 +241,21 @@ def train(
     )
     training_ui.run(request, corpus)
     training_ui.show_next(out)
+
+
+def beginning_as(base: Path, recipe: Recipe) -> Recipe:
+    """The recipe of a model that begins as `base`: it mixes as many earlier bytes, where its shape says nothing of them."""
+    from multiscale_transformer.model.folder import read_config
+
+    if "conv_taps" in recipe.model.model_fields_set:
+        return recipe
+    model = recipe.model.model_copy(update={"conv_taps": read_config(base).conv_taps})
+    return recipe.model_copy(update={"model": model})
+
+
+def _rate_for(base: Path | None, optimizer: OptimizerName) -> float | None:
+    """The rate of fine-tuning is Muon's; other optimizers, and random weights, learn at the optimizer's own."""
+    return FINE_TUNING.learning_rate if base is not None and optimizer == "muon" else None
 
 
 def _on_nodes(

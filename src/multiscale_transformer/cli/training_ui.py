@@ -43,7 +43,7 @@ from multiscale_transformer.zoo.training_record import read_training
 FEW_STEPS = 50
 LINES = 10  # of progress at least, where there is no live bar
 BYTES_PER_PARAMETER = 28  # on disk: two resume points of weights and two moments, and the weights of the checkpoint
-INDEX_BYTES = 6  # on disk, for each byte of text
+INDEX_BYTES = 8  # on disk, for each byte of text
 
 
 def best_size(minutes: float, threads: int, *, memory: bool = True, device: torch.device = CPU) -> Recipe:
