@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from calling import QUICK, call
 
+from multiscale_transformer.cli import training_ui
 from multiscale_transformer.cli.train import beginning_as
 from multiscale_transformer.model.folder import read_config
 from multiscale_transformer.training.settings import FINE_TUNING
@@ -53,3 +54,26 @@ def test_a_shape_that_says_how_many_bytes_it_mixes_keeps_to_it(project: Path, wo
     assert answer.status == 2
     assert "it mixes fewer earlier bytes than the base's 7" in answer.err
     assert not (work / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "base", "share"),
+    [
+        (("AXL-Shipped",), True, 1.0),  # by name: it learns all that it can
+        (("AXL-Shipped", "--init", "shipped"), True, FINE_TUNING.interpolation),
+        (("AXL-Shipped", "--init", "none"), False, 1.0),
+        (("AXL-Shipped", "--no-memory"), False, 1.0),
+        (("AXL-Micro-600K",), False, 1.0),  # too narrow
+    ],
+)
+def test_a_name_begins_as_the_model_in_the_package_where_it_can(
+    words: tuple[str, ...], base: bool, share: float, project: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(training_ui, "run", lambda request, corpus: asked.append(request))
+    answer = call("train", *words, "--data", project, "--out", work / "run", *QUICK)
+    assert answer.status == 0, answer
+    (request,) = asked
+    assert (request.init is not None) == base
+    assert request.settings.interpolation == share
+    assert request.config.conv_taps == (7 if base else 0)

@@ -57,8 +57,8 @@ def train(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Weights to begin with: shipped (the model in the package), a checkpoint, or none (default: shipped, where "
-            "--data is given and neither NAME nor --config).",
+            help="Weights to begin with: shipped (the model in the package), a checkpoint, or none (default: shipped for "
+            "--data alone, and for a NAME whose shape can say what that says).",
         ),
     ] = None,
     size: Annotated[
@@ -87,7 +87,8 @@ def train(
             callback=above_zero,
             max=1.0,
             rich_help_panel=TRAINING,
-            help=f"Share of the way from the first weights kept (default: {FINE_TUNING.interpolation:g} with --init, else 1).",
+            help=f"Share of the way from the first weights kept (default: {FINE_TUNING.interpolation:g} for --data alone "
+            "and with --init, else 1).",
         ),
     ] = None,
     grow: Annotated[
@@ -148,7 +149,7 @@ def train(
     from multiscale_transformer.data.selection import Selection
     from multiscale_transformer.machine import available_cores
     from multiscale_transformer.training.device import choose_device
-    from multiscale_transformer.training.initialization import check_init, sized, tuned
+    from multiscale_transformer.training.initialization import tuned
     from multiscale_transformer.training.run import check_output, free_folder
 
     if nodes is not None:
@@ -191,7 +192,7 @@ def train(
         }
         other |= {"--interpolation": interpolation, "--no-memory": not memory, "--device": device not in (None, "auto", "cpu")}
         chosen: dict[str, object] = {
-            "init": _named_base(init),
+            "init": _base(init),
             "minutes": minutes,
             "optimizer": optimizer,
             "learning_rate": lr,
@@ -201,16 +202,9 @@ def train(
         train_seeing(seeing, data, out, other, **chosen)
         return
     place = choose_device(device or "auto")  # one that is not there is refused before anything is read
-    recipe = _named(name, config)
-    if size != PUBLISHED:
-        if recipe is None or init not in (None, SHIPPED) or not memory:
-            raise AxlError("--size auto is for a model by name, which begins as the model in the package with its memory")
-        recipe, init = sized(recipe), SHIPPED
-    base = _base(init, data=data, shaped=recipe is not None, memory=memory)
-    if base is not None and grow:
-        raise AxlError("--grow begins with few layers, and --init with all of a trained model's; give one of them")
-    if base is not None and recipe is not None:
-        check_init((recipe := beginning_as(base, recipe)).model.model_copy(update={"memory": memory}), base)
+    recipe, base, share = _beginning(
+        _named(name, config), named=name is not None, init=init, size=size, data=data, memory=memory, grow=grow
+    )
     if out is not None:
         check_output(out, resume=False)
         training_ui.check_place(out)
@@ -233,7 +227,7 @@ def train(
         init=base,
         optimizer=optimizer or recipe.training.optimizer,
         learning_rate=lr or _rate_for(base, optimizer or recipe.training.optimizer),
-        interpolation=interpolation or (FINE_TUNING.interpolation if base and size == PUBLISHED else 1.0),
+        interpolation=interpolation or share,
         seed=seed,
         threads=threads,
         fim_rate=fim_rate,
@@ -241,6 +235,49 @@ def train(
     )
     training_ui.run(request, corpus)
     training_ui.show_next(out)
+
+
+def _beginning(
+    recipe: Recipe | None,
+    *,
+    named: bool,
+    init: str | None,
+    size: str,
+    data: list[str] | None,
+    memory: bool,
+    grow: bool,
+) -> tuple[Recipe | None, Path | None, float]:
+    """The shape (None: that of the base, or the best size), the base, and the share of the way from it that is kept.
+
+    Raises AxlError where the base and other options contradict each other, or the shape cannot begin as it.
+    """
+    from multiscale_transformer.training.initialization import check_init, sized
+
+    chosen = recipe is None or init is not None  # fine-tuning; a named model learns all that it can from its base
+    if size != PUBLISHED:
+        if recipe is None or init not in (None, SHIPPED) or not memory:
+            raise AxlError("--size auto is for a model by name, which begins as the model in the package with its memory")
+        recipe, init, chosen = sized(recipe), SHIPPED, False
+    base = _base(_default_init(recipe, named, data, memory, grow) if init is None else init)
+    if base is not None and grow:
+        raise AxlError("--grow begins with few layers, and --init with all of a trained model's; give one of them")
+    if base is not None and recipe is not None:
+        recipe = beginning_as(base, recipe)
+        check_init(recipe.model.model_copy(update={"memory": memory}), base)
+    return recipe, base, FINE_TUNING.interpolation if base is not None and chosen else 1.0
+
+
+def _default_init(recipe: Recipe | None, named: bool, data: list[str] | None, memory: bool, grow: bool) -> str:
+    """Own code begins as the model in the package, and so does a named model whose shape can say what that says."""
+    from multiscale_transformer.model.folder import read_config
+    from multiscale_transformer.training.widen import why_not
+
+    if not memory or (recipe is None and not data):
+        return NO_INIT
+    if recipe is None:
+        return SHIPPED
+    model = beginning_as(SHIPPED_FOLDER, recipe).model.model_copy(update={"memory": True})
+    return SHIPPED if named and not grow and why_not(read_config(SHIPPED_FOLDER), model) is None else NO_INIT
 
 
 def beginning_as(base: Path, recipe: Recipe) -> Recipe:
@@ -308,14 +345,7 @@ def _skill_data(skill: str) -> str:
     return f"{PREFIX}{place}"
 
 
-def _base(init: str | None, *, data: list[str] | None, shaped: bool, memory: bool) -> Path | None:
-    """The checkpoint to begin as. Own code begins as the model in the package, unless a shape is named, or no memory."""
-    if init is None:
-        init = SHIPPED if data and not shaped and memory else NO_INIT
-    return _named_base(init)
-
-
-def _named_base(init: str | None) -> Path | None:
+def _base(init: str | None) -> Path | None:
     return None if init in (None, NO_INIT) else SHIPPED_FOLDER if init == SHIPPED else Path(init).expanduser()
 
 

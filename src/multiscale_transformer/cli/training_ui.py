@@ -22,6 +22,7 @@ from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.compile import ensure_kernels
 from multiscale_transformer.cli.endings import status_of
 from multiscale_transformer.cli.heartbeat import EVERY_SECONDS
+from multiscale_transformer.cli.options import SHIPPED_FOLDER
 from multiscale_transformer.cli.ui import command, counted, errors, millions, out, print_field, size
 from multiscale_transformer.data.corpus import Corpus
 from multiscale_transformer.data.documents import Documents
@@ -159,6 +160,8 @@ def _announce(request: RunRequest) -> None:
         f"{layers} layers {stacks}, context {model.max_seq_len:,} bytes"
         + (", with the training files as its memory" if model.memory else ""),
     )
+    if request.init is not None:
+        print_field("Begins as", "the model in the package" if request.init == SHIPPED_FOLDER else str(request.init))
     device, threads = choose_device(request.device), counted(settings.threads, "thread")
     where = threads if device.type == "cpu" else f"{device.type} ({accelerator_name(device)}) and {threads}"
     print_field("Training", f"{counted(settings.minutes, 'minute')} with {settings.optimizer} on {where}, seed {settings.seed}")
