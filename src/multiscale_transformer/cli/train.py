@@ -175,21 +175,14 @@ def train(
     threads = threads or available_cores()
     if resume and init is not None:
         raise AxlError("--init says what a run begins with, and --resume goes on with one that has begun; give one of them")
-    seeing = (
-        None if name and config else find_vision_recipe(config.with_suffix(config.suffix or ".yaml") if config else name or "")
-    )
+    seeing = _seeing(name, config)
     if resume:
         _resume(out or _interrupted(seeing.name if seeing else name), threads, device)
         return
     if seeing is not None:
         from multiscale_transformer.cli.train_vision import train_seeing
 
-        other: dict[str, object] = {
-            "--size": size != PUBLISHED,
-            "--include": include,
-            "--exclude": exclude,
-            "--grow": grow,
-        }
+        other: dict[str, object] = {"--size": size != PUBLISHED, "--include": include, "--exclude": exclude, "--grow": grow}
         other |= {"--interpolation": interpolation, "--no-memory": not memory, "--device": device not in (None, "auto", "cpu")}
         chosen: dict[str, object] = {
             "init": _base(init),
@@ -238,14 +231,7 @@ def train(
 
 
 def _beginning(
-    recipe: Recipe | None,
-    *,
-    named: bool,
-    init: str | None,
-    size: str,
-    data: list[str] | None,
-    memory: bool,
-    grow: bool,
+    recipe: Recipe | None, *, named: bool, init: str | None, size: str, data: list[str] | None, memory: bool, grow: bool
 ) -> tuple[Recipe | None, Path | None, float]:
     """The shape (None: that of the base, or the best size), the base, and the share of the way from it that is kept.
 
@@ -321,9 +307,9 @@ def _on_nodes(
 
 def _seeing(name: str | None, config: Path | None) -> VisionRecipe | None:
     """The recipe of a model that sees, where it is one that is meant; `_named` refuses both a name and a file."""
-    if name is not None and config is not None:
-        return None
-    return find_vision_recipe(config.with_suffix(config.suffix or ".yaml") if config is not None else name or "")
+    return (
+        None if name and config else find_vision_recipe(config.with_suffix(config.suffix or ".yaml") if config else name or "")
+    )
 
 
 def _named(name: str | None, config: Path | None) -> Recipe | None:
