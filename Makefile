@@ -18,13 +18,12 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# A process for each core. The slow tests start processes of their own, each with one thread where it is not told otherwise; those of
-# a file share what it prepares, and run one after the other.
+# A process for each core; the slow tests start processes of their own, each with one thread where it is not told otherwise.
 fast: $(VENV)/.dev
 	$(BIN)/pytest -m "not slow" -n logical --maxprocesses 4 --dist worksteal
 
 slow: $(VENV)/.dev browser network latex
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n logical --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n logical --maxprocesses 4 --dist worksteal
 
 # The documentation as a site in build/site; `.venv/bin/mkdocs serve` while writing.
 site: $(VENV)/.dev
@@ -73,4 +72,4 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .venv-clients .venv-light .venv-transformers build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-clients .venv-transformers build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from multiscale_transformer.locks import writing
+from server.client_folders import INSTALL_SECONDS
+
 ROOT = Path(__file__).parent.parent
 MAX_MEGABYTES = 400
 PROMPT = "    s = s.decode(detect_enc"  # as it stands in json/__init__.py of every Python 3
@@ -28,14 +31,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def light() -> Path:
-    """The `bin` of an environment with AXL's wheel and what it depends on."""
-    folder = ROOT / ".venv-light"
-    for stale in (folder, ROOT / "build"):  # setuptools takes into the wheel whatever an earlier build left
-        shutil.rmtree(stale, ignore_errors=True)
+def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of an environment with AXL's wheel and what it depends on, one for each process of the tests."""
+    folder, build = tmp_path_factory.mktemp("environment"), ROOT / "build"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([folder / "bin" / "pip", "install", "-q", ROOT], check=True)
-    shutil.rmtree(ROOT / "build", ignore_errors=True)
+    with writing(build, wait=INSTALL_SECONDS):  # setuptools builds there, and takes into the wheel whatever another build left
+        shutil.rmtree(build, ignore_errors=True)
+        subprocess.run([folder / "bin" / "pip", "install", "-q", ROOT], check=True)
+        shutil.rmtree(build, ignore_errors=True)
     return folder / "bin"
 
 

@@ -18,11 +18,13 @@ from multiscale_transformer.engine.scheduler import Request, Scheduler
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.export.hf import MODULES, code, export_hf
 from multiscale_transformer.export.pt import export_pt
+from multiscale_transformer.locks import writing
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS
+from server.client_folders import INSTALL_SECONDS
 from tiny import checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -108,11 +110,12 @@ def _python() -> Path:
     """An environment with transformers and without AXL, made once."""
     folder, wanted = ROOT / ".venv-transformers", hashlib.sha256(REQUIREMENTS.encode()).hexdigest()
     made = folder / "made"
-    if not made.exists() or made.read_text() != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "pip", "install", "-q", *REQUIREMENTS.split()], check=True)
-        made.write_text(wanted)
+    with writing(folder, wait=INSTALL_SECONDS):
+        if not made.exists() or made.read_text() != wanted:
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            subprocess.run([folder / "bin" / "pip", "install", "-q", *REQUIREMENTS.split()], check=True)
+            made.write_text(wanted)
     return folder / "bin" / "python"
 
 

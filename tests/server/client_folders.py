@@ -12,9 +12,11 @@ from pathlib import Path
 
 from multiscale_transformer.cli.client_settings import CLIENTS as CONNECTED
 from multiscale_transformer.cli.client_settings import Server, shown
+from multiscale_transformer.locks import writing
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = ROOT / "tests" / "clients"
+INSTALL_SECONDS = 900.0  # for which a process of the tests waits for another that installs the same
 QUIET = {  # nothing is reported, updated or fetched
     "ANONYMIZED_TELEMETRY": "False",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -80,8 +82,10 @@ def _made(name: str, wanted: str, make: Callable[[Path], None]) -> Path:
     folder = ROOT / ".venv-clients" / name
     digest = hashlib.sha256(wanted.encode()).hexdigest()
     made = folder / "made"
-    if not made.exists() or made.read_text() != digest:
-        shutil.rmtree(folder, ignore_errors=True)
-        make(folder)
-        made.write_text(digest)
+    folder.parent.mkdir(exist_ok=True)
+    with writing(folder, wait=INSTALL_SECONDS):
+        if not made.exists() or made.read_text() != digest:
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            made.write_text(digest)
     return folder
