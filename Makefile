@@ -18,12 +18,12 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# A process for each core; the slow tests start processes of their own, each with one thread where it is not told otherwise.
+# A process for each core; the slow tests start processes of their own, and run one after the other.
 fast: $(VENV)/.dev
 	$(BIN)/pytest -m "not slow" -n logical --maxprocesses 4 --dist worksteal
 
 slow: $(VENV)/.dev browser network latex
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n logical --maxprocesses 4 --dist worksteal
+	$(BIN)/pytest -m slow
 
 # The documentation as a site in build/site; `.venv/bin/mkdocs serve` while writing.
 site: $(VENV)/.dev
