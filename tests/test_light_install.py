@@ -94,7 +94,8 @@ def test_what_needs_pytorch_says_so_in_a_line(light: Path, home: Path) -> None:
 def serving(light: Path, home: Path) -> Iterator[str]:
     port = "8899"
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
-    command = [light / "axl", "serve", "--port", port, "--memory", "my_index"]
+    axl(light, home, "index", "project", "--out", "served_index")
+    command = [light / "axl", "serve", "--port", port, "--memory", "served_index"]
     with subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             url = f"http://127.0.0.1:{port}"
