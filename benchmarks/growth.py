@@ -58,7 +58,7 @@ def run(
     ids_BT, recall = sample()
     grown = []
     for name in recipe_names():
-        config = beginning_as(model, load_recipe(name)).model.model_copy(update={"memory": base.config.memory})
+        config = beginning_as(model, load_recipe(name), memory=base.config.memory).model
         reason = why_not(base.config, config)
         if config.parameters() > largest:
             continue

@@ -31,9 +31,14 @@ HADOLINT = shutil.which("hadolint", path=os.pathsep.join([str(Path(sys.executabl
 needs_mesh = pytest.mark.skipif(find_spec("multiscale_transformer.mesh") is None, reason="the mesh is not in this package yet")
 
 
+def filled_in(text: str, given: dict[str, str]) -> str:
+    """A text of the file with variables of the user's, or with what stands for them."""
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: given.get(found[1], found[2]), text)
+
+
 def command_of(service: str) -> list[str]:
     """What the image is told to run, without variables of the user's."""
-    return [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in SERVICES[service]["command"]]
+    return [filled_in(word, {}) for word in SERVICES[service]["command"]]
 
 
 def health_check() -> list[str]:
@@ -117,11 +122,7 @@ def running(host: Host, name: str, folder: Path, **given: str) -> Iterator[subpr
     run = "from multiscale_transformer.cli.main import main; main()"
     words = [word.replace(f"http://{REGISTRY}:", "http://127.0.0.1:") for word in command_of(name)]
     home = {"HOME": folder, "XDG_CACHE_HOME": folder / "cache", "XDG_DATA_HOME": folder / "data"}
-    variable = re.compile(r"\$\{(\w+):-([^}]*)\}")
-    more = {
-        key: variable.sub(lambda found: given.get(found[1], found[2]), value)
-        for key, value in SERVICES[name]["environment"].items()
-    }
+    more = {key: filled_in(value, given) for key, value in SERVICES[name]["environment"].items()}
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **{key: str(value) for key, value in home.items()}, **more}
     folder.mkdir()
     process = host.start([sys.executable, "-c", run, *words], env=env, cwd=folder)

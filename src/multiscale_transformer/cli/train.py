@@ -248,8 +248,8 @@ def _beginning(
     if base is not None and grow:
         raise AxlError("--grow begins with few layers, and --init with all of a trained model's; give one of them")
     if base is not None and recipe is not None:
-        recipe = beginning_as(base, recipe)
-        check_init(recipe.model.model_copy(update={"memory": memory}), base)
+        recipe = beginning_as(base, recipe, memory=memory)
+        check_init(recipe.model, base)
     return recipe, base, FINE_TUNING.interpolation if base is not None and chosen else 1.0
 
 
@@ -262,18 +262,17 @@ def _default_init(recipe: Recipe | None, named: bool, data: list[str] | None, me
         return NO_INIT
     if recipe is None:
         return SHIPPED
-    model = beginning_as(SHIPPED_FOLDER, recipe).model.model_copy(update={"memory": True})
-    return SHIPPED if named and not grow and why_not(read_config(SHIPPED_FOLDER), model) is None else NO_INIT
+    reason = why_not(read_config(SHIPPED_FOLDER), beginning_as(SHIPPED_FOLDER, recipe).model)
+    return SHIPPED if named and not grow and reason is None else NO_INIT
 
 
-def beginning_as(base: Path, recipe: Recipe) -> Recipe:
+def beginning_as(base: Path, recipe: Recipe, *, memory: bool = True) -> Recipe:
     """The recipe of a model that begins as `base`: it mixes as many earlier bytes, where its shape says nothing of them."""
     from multiscale_transformer.model.folder import read_config
 
-    if "conv_taps" in recipe.model.model_fields_set:
-        return recipe
-    model = recipe.model.model_copy(update={"conv_taps": read_config(base).conv_taps})
-    return recipe.model_copy(update={"model": model})
+    said = "conv_taps" in recipe.model.model_fields_set
+    taps = recipe.model.conv_taps if said else read_config(base).conv_taps
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"memory": memory, "conv_taps": taps})})
 
 
 def _rate_for(base: Path | None, optimizer: OptimizerName) -> float | None:
