@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,17 +15,14 @@ from multiscale_transformer.engine.scheduler import Request, Scheduler
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.export.hf import MODULES, code, export_hf
 from multiscale_transformer.export.pt import export_pt
-from multiscale_transformer.locks import writing
 from multiscale_transformer.model.checkpoint import load_model
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.model.model import MultiScaleTransformer
 from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.model.vocabulary import BOS
-from server.client_folders import INSTALL_SECONDS
+from server.client_folders import python_of
 from tiny import checkpoint
 
-ROOT = Path(__file__).parents[2]
-REQUIREMENTS = "transformers==5.24.0\ntorch==2.13.0\n"
 CONFIG = ModelConfig(d_model=64, n_heads=2, d_ff=96, n_layers_per_scale=2, memory=True, max_seq_len=256)
 CONFIGS = {"scales": CONFIG, "words": CONFIG.model_copy(update={"downsample_factors": (1,), "word_layers": 2, "conv_taps": 3})}
 PROMPT = "def area(é):\n    "
@@ -88,7 +82,7 @@ def test_an_export_is_whole_or_not_there(exported: tuple[Path, Path], tmp_path: 
 def test_transformers_alone_writes_the_same_bytes(exported: tuple[Path, Path], tmp_path: Path) -> None:
     folder, out = exported
     environment = {"HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
-    command = [_python(), "-c", SCRIPT, str(out), PROMPT]
+    command = [python_of("transformers"), "-c", SCRIPT, str(out), PROMPT]
     answer = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
     assert answer.returncode == 0, answer.stderr[-3000:]
     theirs = json.loads(answer.stdout.splitlines()[-1])
@@ -104,19 +98,6 @@ def test_transformers_alone_writes_the_same_bytes(exported: tuple[Path, Path], t
     assert ours[:20] == reference[len(ids) : len(ids) + 20], "8 bits may come to differ where two bytes are as likely"
     assert theirs["piped"].startswith(PROMPT)
     assert theirs["loss"] > 0
-
-
-def _python() -> Path:
-    """An environment with transformers and without AXL, made once."""
-    folder, wanted = ROOT / ".venv-transformers", hashlib.sha256(REQUIREMENTS.encode()).hexdigest()
-    made = folder / "made"
-    with writing(folder, wait=INSTALL_SECONDS):
-        if not made.exists() or made.read_text() != wanted:
-            shutil.rmtree(folder, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            subprocess.run([folder / "bin" / "pip", "install", "-q", *REQUIREMENTS.split()], check=True)
-            made.write_text(wanted)
-    return folder / "bin" / "python"
 
 
 def test_the_published_file(exported: tuple[Path, Path], tmp_path: Path) -> None:
