@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 3
+WORKERS ?= 3
 
 .PHONY: quickstart test check fast slow browser network latex paper recording sbom site clean
 
@@ -18,12 +19,13 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# A process for each core; the slow tests start processes of their own, and run one after the other.
+# Three processes keep two cores busy, since many tests wait; each has one thread. Slow tests of one file stay together, which
+# share what takes long to make.
 fast: $(VENV)/.dev
-	$(BIN)/pytest -m "not slow" -n logical --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n $(WORKERS) --dist worksteal
 
 slow: $(VENV)/.dev browser network latex
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n $(WORKERS) --dist loadfile
 
 # The documentation as a site in build/site; `.venv/bin/mkdocs serve` while writing.
 site: $(VENV)/.dev

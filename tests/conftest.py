@@ -5,6 +5,7 @@ Because this file is here, pytest puts `tests/` on the path: `tiny` holds what s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -21,3 +22,10 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share an id are an error: pytest-xdist runs an id once where it deals by file, and leaves the others out."""
+    shared = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if shared:
+        raise pytest.UsageError(f"several tests have the id {', '.join(shared)}; give each a name of its own")

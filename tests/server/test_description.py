@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
 from server.descriptions import ANTHROPIC_ROUTES, OLLAMA_ROUTES, OPENAI_ROUTES, description
@@ -16,9 +18,7 @@ from server.running import Running, running, settings_for
 
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
 
-openai = schemathesis.openapi.from_dict(description(OPENAI_ROUTES, "tiny"))
-anthropic = schemathesis.openapi.from_dict(description(ANTHROPIC_ROUTES, "tiny"))
-ollama = schemathesis.openapi.from_dict(description(OLLAMA_ROUTES, "tiny"))
+DESCRIBED = {"openai": OPENAI_ROUTES, "anthropic": ANTHROPIC_ROUTES, "ollama": OLLAMA_ROUTES}
 
 
 @pytest.fixture(scope="module")
@@ -28,25 +28,22 @@ def limited(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
         yield up
 
 
-DRAWN = settings(max_examples=100, suppress_health_check=list(HealthCheck))
+def answers_as_described(schema: BaseSchema) -> Callable[..., None]:
+    """A test of one operation."""
+
+    @pytest.mark.slow
+    @schema.parametrize()
+    @settings(max_examples=100, suppress_health_check=list(HealthCheck))
+    def test(case: schemathesis.Case, limited: Running) -> None:
+        case.call_and_validate(base_url=limited.url, checks=CHECKS)
+
+    return test
 
 
-@pytest.mark.slow
-@openai.parametrize()
-@DRAWN
-def test_answers_are_as_openai_describes_them(case: schemathesis.Case, limited: Running) -> None:
-    case.call_and_validate(base_url=limited.url, checks=CHECKS)
-
-
-@pytest.mark.slow
-@anthropic.parametrize()
-@DRAWN
-def test_answers_are_as_anthropic_describes_them(case: schemathesis.Case, limited: Running) -> None:
-    case.call_and_validate(base_url=limited.url, checks=CHECKS)
-
-
-@pytest.mark.slow
-@ollama.parametrize()
-@DRAWN
-def test_answers_are_as_ollama_describes_them(case: schemathesis.Case, limited: Running) -> None:
-    case.call_and_validate(base_url=limited.url, checks=CHECKS)
+# Each operation has a function of its own: under pytest 9.2 all that schemathesis makes of one function have one id, and
+# pytest-xdist runs what has one id once where it deals by file.
+for whose, routes in DESCRIBED.items():
+    whole = schemathesis.openapi.from_dict(description(routes, "tiny"))
+    for found in whole.get_all_operations():
+        name = re.sub(r"\W+", "_", f"test_{whose}_{found.ok().label}").lower().rstrip("_")
+        globals()[name] = answers_as_described(whole.include(method=found.ok().method, path=found.ok().path))

@@ -193,15 +193,8 @@ def test_tests_are_known_by_their_names(name: str, test: bool) -> None:
 def test_the_command(project: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]) -> None:
     model = tmp_path_factory.mktemp("model")
     checkpoint(SHAPES["flat"].model_copy(update={"max_seq_len": 2048}), model)
-    words = [
-        "fix",
-        "--project",
-        str(project),
-        "--test",
-        f"{sys.executable} -m pytest -x -q -p no:cacheprovider",
-        "--model",
-        str(model),
-    ]
+    (project / "tests/check.py").write_text("from geo.area import longest\nassert longest(['a', 'abc', 'ab']) == 'abc'\n")
+    words = ["fix", "--project", str(project), "--test", f"{sys.executable} tests/check.py", "--model", str(model)]
     assert main([*words, "--runs", "1", "--json"]) in (0, 1)
     capsys.readouterr()
     assert main([*words, "--runs", "60", "--json"]) == 0

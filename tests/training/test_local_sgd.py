@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 MEMBER = Path(__file__).with_name("round_member.py")
 LIGHTHOUSE = Path(__file__).with_name("lighthouse.py")
 needs_torchft = pytest.mark.skipif(find_spec("torchft") is None, reason="needs torchft: pip install 'axl[cluster]'")
-SECONDS, ROUND = 90.0, 4.0
+SECONDS, ROUND = 45.0, 4.0
 
 
 def test_a_member_that_is_none_is_refused() -> None:
