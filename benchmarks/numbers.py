@@ -23,6 +23,11 @@ def _bits(run: Any, name: str) -> float:
     return float(mean(one["bits_per_byte"] for one in run["runs"] if one["name"] == name))
 
 
+def _saved(run: Any) -> float:
+    """The share of its bits that a net saves with a memory."""
+    return 1 - _bits(run, "flat with memory") / _bits(run, "flat alone")
+
+
 def _rate(run: Any, name: str) -> float:
     """Bytes a second of one request, at the better number of threads."""
     rows = [row for row in run["rows"] if row["load"] == "1 at once" and row["name"].startswith(name)]
@@ -69,6 +74,7 @@ def _reached(run: Any, name: str) -> float:
 NUMBERS: dict[str, Callable[[Runs], str]] = {
     "memory-with": lambda run: f"{_bits(run('memory'), 'flat with memory'):.3f}",
     "memory-without": lambda run: f"{_bits(run('memory'), 'flat alone'):.3f}",
+    "memory-saved": lambda run: f"{100 * _saved(run('memory')):.0f}",
     "memory-zpaq": lambda run: f"{run('memory')['baselines']['zpaq_primed']:.3f}",
     "memory-ratio": lambda run: f"{_bits(run('memory'), 'flat with memory') / run('memory')['baselines']['zpaq_primed']:.2f}",
     "memory-share": lambda run: f"{100 * mean(r['lookup_share'] for r in run('memory')['runs'] if r['lookup_share']):.0f}",
@@ -107,6 +113,8 @@ NUMBERS: dict[str, Callable[[Runs], str]] = {
     "human-memory": lambda run: _as_people(run("human_edits"), "memory of edits"),
     "human-ruff": lambda run: _as_people(run("human_edits"), "ruff"),
     "human-findings": lambda run: f"{sum(row['edits'] for row in run('human_edits')['rows']):,}",
+    "sandbox-greedy": lambda run: f"{run('sandbox')['rows'][0]['greedy_tried']}",
+    "sandbox-ms": lambda run: f"{max(run('sandbox')['milliseconds'].values()):.0f}",
     "sandbox-tried": lambda run: f"{run('sandbox')['rows'][0]['tried']}",
     "sandbox-out": lambda run: f"{len(run('sandbox')['rows'][0]['escaped'])}",
     "guard-out": lambda run: f"{len(run('sandbox')['rows'][2]['escaped'])}",
