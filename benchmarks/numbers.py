@@ -15,6 +15,7 @@ from multiscale_transformer.errors import AxlError
 
 WATTS = 45.0  # assumed, of a whole laptop under load
 PRICE = 0.30  # assumed, of a kilowatt-hour, in euro
+LEARNT_EDITS = "edits learnt from pairs, without the model"
 
 Runs = Callable[[str], Any]
 
@@ -62,6 +63,11 @@ def _skill(run: Any, skill: str, figure: str) -> float:
     return float(row["figures"]["figures"][figure])
 
 
+def _rival(run: Any, skill: str, rival: str, figure: str) -> float:
+    row = next(row for row in run["rows"] if row["figures"]["skill"] == skill)
+    return float(row["figures"]["rivals"][rival][figure])
+
+
 def _fixed(run: Any, within: str) -> str:
     (row,) = (row for row in run["fix"] if row["order"] == "all of it")
     return f"{100 * row['within'][within]:.0f}"
@@ -87,6 +93,7 @@ NUMBERS: dict[str, Callable[[Runs], str]] = {
     "shipped-parameters": lambda run: f"{run('shipped')['library']['parameters'] / 1e6:.2f}",
     "shipped-zpaq": lambda run: f"{run('shipped')['library']['baselines']['zpaq_primed']:.3f}",
     "swap-none": lambda run: f"{run('shipped')['swap']['weights']['no index']:.3f}",
+    "swap-library": lambda run: f"{run('shipped')['swap']['weights']['index of the library']:.3f}",
     "swap-project": lambda run: f"{run('shipped')['swap']['weights']['index of the project']:.3f}",
     "leak-scored": lambda run: f"{mean(run('random_bytes')['rules'][1]['scored']):.2f}",
     "leak-written-least": lambda run: f"{min(run('random_bytes')['rules'][1]['written']):,.0f}",
@@ -97,7 +104,11 @@ NUMBERS: dict[str, Callable[[Runs], str]] = {
     "bpe-bytes": lambda run: f"{next(r for r in run('bpe')['rows'] if not r['merges'])['bits_per_byte']:.3f}",
     "bpe-best": lambda run: f"{min(r['bits_per_byte'] for r in run('bpe')['rows'] if r['merges']):.3f}",
     "refactor-right": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right edit'):.0f}",
+    "refactor-memory": lambda run: f"{100 * _rival(run('skills'), 'refactor', LEARNT_EDITS, 'right edit'):.0f}",
     "refactor-model": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right edit, model alone'):.0f}",
+    "refactor-unverified": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right without verifying'):.0f}",
+    "reason-value": lambda run: f"{100 * _skill(run('skills'), 'reason', 'value alone'):.0f}",
+    "reason-echo": lambda run: f"{100 * _rival(run('skills'), 'reason', 'echo', 'value alone'):.0f}",
     "document-bleu": lambda run: f"{_skill(run('skills'), 'document', 'BLEU'):.1f}",
     "document-model": lambda run: f"{_skill(run('skills'), 'document', 'BLEU, model alone'):.1f}",
     "fix-first": lambda run: _fixed(run("skills"), "1"),

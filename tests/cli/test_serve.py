@@ -14,6 +14,9 @@ import httpx
 import pytest
 from calling import Trained, call
 
+from multiscale_transformer.model.vision import build_vision, save_vision
+from vision import small
+
 Refused = Callable[..., str]
 
 
@@ -25,6 +28,12 @@ def test_what_serve_refuses(refused: Refused, trained: Trained) -> None:
     assert "no name" in refused("serve", "--model", trained.folder, "--served-model-name", "a b")
     assert "at least one character" in refused("serve", "--model", trained.folder, "--api-key", "")
     assert "must be a number above 0" in refused("serve", "--fim-timeout-ms", "0")
+
+
+def test_the_name_goes_to_the_only_model_that_is_given_also_where_it_sees(refused: Refused, tmp_path: Path) -> None:
+    save_vision(build_vision(small.PAGE, seed=0), tmp_path / "eyes", name="eyes")
+    taken = ("--served-model-name", "shipped")  # which the model in the package has, that writes beside it
+    assert "two models are called shipped" in refused("serve", "--model", tmp_path / "eyes", *taken)
 
 
 @pytest.mark.parametrize(

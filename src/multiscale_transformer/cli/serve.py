@@ -178,10 +178,11 @@ def serve(
     roots = _roots(projects or [])
     given = [checkpoint(value) for value in model or [SHIPPED]]
     seeing = [folder for folder in given if sees(folder)]
-    folders = [folder for folder in given if folder not in seeing] or [shipped_model()]
+    writing = [folder for folder in given if folder not in seeing]
+    folders = writing or [shipped_model()]
     named = bool(served_model_name) or folders != [shipped_model()]
-    models = names_of(folders, served_model_name if named else SHIPPED)
-    seers = names_of(seeing, None)
+    models = names_of(folders, served_model_name if named and writing else SHIPPED)
+    seers = names_of(seeing, None if writing else served_model_name)
     if both := models.keys() & seers.keys():
         raise AxlError(f"two models are called {min(both)}; rename the folder of one")
     keys = tuple(api_key or filter(None, [os.environ.get(KEY_VARIABLE)]))
