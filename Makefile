@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 MINUTES ?= 3
-WORKERS ?= 3
+WORKERS ?= $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 3 ? 3 : n > 4 ? 4 : n)))
 
 .PHONY: quickstart test check fast slow browser network latex paper recording sbom site clean
 

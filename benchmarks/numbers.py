@@ -107,8 +107,6 @@ NUMBERS: dict[str, Callable[[Runs], str]] = {
     "refactor-memory": lambda run: f"{100 * _rival(run('skills'), 'refactor', LEARNT_EDITS, 'right edit'):.0f}",
     "refactor-model": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right edit, model alone'):.0f}",
     "refactor-unverified": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right without verifying'):.0f}",
-    "reason-value": lambda run: f"{100 * _skill(run('skills'), 'reason', 'value alone'):.0f}",
-    "reason-echo": lambda run: f"{100 * _rival(run('skills'), 'reason', 'echo', 'value alone'):.0f}",
     "document-bleu": lambda run: f"{_skill(run('skills'), 'document', 'BLEU'):.1f}",
     "document-model": lambda run: f"{_skill(run('skills'), 'document', 'BLEU, model alone'):.1f}",
     "fix-first": lambda run: _fixed(run("skills"), "1"),

@@ -32,8 +32,9 @@ def test_what_serve_refuses(refused: Refused, trained: Trained) -> None:
 
 def test_the_name_goes_to_the_only_model_that_is_given_also_where_it_sees(refused: Refused, tmp_path: Path) -> None:
     save_vision(build_vision(small.PAGE, seed=0), tmp_path / "eyes", name="eyes")
-    taken = ("--served-model-name", "shipped")  # which the model in the package has, that writes beside it
-    assert "two models are called shipped" in refused("serve", "--model", tmp_path / "eyes", *taken)
+    with socket.create_server(("127.0.0.1", 0)) as other:  # a server that begins all the same fails to listen
+        words = ("--model", tmp_path / "eyes", "--served-model-name", "shipped", "--port", str(other.getsockname()[1]))
+        assert "two models are called shipped" in refused("serve", *words)
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def serve(
     models = names_of(folders, served_model_name if named and writing else SHIPPED)
     seers = names_of(seeing, None if writing else served_model_name)
     if both := models.keys() & seers.keys():
-        raise AxlError(f"two models are called {min(both)}; rename the folder of one")
+        raise AxlError(f"two models are called {min(both)}; rename the folder of one, or its --served-model-name")
     keys = tuple(api_key or filter(None, [os.environ.get(KEY_VARIABLE)]))
     if any(not key for key in keys):
         raise AxlError("--api-key needs a text of at least one character")
