@@ -29,6 +29,11 @@ def _saved(run: Any) -> float:
     return 1 - _bits(run, "flat with memory") / _bits(run, "flat alone")
 
 
+def _distilled(run: Any) -> float:
+    """The share of its bits that the exported stack saves by learning from the whole model."""
+    return float(1 - run["exported"]["distilled"]["bits_per_byte"]["F16"] / run["exported"]["bits_per_byte"]["F16"])
+
+
 def _rate(run: Any, name: str) -> float:
     """Bytes a second of one request, at the better number of threads."""
     rows = [row for row in run["rows"] if row["load"] == "1 at once" and row["name"].startswith(name)]
@@ -99,6 +104,7 @@ NUMBERS: dict[str, Callable[[Runs], str]] = {
     "leak-written-least": lambda run: f"{min(run('random_bytes')['rules'][1]['written']):,.0f}",
     "leak-written-most": lambda run: f"{max(run('random_bytes')['rules'][1]['written']):,.0f}",
     "honest-scored": lambda run: f"{mean(run('random_bytes')['rules'][0]['scored']):.2f}",
+    "distilled-saved": lambda run: f"{100 * _distilled(run('export')):.1f}",
     "decode-four": lambda run: f"{_rate(run('decode'), 'axl 4 bits') / _rate(run('decode'), 'llama.cpp Q4_K_M'):.1f}",
     "decode-eager": lambda run: f"{_rate(run('decode'), 'axl 4 bits') / _rate(run('decode'), 'PyTorch eager'):.0f}",
     "bpe-bytes": lambda run: f"{next(r for r in run('bpe')['rows'] if not r['merges'])['bits_per_byte']:.3f}",
