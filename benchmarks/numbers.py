@@ -63,14 +63,10 @@ def _euro(minutes: float) -> str:
     return f"{minutes / 60 * WATTS / 1000 * PRICE:.4f}"
 
 
-def _skill(run: Any, skill: str, figure: str) -> float:
-    row = next(row for row in run["rows"] if row["figures"]["skill"] == skill)
-    return float(row["figures"]["figures"][figure])
-
-
-def _rival(run: Any, skill: str, rival: str, figure: str) -> float:
-    row = next(row for row in run["rows"] if row["figures"]["skill"] == skill)
-    return float(row["figures"]["rivals"][rival][figure])
+def _skill(run: Any, skill: str, figure: str, rival: str | None = None) -> float:
+    """A figure of the model, or of one of its rivals."""
+    of = next(row["figures"] for row in run["rows"] if row["figures"]["skill"] == skill)
+    return float((of["figures"] if rival is None else of["rivals"][rival])[figure])
 
 
 def _fixed(run: Any, within: str) -> str:
@@ -110,7 +106,7 @@ NUMBERS: dict[str, Callable[[Runs], str]] = {
     "bpe-bytes": lambda run: f"{next(r for r in run('bpe')['rows'] if not r['merges'])['bits_per_byte']:.3f}",
     "bpe-best": lambda run: f"{min(r['bits_per_byte'] for r in run('bpe')['rows'] if r['merges']):.3f}",
     "refactor-right": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right edit'):.0f}",
-    "refactor-memory": lambda run: f"{100 * _rival(run('skills'), 'refactor', LEARNT_EDITS, 'right edit'):.0f}",
+    "refactor-memory": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right edit', LEARNT_EDITS):.0f}",
     "refactor-model": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right edit, model alone'):.0f}",
     "refactor-unverified": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right without verifying'):.0f}",
     "document-bleu": lambda run: f"{_skill(run('skills'), 'document', 'BLEU'):.1f}",

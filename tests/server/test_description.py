@@ -44,6 +44,6 @@ def answers_as_described(schema: BaseSchema) -> Callable[..., None]:
 # pytest-xdist runs what has one id once where it deals by file.
 for whose, routes in DESCRIBED.items():
     whole = schemathesis.openapi.from_dict(description(routes, "tiny"))
-    for found in whole.get_all_operations():
-        name = re.sub(r"\W+", "_", f"test_{whose}_{found.ok().label}").lower().rstrip("_")
-        globals()[name] = answers_as_described(whole.include(method=found.ok().method, path=found.ok().path))
+    for operation in (found.ok() for found in whole.get_all_operations()):
+        name = re.sub(r"\W+", "_", f"test_{whose}_{operation.label}").lower().rstrip("_")
+        globals()[name] = answers_as_described(whole.include(method=operation.method, path=operation.path))

@@ -180,8 +180,8 @@ def serve(
     seeing = [folder for folder in given if sees(folder)]
     writing = [folder for folder in given if folder not in seeing]
     folders = writing or [shipped_model()]
-    named = bool(served_model_name) or folders != [shipped_model()]
-    models = names_of(folders, served_model_name if named and writing else SHIPPED)
+    name = SHIPPED if not served_model_name and folders == [shipped_model()] else served_model_name
+    models = names_of(folders, name if writing else SHIPPED)
     seers = names_of(seeing, None if writing else served_model_name)
     if both := models.keys() & seers.keys():
         raise AxlError(f"two models are called {min(both)}; rename the folder of one, or its --served-model-name")
