@@ -65,12 +65,18 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "AXL needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv $(VENV)
 
+# PyPI's PyTorch for Linux comes with CUDA, several GB; PyTorch's own index has the build for CPUs. Whoever has configured an index
+# for pip, or any other index, keeps to that.
+TORCH_INDEX = https://download.pytorch.org/whl/cpu
+WITH_INDEX = if [ "$$(uname)" = Linux ] && ! $(BIN)/pip config list | grep -q index-url; \
+	then export PIP_EXTRA_INDEX_URL=$(TORCH_INDEX); fi
+
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/pip install -q -e '.[report,train]' -c constraints.txt
+	$(WITH_INDEX); $(BIN)/pip install -q -e '.[report,train]' -c constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/pip install -q -e '.[dev]' -c constraints.txt
+	$(WITH_INDEX); $(BIN)/pip install -q -e '.[dev]' -c constraints.txt
 	@touch $@ $(VENV)/.installed
 
 clean:

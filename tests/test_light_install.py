@@ -27,6 +27,16 @@ TORCH_COMMANDS = (
     ("distill", "--model", "checkpoint", "--out", "student"),
     ("eval", "bpb", "--model", "shipped", "--data", "project"),
 )
+# Python's own record of who is asked, in each process of a command: a line where that is not this machine.
+WATCH = """
+import sys
+LOCAL = "('127.", "('::1'"
+def watch(event, arguments):
+    if event == "socket.getaddrinfo" or (event == "socket.connect" and str(arguments[1])[:6] not in LOCAL):
+        with open({record!r}, "a") as file:
+            file.write(f"{{sys.argv}} {{event}} {{arguments[1:]}}\\n")
+sys.addaudithook(watch)
+"""
 pytestmark = pytest.mark.slow
 
 
@@ -47,16 +57,26 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small project and an empty cache."""
     folder = tmp_path_factory.mktemp("light")
     (folder / "project").mkdir()
+    (folder / "watch").mkdir()
+    (folder / "watch" / "sitecustomize.py").write_text(WATCH.format(record=str(folder / "asked")), encoding="utf-8")
     shutil.copy(json.__file__, folder / "project" / "json_module.py")
     return folder
 
 
+def environment(home: Path) -> dict[str, str]:
+    """What a command finds: a home of its own, and the record of who is asked."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "PYTHONPATH": str(home / "watch"),
+    }
+
+
 def axl(light: Path, home: Path, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
     """A command as a person runs it, from `home`."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
-    done = subprocess.run(
-        [light / "axl", *words], cwd=home, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
+    command = [light / "axl", *words]
+    done = subprocess.run(command, cwd=home, env=environment(home), capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == status, f"axl {' '.join(words)}: {done.stdout}\n{done.stderr}"
     return done
 
@@ -80,6 +100,15 @@ def test_it_indexes_and_completes(light: Path, home: Path) -> None:
     axl(light, home, "models")
 
 
+def test_nobody_else_is_asked(light: Path, home: Path) -> None:
+    """By what the other tests ran; the record is made where somebody is."""
+    axl(light, home, "complete", PROMPT, "--max-tokens", "8")
+    assert not (home / "asked").exists(), (home / "asked").read_text(encoding="utf-8")
+    ask = [light / "python", "-c", "import socket; socket.getaddrinfo('localhost', 80)"]
+    subprocess.run(ask, env=environment(home), check=True, timeout=60)
+    assert (home / "asked").exists()
+
+
 def test_what_needs_pytorch_says_so_in_a_line(light: Path, home: Path) -> None:
     for words in TORCH_COMMANDS:
         done = axl(light, home, *words, status=2)
@@ -93,10 +122,11 @@ def test_what_needs_pytorch_says_so_in_a_line(light: Path, home: Path) -> None:
 @contextmanager
 def serving(light: Path, home: Path) -> Iterator[str]:
     port = "8899"
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     axl(light, home, "index", "project", "--out", "served_index")
     command = [light / "axl", "serve", "--port", port, "--memory", "served_index"]
-    with subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    with subprocess.Popen(
+        command, cwd=home, env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
         try:
             url = f"http://127.0.0.1:{port}"
             wait_for(f"{url}/health")

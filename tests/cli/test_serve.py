@@ -115,6 +115,10 @@ def test_exports_are_written_and_said(trained: Trained, work: Path) -> None:
     assert call("export", "hf", "--model", trained.folder, "--out", "hf").status == 0
     answer = call("export", "ollama", "--model", trained.folder, "--out", "ollama")
     assert "ollama create tiny -f" in answer.out
-    answer = call("quantize", trained.folder, "--out", "both")
+    (work / "all").mkdir()
+    (work / "all" / "tiny").symlink_to(trained.folder)
+    save_vision(build_vision(small()), work / "all" / "seeing")
+    answer = call("quantize", "--all", "--root", "all", "--out", "both")
     assert answer.out.count(".gguf") == 2
-    assert {path.name for path in work.iterdir()} == {"out", "tiny.pt", "hf", "ollama", "both"}
+    assert "no models like seeing" in answer.err
+    assert {path.name for path in work.iterdir()} == {"out", "tiny.pt", "hf", "ollama", "all", "both"}

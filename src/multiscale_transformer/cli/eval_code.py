@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -205,8 +205,7 @@ def _run(name: str, problems: list[Problem], asked: _Asked) -> None:
     for language in {problem.language for problem in kept}:
         need_tools(language)
     with Sandbox(LIMITS) as sandbox, writing(asked.samples) if asked.samples else nullcontext():
-        measured = _score_file if asked.from_ is not None else _score_model
-        figures = measured(name, sandbox, problems, kept, asked)
+        figures = (_score_file if asked.from_ is not None else _score_model)(name, sandbox, problems, kept, asked)
     if asked.as_json:
         ui.print_line(figures.model_dump_json())
     else:
@@ -228,14 +227,8 @@ def _score_file(name: str, sandbox: Sandbox, problems: list[Problem], kept: list
     samples = SampleFile(asked.samples, run_name(benchmark=name, samples=file_digest(asked.from_)))
     with _progress(len(answered), "running") as advance:
         score = evaluate(sandbox, author, answered, each=author.each, samples=samples, on_problem=advance)
-    return CodeFigures(
-        benchmark=name,
-        problems=len(answered),
-        published=len(problems),
-        unjudged=_unjudged(problems),
-        each=author.each,
-        scores={asked.from_.name: score},
-    )
+    scores, count = {asked.from_.name: score}, len(answered)
+    return CodeFigures(**_of_file(name, problems), problems=count, each=author.each, scores=scores)
 
 
 def _score_model(name: str, sandbox: Sandbox, problems: list[Problem], kept: list[Problem], asked: _Asked) -> CodeFigures:
@@ -264,16 +257,8 @@ def _score_model(name: str, sandbox: Sandbox, problems: list[Problem], kept: lis
         scores = {"this model": evaluate(sandbox, author, kept, each=asked.each, samples=samples, on_problem=advance)}
     if asked.rivals:
         scores |= _rivals(sandbox, kept, memory)
-    return CodeFigures(
-        benchmark=name,
-        problems=len(kept),
-        published=len(problems),
-        unjudged=_unjudged(problems),
-        each=asked.each,
-        temperature=temperature,
-        seed=asked.seed,
-        scores=scores,
-    )
+    drawn = {"each": asked.each, "temperature": temperature, "seed": asked.seed}
+    return CodeFigures(**_of_file(name, problems), **drawn, problems=len(kept), scores=scores)
 
 
 def _rivals(sandbox: Sandbox, kept: list[Problem], memory: CorpusMemory | None) -> dict[str, Score]:
@@ -291,8 +276,9 @@ def _rivals(sandbox: Sandbox, kept: list[Problem], memory: CorpusMemory | None) 
     return scores
 
 
-def _unjudged(problems: list[Problem]) -> tuple[str, ...]:
-    return tuple(f"{problem.task_id} ({', '.join(problem.needs)})" for problem in problems if problem.needs)
+def _of_file(name: str, problems: list[Problem]) -> dict[str, Any]:
+    unjudged = tuple(f"{problem.task_id} ({', '.join(problem.needs)})" for problem in problems if problem.needs)
+    return {"benchmark": name, "published": len(problems), "unjudged": unjudged}
 
 
 @contextmanager

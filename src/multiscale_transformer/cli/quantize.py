@@ -12,6 +12,7 @@ from multiscale_transformer.cli.export import export_name, show_files
 from multiscale_transformer.cli.options import CHECKPOINTS, ExportFolder, folder
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.folder import CONFIG_FILE, read_config
+from multiscale_transformer.model.vision_config import sees
 
 
 def quantize(
@@ -29,7 +30,10 @@ def quantize(
 
     if bool(models) == every:
         raise AxlError("name checkpoint folders, or give --all for those in --root, not both")
-    folders = sorted(path.parent for path in root.glob(f"*/{CONFIG_FILE}")) if every else list(map(folder, models or ()))
+    found = sorted(path.parent for path in root.glob(f"*/{CONFIG_FILE}")) if every else list(map(folder, models or ()))
+    folders = [path for path in found if not (every and sees(path))]
+    if len(folders) < len(found):
+        ui.note(f"llama.cpp has no models like {', '.join(path.name for path in found if path not in folders)}, which see")
     if not folders:
         raise AxlError(f"there is no checkpoint in {root}; give another --root, or name folders")
     for checkpoint in folders:

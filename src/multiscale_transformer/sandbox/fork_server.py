@@ -17,11 +17,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from multiscale_transformer.sandbox import confine, syscalls
+from multiscale_transformer.sandbox.descendants import kill_descendants
 from multiscale_transformer.sandbox.limits import Limits, Outcome, Program, Rung, Status
 from multiscale_transformer.sandbox.worker import BROKEN, END_OF_REPORT, Confinement, become
 
@@ -167,39 +166,6 @@ def _watched(pid: int, texts: dict[int, bytearray], deadline: float, most: int) 
     for end in (*texts, ended):
         os.close(end)
     return {end: text[:most] for end, text in texts.items()}, status
-
-
-def kill_descendants(process: int) -> None:
-    """Stop them all, then kill them: killed one by one, those of a fork bomb would fork on into the places that become free.
-
-    Who is in the middle of a fork may still leave a child behind; to be sure, call this until there is nothing to wait for.
-    """
-    stopped: set[int] = set()
-    while new := set(_descendants(process)) - stopped:
-        stopped |= new
-        for one in new:
-            _signal(one, signal.SIGSTOP)
-    for one in stopped:
-        _signal(one, signal.SIGKILL)
-
-
-def _descendants(process: int) -> Iterator[int]:
-    try:
-        tasks = os.listdir(f"/proc/{process}/task")
-        children = []
-        for task in tasks:
-            with open(f"/proc/{process}/task/{task}/children", encoding="ascii") as file:
-                children += [int(word) for word in file.read().split()]
-    except OSError:
-        return  # it has ended, and its children are those of the fork server now
-    for child in children:
-        yield child
-        yield from _descendants(child)
-
-
-def _signal(process: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(process, number)
 
 
 def _own_processes() -> int:

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 
 from multiscale_transformer.errors import AxlError
-from multiscale_transformer.sandbox.fork_server import kill_descendants
+from multiscale_transformer.sandbox.descendants import kill_descendants
 from multiscale_transformer.sandbox.limits import TRUSTED_FROM, Limits, Outcome, Program, Rung
 from multiscale_transformer.sandbox.probe import PROBE, escapes
 

@@ -66,7 +66,7 @@ class Recipe(BaseModel):
 
 
 def config_folder() -> Path:
-    """Where the YAML files are: package data, which a checkout links to `configs/` at its root."""
+    """Where the YAML files are: package data; `configs/` at the root of a checkout is a link to it."""
     return Path(__file__).resolve().parent.parent / "configs"
 
 
