@@ -1,7 +1,11 @@
-"""Whether this machine can hold untrusted code: tests that run some are skipped where it cannot, as the commands refuse."""
+"""Whether this machine can hold untrusted code: tests that run some are skipped where it cannot, as the commands refuse.
+
+In CI, whose machine can, nothing is skipped: a sandbox that is broken looks as one that is not there.
+"""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 
 import pytest
@@ -20,4 +24,5 @@ def why_not() -> str:
     return ""
 
 
-needs_sandbox = pytest.mark.skipif(bool(why_not()), reason=why_not() or "there is a sandbox")
+IN_CI = os.environ.get("CI") == "true"
+needs_sandbox = pytest.mark.skipif(not IN_CI and bool(why_not()), reason=why_not() or "there is a sandbox")

@@ -58,6 +58,8 @@ def test_a_reader_that_goes_away_ends_it_in_silence() -> None:
     done = shell("AXL models | head -n 1")
     assert done.stdout.startswith("Shipped models")
     assert done.stderr == ""
+    done = shell("AXL models | true; exit ${PIPESTATUS[0]}")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,9 @@ def test_other_commands_clean_up_and_say_which_signal_it_was(tmp_path: Path) -> 
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", PROGRAM, "index", "stdlib", "--out", str(tmp_path / "index")]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(2)
+        while not any(tmp_path.iterdir()):  # it writes
+            assert process.poll() is None
+            time.sleep(0.05)
         process.terminate()
         _, said = process.communicate(timeout=60)
     assert process.returncode == 143

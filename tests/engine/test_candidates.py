@@ -147,7 +147,7 @@ def test_a_deadline_gives_what_the_first_has(engine: Engine) -> None:
     (piece,) = Scheduler(engine).stream(request)
     assert piece.ended == LENGTH
     greedy = text(engine, replace(request, gap=None, deadline=None, sampling=long.model_copy(update={"max_new_tokens": 600})))
-    assert piece.text
+    assert 0 < len(piece.text) < 4000
     assert piece.text[:100] == greedy[:100]
 
 

@@ -28,6 +28,7 @@ def hub() -> Iterator[tuple[Hub, str]]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the stand-in has not started"
         time.sleep(0.01)
     yield stand_in, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True

@@ -16,7 +16,9 @@ def test_a_registry_is_found_while_it_announces_itself() -> None:
         with announced("127.0.0.1", 8999, "https"):
             urls = found(20.0)
     except AxlError as error:
-        pytest.skip(f"no multicast here: {error}")
+        if "no network for multicast DNS" not in str(error):
+            raise
+        pytest.skip(str(error))
     assert "https://127.0.0.1:8999" in urls
 
 

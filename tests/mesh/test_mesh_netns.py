@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,11 +180,9 @@ def test_a_cable_that_is_pulled_in_the_middle_of_streams(network: Network) -> No
 def test_a_host_that_was_cut_off_when_asked_gives_the_request_to_another(network: Network) -> None:
     users = users_of("one", 3)
     network.plug("one", connected=False)
-    begun = time.monotonic()
     for user in users:
         answer = ask(user, stream=True)
         assert answer.status_code == 200
         assert '"two"' in answer.text
-    assert time.monotonic() - begun < 60
     page = httpx.get(f"{URL}/mesh/status", trust_env=False).json()
     assert json.dumps(page["events"]).count('"gone"') >= 1

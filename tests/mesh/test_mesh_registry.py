@@ -95,6 +95,7 @@ TestRegistries = Registries.TestCase
 
 def test_a_clock_that_is_set_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry(Store(tmp_path / "s"))
+    assert registry._clock is time.monotonic
     registry.announce(said("coder"))
     monkeypatch.setattr(time, "time", lambda: 0.0)
     registry.announce(said("coder"))

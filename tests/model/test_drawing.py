@@ -198,8 +198,11 @@ def test_biases_are_cut_off_at_a_hundred_and_may_come_as_json() -> None:
 
 def test_the_greedy_choice_costs_little_more_than_an_argmax() -> None:
     sampler, logits_V = Sampler(Sampling(temperature=0.0), [BOS]), some_logits(0)
-    seconds = min(timeit.repeat(lambda: sampler.draw(logits_V), number=1000, repeat=5)) / 1000
-    assert seconds < 50e-6  # 3 us on an idle machine
+    drawing, choosing = (
+        min(timeit.repeat(step, number=1000, repeat=5))
+        for step in (lambda: sampler.draw(logits_V), lambda: np.argmax(logits_V))
+    )
+    assert drawing < 20 * choosing
 
 
 def test_no_pytorch_is_needed() -> None:

@@ -61,6 +61,7 @@ def running(settings: Settings, grace: float = 1.0) -> Iterator[Running]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server has not started"
         time.sleep(0.01)
     port = bound.getsockname()[1]
     up = Running(f"http://127.0.0.1:{port}", port, app, server, thread)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -122,6 +122,7 @@ def test_a_server_completes_from_what_was_just_saved(
     model: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(projects, "LOOK_MS", 3_600_000)  # so that only an event is seen
     assert project_index(root).is_relative_to(tmp_path / "cache")
     with running(settings_for(model, tmp_path, projects={"geo": root})) as up:
         models = up.app.state.server.models
@@ -136,9 +137,8 @@ def test_a_server_completes_from_what_was_just_saved(
             wait_until(lambda: {"square.py", "inner/ring.py"} <= names(), 20)
             assert "shapes.py" in names(), "the model's own memory is asked, too"
             assert load_index(project_index(root)).folder == loaded.memory[0], "before all others"
-            time.sleep(0.5)  # the watcher has begun
-            (root / "saved.py").write_text(CODE.format("saved", 3))
-            wait_until(lambda: "saved.py" in names(), 20)
+            saves = count(3)  # again and again, since the watcher may not have begun
+            wait_until(lambda: (root / "saved.py").write_text(CODE.format("saved", next(saves))) and "saved.py" in names(), 20)
             (root / "saved.py").unlink()
             wait_until(
                 lambda: (

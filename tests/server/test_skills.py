@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -112,6 +114,14 @@ def test_more_than_may_wait_are_sent_away(up: Running, monkeypatch: pytest.Monke
 
 def test_a_command_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skills, "MAX_SECONDS", 0.2)
+    start, started = asyncio.create_subprocess_exec, []
+
+    async def starting(*command: str, **how: Any) -> asyncio.subprocess.Process:
+        started.append(await start(*command, **how))
+        return started[0]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", starting)
     with pytest.raises(ApiError, match="no proposal within") as raised:
         asyncio.run(skills._axl("serve", "--port", "0", folder=str(tmp_path)))
     assert raised.value.status == 504
+    assert [process.returncode for process in started] == [-signal.SIGKILL]

@@ -185,10 +185,8 @@ def test_a_model_can_write_nothing_but_comments_before_these_lines(writer: Write
     assert all(verified(code, put(code, blocks)) for blocks in propose(writer, code, samples=3))
     source, node = opened(code)
     chosen = list(statement_places(code))
-    assert (
-        all(verified(code, put(code, blocks)) for blocks in propose_in_code(writer, source, node, chosen, samples=2))
-        or source.text != code
-    )
+    for blocks in propose_in_code(writer, source, node, chosen, samples=2):
+        assert verified(code, put(code, blocks))
 
 
 @pytest.mark.parametrize("chosen", [[3], [2, 6], [1, 10, 12]])

@@ -95,7 +95,7 @@ def test_answers_are_held_to_lines_and_names_of_the_function(writer: Writer) -> 
         answer = propose(writer, FUNCTION, "f([1], 1)", kind)
         for line in answer.splitlines()[:-1]:
             number, _, change = line.partition(" ")
-            assert number in "23456"
+            assert number in set("23456")
             assert not change or change.partition("=")[0] in {"xs", "k", "total", "x"}
     assert value_in(TRACE) == "1"
     assert value_in("2 a=1") is None

@@ -14,8 +14,7 @@ from multiscale_transformer.model.sampling import Sampling
 from multiscale_transformer.tasks.edit_format import applied, hunks_between, read_hunks, written
 from multiscale_transformer.tasks.examples import split_examples, write_examples
 from multiscale_transformer.tasks.package_texts import PackageText, package_texts, unseen_packages
-from multiscale_transformer.tasks.refactor import CLEAN, constraint_for, make_examples, prompt_of, propose, verify
-from multiscale_transformer.tasks.writer import Writer
+from multiscale_transformer.tasks.refactor import CLEAN, constraint_for, make_examples, prompt_of, verify
 from multiscale_transformer.training.run import RunRequest, train_run
 from multiscale_transformer.training.settings import TrainSettings
 from tiny import SHAPES, checkpoint
@@ -43,7 +42,7 @@ def test_examples_hold_the_published_prompt_and_the_edit() -> None:
 def test_a_model_can_write_nothing_but_edits_of_these_lines(function: str, tmp_path: Path) -> None:
     checkpoint(SHAPES["flat"].model_copy(update={"max_seq_len": 1024}), tmp_path)
     scheduler = open_scheduler(tmp_path, threads=1)
-    lines = set(function.split("\n"))
+    lines, ended = set(function.split("\n")), 0
     for seed in range(6):
         sampling = Sampling(max_new_tokens=300, temperature=1.0, seed=seed)
         request = Request(continue_text(prompt_of(function).encode(), 1024).ids, sampling, constraint=constraint_for(function))
@@ -52,8 +51,8 @@ def test_a_model_can_write_nothing_but_edits_of_these_lines(function: str, tmp_p
             hunks = read_hunks("".join(piece.text for piece in pieces))
             assert hunks is not None
             assert all(line in lines for hunk in hunks for line in hunk.old)
-    for after in propose(Writer(scheduler), function, samples=4):
-        assert after != function
+            ended += 1
+    assert ended
 
 
 def test_the_right_answer_fits_the_constraint() -> None:

@@ -126,6 +126,7 @@ def test_a_model_writes_nothing_but_literal_arguments(signature: str, tmp_path: 
     writer = Writer(open_scheduler(tmp_path, threads=1))
     code = f"def f({signature}): return 1\n"
     calls = propose_calls(Module(code), function(code), writer)
+    assert any(call.source == "model" for call in calls)
     for call in calls:
         assert literal_call(call.text, "f") == call.text
         arguments = len(ast.parse(call.text, mode="eval").body.args)  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from safetensors import safe_open
 
 from hosts import Host, hosts, needs_hosts
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.training import local_sgd
 from multiscale_transformer.training.local_sgd import LocalSgd
 from tiny import TINY
 
@@ -31,8 +32,8 @@ def test_a_member_that_is_none_is_refused() -> None:
         LocalSgd("http://127.0.0.1:1", 2, 2, "127.0.0.1")
 
 
-@pytest.mark.skipif(find_spec("torchft") is not None, reason="torchft is there")
-def test_without_torchft_one_line_says_what_to_install() -> None:
+def test_without_torchft_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_sgd, "find_spec", lambda _: None)
     with pytest.raises(AxlError, match="axl\\[cluster\\]"):
         LocalSgd("http://127.0.0.1:1", 0, 2, "127.0.0.1")
 

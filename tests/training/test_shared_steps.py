@@ -10,6 +10,7 @@ from multiscale_transformer.memory.lookup import CorpusMemory
 from multiscale_transformer.memory.shard import build_shard
 from multiscale_transformer.model.config import ModelConfig
 from multiscale_transformer.training.micro_batching import MicroBatchPlan, activation_bytes, plan_micro_batches
+from multiscale_transformer.training.trainer import Batch
 from tiny import PLENTY, TINY, documents
 from training.test_trainer import DEEP, trainer_of
 
@@ -38,10 +39,25 @@ def test_who_did_what_changes_no_bit(optimizer: str) -> None:
         torch.testing.assert_close(left, right, rtol=0.05, atol=1e-3)  # more pieces are other roundings
 
 
+def same(left: Batch, right: Batch) -> bool:
+    """Whether two batches hold the same ids and the same look-ups."""
+    a, b = (batch.inputs(slice(0, len(batch.ids_BT)), torch.device("cpu")).features for batch in (left, right))
+    assert a is not None
+    assert b is not None
+    looked_up = zip(vars(a).values(), vars(b).values(), strict=True)
+    return torch.equal(left.ids_BT, right.ids_BT) and all(torch.equal(one, other) for one, other in looked_up)
+
+
 def test_what_is_looked_up_ahead_is_what_would_be_looked_up_in_the_step() -> None:
     config = TINY.model_copy(update={"memory": True})
     shard, _ = build_shard(documents())
     changes = {"stages": ((0.0, 32), (0.5, 64)), "memory": CorpusMemory([shard], leave_out="document")}
+    trainer = trainer_of(config, corpus_memory=changes["memory"], stages=changes["stages"], threads=2)
+    with trainer.at_work():
+        trainer.step()
+        assert trainer._next is not None
+        assert same(trainer._next, trainer._prepared(32, 1))
+        assert not same(trainer._next, trainer._prepared(32, 2))
     ahead, within = (weights_after(6, config, threads=threads, **changes) for threads in (2, 1))
     for left, right in zip(ahead, within, strict=True):
         torch.testing.assert_close(left, right, rtol=0.05, atol=1e-3)
