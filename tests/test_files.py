@@ -52,6 +52,21 @@ def test_a_written_file_has_the_rights_of_an_ordinary_one(tmp_path: Path) -> Non
         assert stat.S_IMODE((tmp_path / ours).stat().st_mode) == stat.S_IMODE((tmp_path / ordinary).stat().st_mode)
 
 
+def test_rights_that_are_given_are_there_before_anybody_can_read(tmp_path: Path) -> None:
+    path, begun = tmp_path / "file", []
+
+    def write(temporary: Path) -> None:
+        begun.append(stat.S_IMODE(temporary.stat().st_mode))
+        temporary.write_bytes(b"x")
+
+    files.write_with(path, write, 0o640)
+    assert [*begun, stat.S_IMODE(path.stat().st_mode)] == [0o600, 0o640]
+    for writing, content in ((files.write_bytes, b"x"), (files.write_text, "x"), (files.write_json, "x")):
+        path.chmod(0o644)
+        writing(path, content, 0o600)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize("failing", ["write", "fsync", "replace"])
 @pytest.mark.parametrize("before", [None, b"old"])
 def test_a_full_disk_leaves_the_old_file_and_no_temporary(

@@ -33,9 +33,10 @@ _SHOWN = 40  # characters of a name that its temporary repeats, so that the long
 _FOREIGN_SECONDS = 86_400  # after which what another machine left is nobody's any more
 
 
-def write_with(path: Path, write: Callable[[Path], object]) -> None:
+def write_with(path: Path, write: Callable[[Path], object], mode: int | None = None) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to the disk and rename it into place.
 
+    `mode` are its permissions (default: those of any new file); nobody else can read it before it has them.
     Raises AxlError when the disk is full or the folder cannot be written; `path` is then as it was. Errors of other files that
     `write` reads keep their kind.
     """
@@ -49,31 +50,31 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
             with _only_of(temporary):
                 write(temporary)
             _sync(temporary)
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(0o666 & ~_umask() if mode is None else mode)
             temporary.replace(path)
             _sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, mode: int | None = None) -> None:
     """Write `content` atomically."""
-    write_with(path, lambda temporary: temporary.write_bytes(content))
+    write_with(path, lambda temporary: temporary.write_bytes(content), mode)
 
 
-def write_text(path: Path, content: str) -> None:
+def write_text(path: Path, content: str, mode: int | None = None) -> None:
     """Write `content` as UTF-8, atomically; names of files that are no UTF-8 become the bytes that they are on the disk."""
-    write_bytes(path, content.encode("utf-8", "surrogateescape"))
+    write_bytes(path, content.encode("utf-8", "surrogateescape"), mode)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, mode: int | None = None) -> None:
     """Write `content` as indented JSON, atomically.
 
     A name that is no UTF-8 holds lone surrogates (PEP 383). They are written as JSON's escapes, so the file is UTF-8 on every
     machine and whoever reads it gets the same name back.
     """
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # which of surrogates makes \udcxx, as JSON does
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), mode)  # which of surrogates makes \udcxx, as JSON does
 
 
 @contextmanager

@@ -19,7 +19,7 @@ def read_yaml(path: Path) -> Any:
         raise AxlError(f"there is no config file {path}; give the path of a YAML file or the name of a shipped model")
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: bytes, and dates that are none
         raise AxlError(f"cannot read {path}: {' '.join(str(error).split())}; it must be a YAML file") from error
 
 
@@ -43,11 +43,14 @@ def _explained(kind: type[BaseModel], error: ValidationError) -> str:
 
 
 def _at(kind: type[BaseModel], place: list[str]) -> type[BaseModel]:
-    """The model that a field of a model holds, or of which it holds a list, and so on along `place`."""
+    """The model that a field of a model holds, or of which it holds a list or a choice, and so on along `place`."""
+    kinds = [kind]
     for name in place:
         if name.isdigit():  # the place in a list, whose items are of one kind
             continue
-        annotation = kind.model_fields[name].annotation
-        kinds = [annotation, *getattr(annotation, "__args__", ())]
-        kind = next(part for part in kinds if isinstance(part, type) and issubclass(part, BaseModel))
-    return kind
+        if (field := kinds[0].model_fields.get(name)) is not None:
+            parts = [field.annotation, *getattr(field.annotation, "__args__", ())]
+            kinds = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+        else:  # the tag of a choice: its member's `kind`
+            kinds = [part for part in kinds if part.model_fields["kind"].default == name]
+    return kinds[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from multiscale_transformer.cli import main as main_module
 from multiscale_transformer.cli import memory_args
-from multiscale_transformer.cli.endings import SignalledError, ended_by_signals, status_of
+from multiscale_transformer.cli.endings import SignalledError, ended_by_signals, open_streams, status_of
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.training.trainer import uninterrupted
 from multiscale_transformer.zoo import library
@@ -74,6 +75,21 @@ def test_any_terminal_gets_its_words(changes: dict[str, str]) -> None:
     done = shell("AXL --help && AXL models", **changes)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+def test_letters_that_are_none_are_read_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", given)
+    open_streams()
+    assert given.readline() == "caf\N{REPLACEMENT CHARACTER}\n"
+
+
+def test_input_that_somebody_has_begun_to_read_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = io.TextIOWrapper(io.BytesIO(b"one\ntwo\n"), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", given)
+    assert given.readline() == "one\n"
+    open_streams()
+    assert given.readline() == "two\n"
 
 
 def test_a_signal_is_an_interrupt_with_its_status() -> None:

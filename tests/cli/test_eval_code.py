@@ -76,6 +76,15 @@ def test_another_file_is_refused_before_anything_runs(refused: Callable[..., str
     assert "there is no file" in refused("eval", name, "--data", "none.jsonl")
 
 
+@pytest.mark.parametrize("words", ["--each 2", "--temperature 0", "--max-bytes 9", "--memory none", "--candidates 1"])
+def test_what_a_model_would_be_asked_is_refused_beside_a_file_of_completions(refused: Callable[..., str], words: str) -> None:
+    name = "infilling" if "candidates" in words else "humaneval"
+    option, value = words.split()
+    said = refused("eval", name, "--data", "unread.jsonl", "--from", "made.jsonl", option, value)
+    assert option in said
+    assert "go with a model, not with --from" in said
+
+
 def test_nothing_runs_where_the_sandbox_does_not_hold(
     refused: Callable[..., str], work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from multiscale_transformer.mesh.store import Store
         ("mesh gateway --registry ftp://h", "the registry: 'ftp://h' is no address"),
         ("mesh join http://127.0.0.1:9 --upstream nowhere", "--upstream: 'nowhere' is no address"),
         ("mesh join http://127.0.0.1:9 --upstream http://h --key k", "--token"),
+        ("mesh join http://127.0.0.1:9 --upstream http://h --skill Review", "--skill: String should match pattern"),
         ("mesh status --registry http://127.0.0.1:9", "no registry answers at http://127.0.0.1:9"),
         ("mesh drain one --registry http://127.0.0.1:9", "no registry answers"),
         ("serve --skill code", "go with --join"),
@@ -56,6 +58,27 @@ def test_a_state_that_is_in_use_and_a_port_that_is_taken(tmp_path: Path) -> None
     assert Store(tmp_path / "other").take_charge("next"), "the charge was given up"
 
 
+def test_an_address_that_speaks_no_http_is_refused_in_a_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet() -> None:
+            for _ in range(2):
+                connection, _ = other.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+        greeting = threading.Thread(target=greet, daemon=True)
+        greeting.start()
+        url = f"http://127.0.0.1:{other.getsockname()[1]}"
+        shown = call("mesh", "status", "--registry", url)
+        joined = call("mesh", "join", "http://127.0.0.1:9", "--upstream", url)
+        greeting.join(10)
+    assert (shown.status, shown.err.count("\n")) == (joined.status, joined.err.count("\n")) == (2, 1)
+    assert f"what answers at {url} speaks no HTTP; name a registry" in shown.err
+    assert f"what answers at {url} speaks no HTTP; name a server" in joined.err
+
+
 def test_status_drain_and_forget(tmp_path: Path) -> None:
     fake = Fake("one", models=("a-model",), skills=("code",)).start()
     with running_mesh(new_registry(tmp_path)) as mesh:
@@ -63,7 +86,8 @@ def test_status_drain_and_forget(tmp_path: Path) -> None:
         with Heart(mesh, fake):
             shown = call("mesh", "status", "--registry", mesh.url).out
             assert all(text in shown for text in ("one", "up", "a-model", "code", fake.url))
-            assert json.loads(call("mesh", "status", "--registry", mesh.url, "--json").out)["members"][0]["name"] == "one"
+            told = call("mesh", "status", "--registry", mesh.url, "--json").out
+            assert (told.count("\n"), json.loads(told)["members"][0]["name"]) == (1, "one")
             assert call("mesh", "drain", "one", "--registry", mesh.url).status == 0
             assert "draining" in call("mesh", "status", "--registry", mesh.url).out
             assert call("mesh", "drain", "one", "--undo", "--registry", mesh.url).status == 0

@@ -12,6 +12,7 @@ from calling import QUICK, Trained, call, code
 
 from multiscale_transformer import files
 from multiscale_transformer.cli import training_ui
+from multiscale_transformer.training import resume
 from multiscale_transformer.training.trainer import Trainer
 
 Refused = Callable[..., str]
@@ -46,6 +47,13 @@ Refused = Callable[..., str]
         ("train --resume", "no interrupted run in checkpoints; say where it is with --out"),
         ("train --resume --out nowhere", "nothing to resume in nowhere"),
         ("train AXL-Micra --resume", "unknown model 'AXL-Micra'"),
+        ("train --resume --minutes 60 --no-memory --out x", "settings of the run; leave out --minutes, --no-memory"),
+        ("train --config .", "there is no config file ."),
+        ("train AXL-Micro --init none --interpolation 0.5", "is a share of the way from a trained model"),
+        ("train AXL-Micro --nodes a,b --log tensorboard --device cpu", "leave out --device, --log"),
+        ("train AXL-Micro --nodes a,b --data installed", "--nodes reads folders and stdlib"),
+        ("train AXL-Refactor-Lion --nodes a,b", "--nodes reads folders and stdlib"),
+        ("train AXL-Vision-v2 --data pages --fim-rate 0.5", "--fim-rate is for models that read text"),
         ("suggest --minutes 0", "'--minutes'"),
         ("suggest --ram -1", "'--ram': it must be a number above 0, got -1"),
         ("suggest --ram 0.0001", "no size trains in 0.0001 GB"),
@@ -211,6 +219,14 @@ def test_data_that_changed_since(refused: Refused, work: Path, config: Path) -> 
     (work / "data" / "new.py").write_text(code(9))
     line = refused("eval", "bpb", "--model", "run")
     assert "the files that run was trained from have changed; name what to score with --data" in line
+
+
+def test_a_name_resumes_its_own_runs_alone(refused: Refused, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("axl-code-1b-lion", "axl-code-1b-auto", "axl-code-1b-auto-2", "axl-code-1b"):
+        (work / "checkpoints" / name).mkdir(parents=True)
+    monkeypatch.setattr(resume, "has_resume", lambda _: True)
+    runs = ", ".join(f"checkpoints/axl-code-1b{rest}" for rest in ("", "-auto", "-auto-2"))
+    assert f"several runs were interrupted ({runs})" in refused("train", "AXL-Code-1B", "--resume")
 
 
 def test_several_runs_to_resume(

@@ -28,6 +28,7 @@ def test_what_serve_refuses(refused: Refused, trained: Trained) -> None:
     assert "no name" in refused("serve", "--model", trained.folder, "--served-model-name", "a b")
     assert "at least one character" in refused("serve", "--model", trained.folder, "--api-key", "")
     assert "must be a number above 0" in refused("serve", "--fim-timeout-ms", "0")
+    assert "--learn-minutes goes with --learn" in refused("serve", "--learn-minutes", "5")
 
 
 def test_the_name_goes_to_the_only_model_that_is_given_also_where_it_sees(refused: Refused, tmp_path: Path) -> None:

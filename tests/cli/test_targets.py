@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from multiscale_transformer.cli.targets import open_target, split_target
+from multiscale_transformer.cli.targets import open_target, split_target, target_text, words_of
 from multiscale_transformer.errors import AxlError
 
 
@@ -39,3 +39,17 @@ def test_what_names_nothing_is_refused(source: Path, tmp_path: Path) -> None:
         source.write_text(text)
         with pytest.raises(AxlError, match=message):
             open_target(str(source))
+
+
+def test_a_file_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
+    assert target_text(tmp_path / "none.py") == ""
+    (tmp_path / "a.py").write_bytes("é\r\n".encode())
+    assert target_text(tmp_path / "a.py") == "é\r\n"
+    with pytest.raises(AxlError, match="cannot be read as text"):
+        target_text(tmp_path)
+
+
+def test_a_command_is_taken_apart_as_a_shell_does() -> None:
+    assert words_of('pytest -k "a b"') == ("pytest", "-k", "a b")
+    with pytest.raises(AxlError, match="No closing quotation"):
+        words_of('pytest -k "a')

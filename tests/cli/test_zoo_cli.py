@@ -13,6 +13,11 @@ import pytest
 from calling import QUICK, call
 
 from held import needs_sandbox
+from multiscale_transformer.cli import zoo
+from multiscale_transformer.cli.zoo_measure import MEASURED_FILE, ZooModel, read_measured
+from multiscale_transformer.files import write_json
+from multiscale_transformer.locks import ENDING
+from multiscale_transformer.model.folder import TRAINING_FILE
 from multiscale_transformer.tasks.package_texts import PackageText
 
 NAMES = ("networkx", "hypothesis", *(f"package{n}" for n in range(40)))
@@ -59,6 +64,28 @@ def test_what_is_refused(refused: Callable[..., str]) -> None:
     assert "--size auto" in refused("train", "--size", "auto")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("make vision refactr --libraries css", "unknown skill 'refactr'"),
+        ("make chat --libraries css", "--pages and --seed go with vision"),
+        ("make chat --html pages", "--pages and --seed go with vision"),
+        ("make --all --pages 9", "--pages and --seed go with vision"),
+        ("make chat --seed 1", "--pages and --seed go with vision"),
+        ("make vision --libraries css --again", "--mbpp and --again go with chat"),
+        ("make vision --libraries css --benchmarks known", "--mbpp and --again go with chat"),
+        ("make vision-windows --packages more", "--mbpp and --again go with chat"),
+        ("make vision-windows --mbpp mbpp.jsonl", "--mbpp and --again go with chat"),
+        ("download flask --licence MIT", "--licence goes with --hub"),
+        ("download --git https://example.org/x --find-links wheels", "--find-links with packages"),
+    ],
+)
+def test_data_is_neither_made_nor_fetched_where_an_option_would_do_nothing(
+    refused: Callable[..., str], words: str, said: str
+) -> None:
+    assert said in refused("data", *words.split())
+
+
 def test_words_that_are_no_command_of_data_are_paths(packages: Path) -> None:
     Path("make").mkdir()
     for number in range(3):
@@ -88,6 +115,27 @@ def test_from_a_name_to_the_table(packages: Path) -> None:
     assert rows[out.name]["bytes_per_second"] > 0
     assert "measured already" in call("zoo", "eval", "AXL-Comment-Lion").out
     assert out.name in call("zoo", "table").out
+
+
+def test_two_evaluations_at_once_lose_no_row(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def row(name: str) -> ZooModel:
+        names = ("parameters", "bytes_read", "minutes", "bits_per_byte", "bytes_per_second", "ram_bytes")
+        return ZooModel(name=name, skill="", sha256="", **dict.fromkeys(names, 1))
+
+    def measured(recipe: object, folder: Path, *_: object, **__: object) -> ZooModel:
+        write_json(work / MEASURED_FILE, {"other": row("other").model_dump()})  # by another terminal, meanwhile
+        return row(folder.name)
+
+    def written(path: Path, content: object) -> None:
+        assert (work / f".{MEASURED_FILE}{ENDING}").exists(), "the lock is held"
+        write_json(path, content)
+
+    (work / "axl-micro-lion").mkdir()
+    (work / "axl-micro-lion" / TRAINING_FILE).write_text("{}")
+    monkeypatch.setattr(zoo, "zoo_model", measured)
+    monkeypatch.setattr(zoo, "write_json", written)
+    zoo.evaluate(["AXL-Micro-Lion"], size="published", root=work)
+    assert set(read_measured(work)) == {"other", "axl-micro-lion"}
 
 
 HELD = """

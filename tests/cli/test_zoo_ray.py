@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,12 @@ def test_a_task_runs_the_command_of_one_machine(monkeypatch: pytest.MonkeyPatch,
         f"small-auto/{TRAINING_FILE}",
         "small-auto/memory/index.bin",
     }
+
+
+def test_the_command_of_a_task_ends_with_its_status() -> None:
+    done = subprocess.run([sys.executable, "-c", zoo_ray.COMMAND, "zoo", "train", "Nobody"], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"unknown model 'Nobody'" in done.stderr
 
 
 def test_a_failed_command_is_named_with_its_last_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

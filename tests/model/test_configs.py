@@ -135,6 +135,7 @@ WRONG_FILES = [
     ("name: x\nmodel: {}\ntraining: {optimizer: adam}", "training.optimizer: .*'lion'"),
     ("name: x\nmodel: {}\ntraining: {minutes: 0}", "training.minutes: .*greater than 0"),
     ("model: {}", "name: .*required"),
+    ("name: 2024-13-45\nmodel: {}", "must be a YAML file"),
 ]
 
 

@@ -210,3 +210,5 @@ def test_the_command(project: Path, tmp_path_factory: pytest.TempPathFactory, ca
     assert main([*words, "--project", str(project / "absent")]) == 2
     assert main([*words, "nowhere.py"]) == 2
     assert main([*words, "--test", "no-such-command"]) == 2
+    assert main([*words, "--test", 'pytest -k "a']) == 2
+    assert main([*words, "--test", ""]) == 2

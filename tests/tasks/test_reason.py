@@ -123,6 +123,8 @@ def test_the_command_follows_a_call(tmp_path: Path, capsys: pytest.CaptureFixtur
     said = json.loads(capsys.readouterr().out)
     assert [step["line"] for step in said["steps"]] == [5, 6, 7, 6, 7, 8, 6, 9]
     assert said["value"] == "1"
+    assert main(["explain", f"{path}:f", "--call", "f(['[/b]'], 2)"]) == 0
+    assert "f(['[/b]'], 2)" in capsys.readouterr().out
     checkpoint(SHAPES["flat"], tmp_path / "model")
     assert main(["explain", str(path), "--model", str(tmp_path / "model")]) == 0
     assert "Value" in capsys.readouterr().out

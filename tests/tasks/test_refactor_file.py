@@ -88,4 +88,7 @@ def test_a_test_that_fails_already_is_refused(tmp_path: Path) -> None:
     path.write_text(SAFE)
     words = ["refactor", str(path), "--rules-alone", "--project", str(tmp_path), "--test"]
     assert main([*words, "python -c 'import a; assert a.f(0) == 1'"]) == 2
+    for command in ("", 'pytest -k "a'):
+        assert main([*words, command, "--apply"]) == 2
+    assert path.read_text() == SAFE
     assert main([*words, "python -c 'import a; assert a.f(0) == 2'"]) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from multiscale_transformer.cli.main import main
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.vision import CropNet, PageNet, build_vision, load_vision, save_vision
 from multiscale_transformer.model.vision_config import VisionConfig
@@ -19,6 +20,7 @@ from multiscale_transformer.vision.elements import overlap
 from multiscale_transformer.vision.inference import CropReader, PageReader, build_reader
 from multiscale_transformer.vision.samples import TrainPages, without
 from multiscale_transformer.zoo.training_record import read_training
+from multiscale_transformer.zoo.vision_recipes import find_vision_recipe
 from vision import drawn, small
 
 pytestmark = pytest.mark.slow  # nets are trained
@@ -115,6 +117,25 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(model.heads.weight, std=0.1)
     save_vision(model, folder, name="named")
     return folder
+
+
+def test_an_interrupted_run_goes_on_from_the_command_line(pages: Path, tmp_path: Path) -> None:
+    request = training.VisionRequest("small", small.CROP, pages, tmp_path / "run", minutes=0.02)
+
+    def killed(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train_vision(request, callbacks=[killed])
+    assert main(["train", "--resume", "--out", str(request.out), "--device", "cuda"]) == 2
+    assert main(["train", "--resume", "--out", str(request.out)]) == 0
+    assert load_vision(request.out).config == small.CROP
+
+
+def test_a_field_of_a_part_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    (tmp_path / "typo.yaml").write_text("name: x\nmodel: {kind: page, haed: 3}\n", encoding="utf-8")
+    with pytest.raises(AxlError, match="unknown field 'haed'"):
+        find_vision_recipe(tmp_path / "typo.yaml")
 
 
 def test_a_run_that_began_with_another_model_says_so_when_it_was_resumed_too(pages: Path, named: Path, tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from typing import Any
 from multiscale_transformer.errors import AxlError
 
 BEGIN, END = "axl connect begins", "axl connect ends"
+NO_KEY = "none"  # what a server without keys is sent
+KEY_VARIABLE = "AXL_API_KEY"  # Zed makes this name of its provider's, which is AXL
+ZED_VARIABLES = ("ZED_OPEN_AI_COMPATIBLE_EDIT_PREDICTION_API_KEY", KEY_VARIABLE)
 MAX_BYTES = 200  # of an answer that an editor shows inline
 
 Merge = Callable[[str, str, Any], str]  # the file's name, its text and the settings, to its new text
@@ -29,7 +32,7 @@ class Server:
     url: str
     model: str
     context: int
-    key: str = "none"
+    key: str = NO_KEY
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Client:
     settings: Callable[[Server], Any]
     merge: Merge
     then: str
+    variables: tuple[str, ...] = ()  # of the environment, from which it takes a key that its file has no place for
 
 
 def into_json(name: str, text: str, settings: Any) -> str:
@@ -170,7 +174,8 @@ def _vs_code_chat(server: Server) -> list[dict[str, Any]]:
 
 def _codex(server: Server) -> str:
     name, base = json.dumps(server.model), json.dumps(f"{server.url}/v1")
-    provider = f'[model_providers.axl]\nname = "AXL"\nbase_url = {base}\nwire_api = "responses"\n'
+    key = "" if server.key == NO_KEY else f'env_key = "{KEY_VARIABLE}"\n'
+    provider = f'[model_providers.axl]\nname = "AXL"\nbase_url = {base}\nwire_api = "responses"\n{key}'
     return f'# written by axl connect\nmodel = {name}\nmodel_provider = "axl"\n\n{provider}'
 
 
@@ -184,19 +189,21 @@ def _aider(server: Server) -> dict[str, Any]:
 
 
 def _llama_vim(server: Server) -> str:
-    chat = f"{server.url}/v1/chat/completions"
-    return f"let g:llama_config = {{'endpoint_fim': '{server.url}/infill', 'endpoint_inst': '{chat}'}}\n"
+    chat, key = f"{server.url}/v1/chat/completions", server.key.replace("'", "''")
+    return f"let g:llama_config = {{'endpoint_fim': '{server.url}/infill', 'endpoint_inst': '{chat}', 'api_key': '{key}'}}\n"
+
+
+def _llama_vscode(server: Server) -> dict[str, Any]:
+    return {"llama-vscode.endpoint": server.url, "llama-vscode.api_key": server.key}
 
 
 CLIENTS = {
     "continue": Client(_home(".continue", "config.yaml"), _continue, into_yaml, "reload the editor's window"),
-    "llama.vscode": Client(
-        _vs_code("settings.json"), lambda server: {"llama-vscode.endpoint": server.url}, into_json, "reload the window"
-    ),
+    "llama.vscode": Client(_vs_code("settings.json"), _llama_vscode, into_json, "reload the window"),
     "llama.vim": Client(_home(".vimrc"), _llama_vim, into_script('"'), "start Vim again, with the plugin ggml-org/llama.vim"),
-    "zed": Client(_config("zed", "settings.json"), _zed, into_json, "Zed reads it at once"),
+    "zed": Client(_config("zed", "settings.json"), _zed, into_json, "Zed reads it at once", ZED_VARIABLES),
     "vscode": Client(_vs_code("chatLanguageModels.json"), _vs_code_chat, into_json, "choose the model in the chat's list"),
-    "codex": Client(_home(".codex", "axl.config.toml"), _codex, whole, "codex --profile axl"),
+    "codex": Client(_home(".codex", "axl.config.toml"), _codex, whole, "codex --profile axl", (KEY_VARIABLE,)),
     "claude-code": Client(_home(".claude", "settings.json"), _claude_code, into_json, "start claude again"),
     "aider": Client(_home(".aider.conf.yml"), _aider, into_yaml, "aider"),
 }

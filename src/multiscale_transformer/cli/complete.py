@@ -103,6 +103,8 @@ def complete(
 
     if any(not text for text in stop or ()):
         raise AxlError("--stop needs a text of at least one character")
+    if suffix is None and candidates != FIM_CANDIDATES:
+        raise AxlError("--candidates goes with --suffix")
     sampling = Sampling(
         max_new_tokens=max_tokens,
         temperature=temperature if temperature is not None else default_sampling(fim=suffix is not None).temperature,
@@ -130,6 +132,8 @@ def complete(
     written = show_stream(session, cursor, before, after, sampling, only=only).encode()
     if corpus_memory is not None:
         _explain(corpus_memory, before, written, _bits_saved(session, cursor.ids, written, corpus_memory) if explain else None)
+    elif explain:
+        note("there is no memory in which --explain could look")
 
 
 def show_stream(

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
-import urllib.error
+import stat
 import urllib.request
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from multiscale_transformer.cli.client_settings import CLIENTS, Client, Server, shown
+from multiscale_transformer.cli.client_settings import CLIENTS, NO_KEY, Client, Server, shown
 from multiscale_transformer.cli.ui import command, note, out, print_command, print_field
 from multiscale_transformer.errors import AxlError
 
 DEFAULT_URL = "http://127.0.0.1:8880"
 SECONDS = 3.0  # to wait for the server
+PRIVATE = 0o600  # a file that may hold a key
 
 
 def connect(
     client: Annotated[str | None, typer.Argument(metavar="CLIENT", help=f"One of {', '.join(CLIENTS)}.")] = None,
     url: Annotated[str, typer.Option(metavar="URL", help="Where axl serve answers.")] = DEFAULT_URL,
-    key: Annotated[str, typer.Option(metavar="KEY", help="The server's key, if it has one.")] = "none",
+    key: Annotated[str, typer.Option(metavar="KEY", help="The server's key, if it has one.")] = NO_KEY,
     write: Annotated[bool, typer.Option("--write", metavar="", help="Put the settings into the client's file.")] = False,
     undo: Annotated[bool, typer.Option("--undo", metavar="", help="Put the file back as it was before --write.")] = False,
 ) -> None:
@@ -37,6 +39,8 @@ def connect(
         axl connect claude-code --undo
     """
     if client is None:
+        if write or undo:
+            raise AxlError(f"--write and --undo go with a CLIENT: {', '.join(CLIENTS)}")
         _list()
         return
     if client not in CLIENTS:
@@ -48,6 +52,8 @@ def connect(
         _undo(client)
         return
     server = _server(url.rstrip("/"), key)
+    if server.key != NO_KEY and chosen.variables:
+        note(f"{client} takes the key from its environment: set {' and '.join(chosen.variables)}")
     if not write:
         out.print(shown(chosen, server), markup=False, highlight=False, soft_wrap=True, end="")
         note(f"this belongs into {chosen.path()}; --write puts it there")
@@ -64,28 +70,31 @@ def _list() -> None:
 
 def _server(url: str, key: str) -> Server:
     """The server at an address, with the name and the context of its first model. Raises AxlError where none answers."""
-    request = urllib.request.Request(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"})
     if not url.startswith(("http://", "https://")):
         raise AxlError(f"{url} is no address of a server; it begins with http:// or https://")
     try:
+        request = urllib.request.Request(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"})
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             first = json.load(answer)["data"][0]
             return Server(url, str(first["id"]), int(first.get("max_model_len") or 2048), key)
-    except (OSError, urllib.error.URLError, ValueError, LookupError, TypeError) as error:
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
         raise AxlError(f"no server of ours answers at {url} ({error}); start one with axl serve") from None
 
 
 def _write(name: str, client: Client, server: Server) -> None:
     from multiscale_transformer import files
 
-    path, journal = client.path(), _journal(name)
+    path, journal = client.path().resolve(), _journal(name)  # a link stays: what it leads to is written
     old = path.read_bytes() if path.exists() else None
-    text = client.merge(str(path), "" if old is None else old.decode("utf-8"), client.settings(server))
-    before = _read(journal)["before"] if journal.exists() and _is_ours(journal, old) else _packed(old)
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(journal, {"path": str(path), "before": before, "written": _packed(text.encode())})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(path, text)
+    mode = PRIVATE if old is None else stat.S_IMODE(path.stat().st_mode)
+    try:
+        text = client.merge(str(path), (old or b"").decode(), client.settings(server))
+    except UnicodeDecodeError:
+        raise AxlError(f"{path} is no UTF-8, so it is not rewritten; put the settings in by hand") from None
+    ours = journal.exists() and _is_ours(journal, old)
+    before = _read(journal) if ours else {"before": _packed(old), "mode": mode}
+    files.write_json(journal, {**before, "path": str(path), "written": _packed(text.encode())}, PRIVATE)
+    files.write_text(path, text, mode)
     print_field("Written", str(path))
     print_field("Next", client.then)
     print_command(command("connect", name, "--undo"))
@@ -104,7 +113,7 @@ def _undo(name: str) -> None:
     if kept["before"] is None:
         path.unlink()
     else:
-        files.write_bytes(path, base64.b64decode(kept["before"]))
+        files.write_bytes(path, base64.b64decode(kept["before"]), kept["mode"])
     journal.unlink()
     print_field("Undone", str(path))
 
@@ -118,7 +127,7 @@ def _journal(name: str) -> Path:
 def _read(journal: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(journal.read_text(encoding="utf-8"))
-        return {"path": found["path"], "before": found["before"], "written": found["written"]}
+        return {"path": found["path"], "before": found["before"], "written": found["written"], "mode": found.get("mode")}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise AxlError(f"{journal} is damaged ({error}); take the settings out by hand, and delete it") from error
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from multiscale_transformer.tasks.make import Made
 
 DATA = Path("data")  # below which the data of each skill lies, in a folder of its name
+PAGES = 4000  # of a page set
 SHOW = "show"
 
 
@@ -97,7 +98,7 @@ def make(
     again: Annotated[bool, typer.Option("--again", metavar="", help="Also what has been made already.")] = False,
     libraries: Libraries = None,
     html: Html = None,
-    pages: Pages = 4000,
+    pages: Pages = PAGES,
     seed: Annotated[int, typer.Option(metavar="N", callback=seed_number, help="Decides the pages of vision.")] = 0,
 ) -> None:
     """Make the examples that a skill is learnt from and measured on.
@@ -117,12 +118,17 @@ def make(
 
     if bool(skills) == every:
         raise AxlError(f"name skills ({', '.join([*MODULES, *PAGE_SETS])}), or give --all, not both")
-    for name in [name for name in skills or () if name in PAGE_SETS]:
-        make_page_set(name, out / name, pages, seed, libraries=libraries, html=html)
-    skills = [name for name in skills or MODULES if name not in PAGE_SETS]
-    for name in skills:
+    rendered = [name for name in skills or () if name in PAGE_SETS]
+    texts = [name for name in skills or MODULES if name not in PAGE_SETS]
+    for name in texts:
         load_skill(name)  # a wrong name is refused before anything is made
-    for name in skills:
+    if not rendered and (libraries or html or seed or pages != PAGES):
+        raise AxlError(f"--libraries, --html, --pages and --seed go with {', '.join(PAGE_SETS)}")
+    if not texts and (benchmarks or packages or mbpp or again):
+        raise AxlError(f"--benchmarks, --packages, --mbpp and --again go with {', '.join(MODULES)}")
+    for name in rendered:
+        make_page_set(name, out / name, pages, seed, libraries=libraries, html=html)
+    for name in texts:
         if (out / name).exists() and not again:
             ui.print_text(f"{out / name} is made already")
         else:
@@ -183,6 +189,8 @@ def download(
     from multiscale_transformer.data.download import Download, package_names
     from multiscale_transformer.data.hub_texts import hub_texts
 
+    if (licence and not hub) or (find_links and not names and (git or hub)):
+        raise AxlError("--licence goes with --hub, and --find-links with packages")
     with ui.bar() as bar:
         task = bar.add_task("fetching", total=max_gb * 1e9)
         fetched = Download(out, max_gb * 1e9, lambda kept: bar.update(task, advance=kept.bytes, description=kept.name))

@@ -62,8 +62,9 @@ def open_streams() -> None:
             with contextlib.suppress(OSError):
                 _hold(number)
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
-        elif number and isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no ━ shows a ?, not a traceback
+        elif isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(io.UnsupportedOperation):  # of standard input that somebody has begun to read
+                stream.reconfigure(errors="replace")  # a terminal that knows no ━ shows a ?, not a traceback
 
 
 def _hold(number: int) -> None:

@@ -13,6 +13,7 @@ import typer
 from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.memory_args import memory_for
 from multiscale_transformer.cli.options import SHIPPED_FOLDER, Checkpoint, EngineThreads, MemoryFolders, folder, seed_number
+from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
     from multiscale_transformer.evaluation.pass_at_k import Rate
@@ -67,6 +68,11 @@ class _Asked:
     threads: int | None
     as_json: bool
     candidates: int | None = None
+
+    def __post_init__(self) -> None:
+        drawn = (self.temperature, self.max_bytes, self.memory, self.candidates)
+        if self.from_ is not None and (self.each != 1 or drawn != (None,) * 4):
+            raise AxlError("--each, --temperature, --max-bytes, --memory and --candidates go with a model, not with --from")
 
 
 def humaneval(
@@ -213,7 +219,6 @@ def _run(name: str, problems: list[Problem], asked: _Asked) -> None:
 
 
 def _score_file(name: str, sandbox: Sandbox, problems: list[Problem], kept: list[Problem], asked: _Asked) -> CodeFigures:
-    from multiscale_transformer.errors import AxlError
     from multiscale_transformer.tasks.code_benchmarks.measure import CodeFigures, evaluate
     from multiscale_transformer.tasks.code_benchmarks.samples import FileAuthor, SampleFile, file_digest, run_name
 
@@ -227,8 +232,7 @@ def _score_file(name: str, sandbox: Sandbox, problems: list[Problem], kept: list
     samples = SampleFile(asked.samples, run_name(benchmark=name, samples=file_digest(asked.from_)))
     with _progress(len(answered), "running") as advance:
         score = evaluate(sandbox, author, answered, each=author.each, samples=samples, on_problem=advance)
-    scores, count = {asked.from_.name: score}, len(answered)
-    return CodeFigures(**_of_file(name, problems), problems=count, each=author.each, scores=scores)
+    return CodeFigures(**_of_file(name, problems), problems=len(answered), each=author.each, scores={asked.from_.name: score})
 
 
 def _score_model(name: str, sandbox: Sandbox, problems: list[Problem], kept: list[Problem], asked: _Asked) -> CodeFigures:

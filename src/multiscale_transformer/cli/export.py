@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ from multiscale_transformer.model.folder import read_config
 if TYPE_CHECKING:
     from multiscale_transformer.export.gguf_file import Quantized
 
-app = typer.Typer(no_args_is_help=True, help=COMMANDS["export"][1])
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=COMMANDS["export"][1])
 
 Name = Annotated[str | None, typer.Option(metavar="NAME", help="Its name (default: the folder's).")]
 Distill = Annotated[
@@ -54,11 +55,12 @@ def gguf(
         axl export gguf --model checkpoints/mine --out export
         axl export gguf --model checkpoints/mine --kind Q4_K_M --distill 10
     """
-    from multiscale_transformer.export.gguf import KINDS, export_gguf
+    from multiscale_transformer.export.gguf import KINDS, export_gguf, gguf_name
 
-    kinds = list(map(_kind, kind)) if kind else list(KINDS)
-    with _exportable(model, distill, data, threads) as source, ui.busy("writing"):
-        written = export_gguf(source, place, name or export_name(model), kinds)
+    kinds, name = list(map(_kind, kind or KINDS)), name or export_name(model)
+    paths = [place / gguf_name(name, one) for one in kinds]
+    with _exportable(model, paths, kinds, distill, data, threads) as source, ui.busy("writing"):
+        written = export_gguf(source, place, name, kinds)
     show_files(written)
 
 
@@ -76,14 +78,17 @@ def ollama(
 
     axl export ollama --model checkpoints/mine --out export/ollama
     """
+    from multiscale_transformer.export.gguf import gguf_name
     from multiscale_transformer.export.ollama import MODELFILE, export_ollama
 
-    name = name or export_name(model)
-    with _exportable(model, distill, data, threads) as source, ui.busy("writing"):
-        written = export_ollama(source, place, name, _kind(kind))
+    name, one = name or export_name(model), _kind(kind)
+    paths = [place / gguf_name(name, one), place / MODELFILE]
+    with _exportable(model, paths, [one], distill, data, threads) as source, ui.busy("writing"):
+        written = export_ollama(source, place, name, one)
     show_files(written)
     ui.out.print("Next:")
-    ui.print_command(f"ollama create {name.lower()} -f {place / MODELFILE}")
+    words = ui.command("create", name.lower(), "-f", place / MODELFILE)  # quoted for any shell
+    ui.print_command("ollama" + words.removeprefix(ui.command()))
 
 
 @app.command("hf")
@@ -116,18 +121,29 @@ def pt(
 
 
 @contextmanager
-def _exportable(model: Path, minutes: float | None, data: list[str] | None, threads: int | None) -> Iterator[Path]:
-    """The checkpoint to export: the model's own folder, or a student of it in a folder that is gone afterwards."""
+def _exportable(
+    model: Path, paths: list[Path], kinds: list[Any], minutes: float | None, data: list[str] | None, threads: int | None
+) -> Iterator[Path]:
+    """The checkpoint to export: the model's own folder, or a student of it in a folder that is gone afterwards.
+
+    Raises AxlError for what would only be found when the student has learnt: files that are there, a library that is not.
+    """
+    if taken := [path for path in paths if path.exists()]:
+        raise AxlError(f"{taken[0]} already exists; choose another --out, or delete it")
     if minutes is None:
+        if data or threads:
+            raise AxlError("--data and --threads go with --distill")
         if read_config(model).memory:
             ui.note("the files hold the net alone, without its memory; --distill MINUTES teaches it what the memory would say")
         yield model
         return
-    import tempfile
-
     from multiscale_transformer.cli.distill import train_student
+    from multiscale_transformer.export.gguf_file import library, row_quantizer
     from multiscale_transformer.training.distill import DistillationTrainer
 
+    library()
+    if set(kinds) != {"F16"}:
+        row_quantizer()
     with tempfile.TemporaryDirectory() as temporary:
         student = Path(temporary) / "student"
         train_student(DistillationTrainer(model), data, minutes, student, threads)
@@ -137,9 +153,8 @@ def _exportable(model: Path, minutes: float | None, data: list[str] | None, thre
 def _kind(given: str) -> Any:
     from multiscale_transformer.export.gguf import KINDS
 
-    for kind in KINDS:
-        if kind.lower() == given.lower():
-            return kind
+    if given.upper() in KINDS:
+        return given.upper()
     raise AxlError(f"--kind {given!r} is not known; known are {', '.join(KINDS)}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +44,7 @@ def fix(
         axl fix --test "pytest -x tests/test_area.py"
         axl fix src/area.py:circle --test "python -m unittest tests.test_area" --apply
     """
+    from multiscale_transformer.cli.targets import words_of
     from multiscale_transformer.sandbox.run import Sandbox
     from multiscale_transformer.tasks.fix import ORDER_FILE, Budget, search
     from multiscale_transformer.tasks.fix_order import load_order
@@ -54,7 +54,7 @@ def fix(
         raise AxlError(f"{project} is no folder; give the folder that the test runs in with --project")
     focus = _focus(project, where) if where else None
     with Sandbox(LIMITS) as sandbox:
-        tested, budget = Project(project, tuple(shlex.split(test)), sandbox), Budget(runs, 60 * minutes)
+        tested, budget = Project(project, words_of(test), sandbox), Budget(runs, 60 * minutes)
         gains = open_gains(model, memory, threads)
         with ui.bar() as bar:
             task = bar.add_task("running the test", total=runs)

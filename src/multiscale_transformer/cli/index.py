@@ -79,6 +79,8 @@ def index(
         raise AxlError("--prune goes with --update")
     if not sources and not (remove or merge or check):
         raise AxlError("say what to index: axl index PATH --out FOLDER")
+    if not sources and (update or include or exclude):
+        raise AxlError("--update, --include and --exclude go with a PATH")
     if prune:
         _check_prunable(sources or [])
     made: Index | None = load_index(place) if update or not sources else None

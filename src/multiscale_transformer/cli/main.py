@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 WRONG = 2
-_OPTIONS = {"learning_rate": "lr", "max_new_tokens": "max_tokens"}  # fields whose option has another name
+_OPTIONS = {"learning_rate": "lr", "max_new_tokens": "max_tokens", "skills": "skill"}  # fields whose option has another name
 _OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 MAKE, USE, EXPORT, MEASURE = "Make a model", "Use it", "Export", "Measure it"
@@ -182,7 +182,7 @@ def _aborted(error: typer.Abort) -> int:
 def _refusal(error: ValidationError) -> str:
     """What a model of pydantic refuses, under the name of its option."""
     first = error.errors()[0]
-    name = "-".join(map(str, first["loc"]))
+    name = "-".join(part for part in first["loc"] if isinstance(part, str))  # without the place in a list
     return f"--{_OPTIONS.get(name, name).replace('_', '-')}: {first['msg']}, got {first['input']!r}"
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import threading
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote, urlsplit
 
 import typer
 
@@ -144,15 +146,19 @@ def join(
     axl mesh join http://127.0.0.1:8900 --upstream http://127.0.0.1:11434
     """
     from multiscale_transformer.mesh.adopted import Adopted, adopt, default_name
-    from multiscale_transformer.mesh.members import address
+    from multiscale_transformer.mesh.members import ModelOffer, address
     from multiscale_transformer.mesh.upstreams import trust
 
     url, tls, shown = address(upstream, "--upstream"), trust(tls_ca), mesh_token(token)
+    ModelOffer(id="any", skills=tuple(skill or ()))  # with a wrong skill the server would be ill for ever
     if key and not shown:
         raise AxlError("--key is told to the registry, which needs --token for that")
     reached = url if advertise is None else address(advertise, "--advertise")
     adopted = Adopted(name or default_name(reached), reached, tuple(skill or ()), key, tls, looked_at=url)
-    adopt(adopted, registries_of(registry), shown, tls, print_error_line, threading.Event())
+    try:
+        adopt(adopted, registries_of(registry), shown, tls, print_error_line, threading.Event())
+    except HTTPException:
+        raise AxlError(f"what answers at {url} speaks no HTTP; name a server of models with --upstream") from None
 
 
 @app.command("status")
@@ -165,7 +171,7 @@ def status(
     """Show the members of the mesh, their models, and how busy they are."""
     found = _ask("GET", "/mesh/status", registry, token, tls_ca)
     if as_json:
-        print_line(json.dumps(found, indent=2))
+        print_line(json.dumps(found))
         return
     table = new_table(None, ["member", "state", "models", "skills", "at work >", "answered >", "first byte >", "address"])
     for row in found["members"]:
@@ -191,8 +197,6 @@ def drain(
     tls_ca: Authority = None,
 ) -> None:
     """Send nothing new to a member, so that it can be ended without harm once it has nothing at work."""
-    from urllib.parse import quote
-
     _ask("POST", f"/mesh/members/{quote(name, safe='')}/drain", registry, token, tls_ca, {"drain": not undo})
     print_field("Drained" if not undo else "Back", name)
 
@@ -205,8 +209,6 @@ def forget(
     tls_ca: Authority = None,
 ) -> None:
     """Forget a member that is gone, so that nobody waits for it."""
-    from urllib.parse import quote
-
     _ask("DELETE", f"/mesh/members/{quote(name, safe='')}?forget=true", registry, token, tls_ca)
     print_field("Forgotten", name)
 
@@ -250,8 +252,6 @@ def _serve(
     base = f"{scheme}://{shown}:{port}"
     print_error_line(f"Mesh on {base}")
     print_error_line(f"  all models {base}/v1   status and page {base}/   Ctrl-C ends it.")
-    from urllib.parse import urlsplit
-
     outside = urlsplit(own_address("http://192.0.2.1", host, port, scheme)).hostname or host
     with announced(outside, port, scheme) if mdns else nullcontext():
         if not run(built, bound, tls, charge):
@@ -272,8 +272,10 @@ def _ask(method: str, path: str, registry: str | None, token: str | None, ca: Pa
         raise AxlError(f"{url}: {refusal(error)}") from None
     except (OSError, ValueError) as error:
         raise AxlError(f"no registry answers at {url} ({refusal(error)}); start one with axl mesh registry") from None
+    except HTTPException:
+        raise AxlError(f"what answers at {url} speaks no HTTP; name a registry with --registry") from None
 
 
 def _plain(text: object) -> str:
-    """What a member says of itself, without control characters and markup."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text)).replace("[", "\\[")
+    """What a member says of itself, without control characters."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))

@@ -54,13 +54,14 @@ def show(proposal: Shown, *, apply: bool, as_json: bool, **facts: Any) -> None:
 
 def write_change(proposal: Shown) -> None:
     """Write the text after, atomically, unless somebody has changed the file meanwhile."""
-    exists = proposal.path.exists()
-    if (proposal.path.read_bytes() if exists else b"") != proposal.before.encode():
+    path = proposal.path.resolve()  # a link stays one: what it leads to is written
+    exists = path.exists()
+    if (path.read_bytes() if exists else b"") != proposal.before.encode():
         raise AxlError(f"{proposal.path} was changed while the proposal was made; run the command again")
-    mode = proposal.path.stat().st_mode if exists else None
-    write_bytes(proposal.path, proposal.after.encode())
+    mode = path.stat().st_mode if exists else None
+    write_bytes(path, proposal.after.encode())
     if mode is not None:
-        proposal.path.chmod(mode)
+        path.chmod(mode)
 
 
 def nothing(text: str, *, as_json: bool, **facts: Any) -> typer.Exit:

@@ -28,7 +28,7 @@ def quantize(
     """
     from multiscale_transformer.export.gguf import export_gguf
 
-    if bool(models) == every:
+    if bool(models) == every or (models and root != CHECKPOINTS):
         raise AxlError("name checkpoint folders, or give --all for those in --root, not both")
     found = sorted(path.parent for path in root.glob(f"*/{CONFIG_FILE}")) if every else list(map(folder, models or ()))
     folders = [path for path in found if not (every and sees(path))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.options import SHIPPED_FOLDER, Checkpoint, EngineThreads, MemoryFolders
 from multiscale_transformer.cli.proposals import Apply, AsJson, Shown, nothing, show
 from multiscale_transformer.cli.skill_models import open_writer
-from multiscale_transformer.cli.targets import open_target
+from multiscale_transformer.cli.targets import open_target, words_of
 from multiscale_transformer.errors import AxlError
 
 if TYPE_CHECKING:
@@ -55,10 +54,12 @@ def refactor(
     from multiscale_transformer.tasks.source_text import unified_diff
     from multiscale_transformer.zoo.training_record import trained_skills
 
+    if test is None and project != Path():
+        raise AxlError("--project goes with --test")
     target = open_target(where)
     with ExitStack() as stack:
         sandbox = _sandbox(stack, needed=test is not None)
-        tests = _tests(project, test, target.path, sandbox) if test and sandbox else None
+        tests = _tests(project, test, target.path, sandbox) if test is not None and sandbox else None
         asked = not rules_alone and sandbox is not None and TASK in trained_skills(model)
         writer = open_writer(model, memory, threads) if asked else None
         bar = stack.enter_context(ui.bar())
@@ -108,7 +109,7 @@ def _tests(project: Path, command: str, path: Path, sandbox: Sandbox) -> Tests:
 
     if not project.is_dir() or not path.resolve().is_relative_to(project.resolve()):
         raise AxlError(f"{path} is no file of {project}; give the folder that the test runs in with --project")
-    tested = Project(project, tuple(shlex.split(command)), sandbox)
+    tested = Project(project, words_of(command), sandbox)
     file = path.resolve().relative_to(project.resolve()).as_posix()
     if not tested.run().passed:
         raise AxlError(f"{command} fails before anything is changed; axl fix looks for an edit that mends it")

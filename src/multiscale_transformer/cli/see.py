@@ -14,6 +14,7 @@ from multiscale_transformer.errors import AxlError
 from multiscale_transformer.vision.maps import MIN_SCORE
 
 SEER = CHECKPOINTS / "axl-vision-v2"
+LIBRARY = "bootstrap"
 OUTPUT = "Output"
 
 
@@ -40,7 +41,7 @@ def see(
     ] = None,
     library: Annotated[
         str, typer.Option(metavar="NAME", rich_help_panel=OUTPUT, help="The library of CSS of the page.")
-    ] = "bootstrap",
+    ] = LIBRARY,
     libraries: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", rich_help_panel=OUTPUT, help="Where npm installed it: needed for --html and --compare."),
@@ -60,6 +61,8 @@ def see(
 
     if (html or compare) and libraries is None:
         raise AxlError("--html and --compare need --libraries, a folder in which npm installed the library of CSS")
+    if not (html or compare) and (libraries is not None or library != LIBRARY):
+        raise AxlError("--library and --libraries go with --html and --compare")
     picture = read_picture(screenshot)
     seen = open_seer(model).see(picture, min_score)
     if (html or compare) and not seen.layout:

@@ -26,7 +26,7 @@ from multiscale_transformer.cli.mesh_options import (
 )
 from multiscale_transformer.cli.options import EngineThreads, MemoryFolders, above_zero, checkpoint
 from multiscale_transformer.cli.renamed import renamed
-from multiscale_transformer.cli.ui import busy, errors, note, print_error_line
+from multiscale_transformer.cli.ui import busy, note, print_error_line
 from multiscale_transformer.data.named_sources import NAMED_SOURCES, STDLIB
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.memory.document import shown_sources
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 LIMITS = "Limits"
 KEY_VARIABLE = "AXL_API_KEY"
+LEARN_MINUTES = 10.0
 
 
 @renamed(
@@ -79,7 +80,7 @@ def serve(
     ] = None,
     learn_minutes: Annotated[
         float, typer.Option(metavar="M", callback=above_zero, help="How long that takes, at the lowest priority.")
-    ] = 10.0,
+    ] = LEARN_MINUTES,
     api_key: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help=f"Keys that clients must send (default: ${KEY_VARIABLE}, or none).")
     ] = None,
@@ -176,6 +177,7 @@ def serve(
     from multiscale_transformer.server.runtime.registry import names_of
 
     roots = _roots(projects or [])
+    learning = _learning(learn, learn_minutes, roots)
     given = [checkpoint(value) for value in model or [SHIPPED]]
     seeing = [folder for folder in given if sees(folder)]
     writing = [folder for folder in given if folder not in seeing]
@@ -198,7 +200,7 @@ def serve(
         variants=user_data_path("axl", appauthor=False) / "models",
         indexes=indexes,
         projects=roots,
-        learning=_learning(learn, learn_minutes, roots),
+        learning=learning,
         shipped=shipped_model(),
         seers=seers,
         hosts=tuple(allow_host or ()) + ((host,) if host not in ("0.0.0.0", "::") else ()),
@@ -274,10 +276,12 @@ class _Mesh:
 
 
 def _learning(at: datetime | None, minutes: float, roots: dict[str, Path]) -> Learning | None:
-    """Raises AxlError where there is nothing to learn from."""
+    """Raises AxlError where there is nothing to learn from, or no time to do it at."""
     from platformdirs import user_data_path
 
     if at is None:
+        if minutes != LEARN_MINUTES:
+            raise AxlError("--learn-minutes goes with --learn")
         return None
     if not roots:
         raise AxlError("--learn goes with a PROJECT to learn from: axl serve PROJECT --learn 02:00")
@@ -319,12 +323,8 @@ def _announce(address: tuple[str, int], models: dict[str, Path], projects: dict[
     host, port = address
     shown = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
     base = f"{scheme}://{shown}:{port}"
-    errors.print(f"Serving {', '.join(models)} on {base}", markup=False, soft_wrap=True)
-    errors.print(
-        f"  OpenAI {base}/v1   Anthropic, Ollama, llama.cpp {base}   playground {base}/   routes {base}/docs",
-        markup=False,
-        soft_wrap=True,
-    )
+    print_error_line(f"Serving {', '.join(models)} on {base}")
+    print_error_line(f"  OpenAI {base}/v1   Anthropic, Ollama, llama.cpp {base}   playground {base}/   routes {base}/docs")
     if projects:
-        errors.print(f"  completing for {', '.join(projects)}; the index follows every save", markup=False, soft_wrap=True)
-    errors.print(f"  axl connect --url {base} sets an editor up. Ctrl-C ends the server.", markup=False, soft_wrap=True)
+        print_error_line(f"  completing for {', '.join(projects)}; the index follows every save")
+    print_error_line(f"  axl connect --url {base} sets an editor up. Ctrl-C ends the server.")

@@ -13,12 +13,20 @@ from typing import Annotated
 
 import typer
 
-from multiscale_transformer.cli.main import COMMANDS
+from multiscale_transformer.cli.main import COMMANDS, load
+from multiscale_transformer.cli.options import NO_MEMORY
 from multiscale_transformer.cli.ui import note, out, print_field
+from multiscale_transformer.data.named_sources import NAMED_SOURCES
 from multiscale_transformer.errors import AxlError
+from multiscale_transformer.zoo.shipped import SHIPPED
 
 NAME = "axl"
 LABEL = "org.axl.server"
+PATHS: dict[str, tuple[str, ...]] = {  # the options that take one, and which of their values are none
+    "--model": ("", SHIPPED),
+    "--memory": (*NAMED_SOURCES, NO_MEMORY),
+    **dict.fromkeys(("--tls-cert", "--tls-key", "--tls-ca"), ()),
+}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=COMMANDS["service"][1])
 
@@ -42,7 +50,7 @@ def install(
 
     axl service install ~/src/mine --fim-timeout-ms 350
     """
-    manager, line = _manager(), [sys.executable, "-m", "multiscale_transformer", "serve", *_absolute(words or [])]
+    manager, line = _manager(), [sys.executable, "-m", "multiscale_transformer", "serve", *_checked(words or [])]
     text = manager.text(line)
     if show:
         out.print(text, markup=False, highlight=False, soft_wrap=True, end="")
@@ -50,8 +58,7 @@ def install(
         return
     from multiscale_transformer import files
 
-    manager.path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(manager.path, text)
+    files.write_text(manager.path, text, 0o600)  # it may hold a key
     print_field("Written", str(manager.path))
     _run(manager.begin)
 
@@ -62,9 +69,11 @@ def uninstall() -> None:
     manager = _manager()
     if not manager.path.exists():
         raise AxlError(f"no service is installed: there is no {manager.path}")
-    _run(manager.end)
-    manager.path.unlink()
-    print_field("Deleted", str(manager.path))
+    try:
+        _run(manager.end)
+    finally:  # or it would start again at the next login
+        manager.path.unlink()
+        print_field("Deleted", str(manager.path))
 
 
 def systemd_unit(line: list[str]) -> str:
@@ -96,9 +105,28 @@ def _manager() -> Manager:
     return Manager(path, systemd_unit, begin, [[*control, "disable", "--now", unit]])
 
 
-def _absolute(words: list[str]) -> list[str]:
-    """Paths as they are called from any folder."""
-    return [str(Path(word).expanduser().resolve()) if Path(word).expanduser().exists() else word for word in words]
+def _checked(words: list[str]) -> list[str]:
+    """The arguments for axl serve, with paths as any folder can call them. Raises what axl serve would for wrong ones."""
+    serve, option = load("serve"), ""
+    checked: list[str] = []
+    serve.make_context("axl serve", list(words))
+    flags = {"--", *(name for known in serve.params if getattr(known, "is_flag", False) for name in known.opts)}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if option or not word.startswith("--"):
+            checked.append(_absolute(option, word))
+            option = ""
+        elif equals:
+            checked.append(f"{name}={_absolute(name, value)}")
+        else:
+            checked.append(word)
+            option = "" if word in flags else word
+    return checked
+
+
+def _absolute(option: str, word: str) -> str:
+    """The value of an option, or a project where there is none."""
+    return word if option and word in PATHS.get(option, (word,)) else str(Path(word).expanduser().resolve())
 
 
 def _run(commands: list[list[str]]) -> None:
@@ -109,4 +137,4 @@ def _run(commands: list[list[str]]) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = (done.stderr or done.stdout).strip().splitlines()
-            raise AxlError(f"{' '.join(command)} failed ({reason[-1] if reason else done.returncode}); the file is in place")
+            raise AxlError(f"{' '.join(command)} failed ({reason[-1] if reason else done.returncode})")

@@ -1,8 +1,9 @@
-"""FILE[:FUNCTION] on a command line: the file, its parsed text, and the functions in it that are meant."""
+"""What commands are pointed at: FILE[:FUNCTION] and the functions that are meant, the file they write, the test they run."""
 
 from __future__ import annotations
 
 import ast
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,3 +47,21 @@ def open_target(where: str) -> Target:
             raise unknown_name(f"function of {path}", wanted, functions)
         functions = {known: functions[known]}
     return Target(path, source, functions)
+
+
+def target_text(path: Path) -> str:
+    """The text of a file that is to be written, empty where there is none. Raises AxlError where it is no file of text."""
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise AxlError(f"{path} cannot be read as text ({error}); name another file") from None
+
+
+def words_of(command: str) -> tuple[str, ...]:
+    """The words of --test, which may be none. Raises AxlError where they cannot be told apart."""
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise AxlError(f"--test {command!r} cannot be read as a command ({error}); quote it as for a shell") from None

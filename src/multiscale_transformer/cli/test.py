@@ -39,22 +39,25 @@ def test(
         axl test src/area.py:circle
         axl test src/area.py --into tests/test_area.py --apply
     """
+    from multiscale_transformer.cli.targets import target_text
     from multiscale_transformer.sandbox.run import Sandbox
     from multiscale_transformer.tasks.calls import LIMITS
-    from multiscale_transformer.tasks.source_text import unified_diff
+    from multiscale_transformer.tasks.source_text import parses, unified_diff
     from multiscale_transformer.tasks.write_tests import propose_calls, with_tests, write_tests
 
     path, module, functions = _functions(where)
     target = into or path.with_name(f"test_{path.stem}.py")
+    before = target_text(target)
+    if not parses(before):
+        raise AxlError(f"{target} cannot be read as Python; mend it, or name another file with --into")
     writer, tested = open_writer(model, memory, threads), []
     with Sandbox(LIMITS) as sandbox, ui.bar() as bar:
         for function in bar.track(functions, description="running calls"):
-            calls = propose_calls(module, function, writer, _texts(target))
+            calls = propose_calls(module, function, writer, [before])
             found = write_tests(sandbox, module, function, calls)
             tested += [found] if found.asserts else []
     if not tested:
         raise nothing("no call gives a value that can be written down", as_json=as_json)
-    before = target.read_bytes().decode() if target.exists() else ""
     after = with_tests(before, module.name, tested)
     seen, mutants = sum(found.killed for found in tested), sum(found.mutants for found in tested)
     verified = f"each assertion held twice; together they fail on {seen} of {mutants} small changes of the code"
@@ -78,7 +81,3 @@ def _functions(where: str) -> tuple[Path, Module, list[ast.FunctionDef | ast.Asy
     if not functions:
         raise AxlError(f"{target.path} has no public function at its top; name one, as in {target.path}:function")
     return target.path, module_at(target.path), functions
-
-
-def _texts(target: Path) -> list[str]:
-    return [target.read_bytes().decode(errors="replace")] if target.is_file() else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -152,38 +153,27 @@ def train(
     from multiscale_transformer.training.initialization import tuned
     from multiscale_transformer.training.run import check_output, free_folder
 
+    files: dict[str, object] = {"--include": include, "--exclude": exclude, "--size": size != PUBLISHED}
+    files |= {"--interpolation": interpolation, "--log": log != "csv"}
+    flags = {"--grow": grow, "--no-memory": not memory}
     if nodes is not None:
-        options = {
-            "--out": out,
-            "--minutes": minutes,
-            "--optimizer": optimizer,
-            "--lr": lr,
-            "--seed": seed,
-            "--threads": threads,
-        }
-        flags = {"--grow": grow, "--no-memory": not memory, "--resume": resume}
-        _on_nodes(
-            nodes,
-            name,
-            config,
-            data or [],
-            {**options, "--fim-rate": fim_rate},
-            flags,
-            apart=init is not None or size != PUBLISHED or bool(include or exclude),
-        )
+        options = {"--out": out, "--minutes": minutes, "--optimizer": optimizer, "--lr": lr, "--seed": seed}
+        options |= {"--threads": threads, "--fim-rate": fim_rate}
+        apart = {"--init": init, "--device": device, **files}
+        _on_nodes(nodes, name, config, data or [], options, {**flags, "--resume": resume}, apart)
         return
-    threads = threads or available_cores()
-    if resume and init is not None:
-        raise AxlError("--init says what a run begins with, and --resume goes on with one that has begun; give one of them")
     seeing = _seeing(name, config)
+    changed: dict[str, object] = {**files, **flags, "--fim-rate": fim_rate != DEFAULT_SETTINGS.fim_rate}
     if resume:
+        own = {"--config": config, "--data": data, "--init": init, "--minutes": minutes, "--optimizer": optimizer, "--lr": lr}
+        _refuse("--resume goes on with the settings of the run", {**own, **changed, "--seed": seed != DEFAULT_SETTINGS.seed})
         _resume(out or _interrupted(seeing.name if seeing else name), threads, device)
         return
+    threads = threads or available_cores()
     if seeing is not None:
         from multiscale_transformer.cli.train_vision import train_seeing
 
-        other: dict[str, object] = {"--size": size != PUBLISHED, "--include": include, "--exclude": exclude, "--grow": grow}
-        other |= {"--interpolation": interpolation, "--no-memory": not memory, "--device": device not in (None, "auto", "cpu")}
+        other = {**changed, "--device": device not in (None, "auto", "cpu")}
         chosen: dict[str, object] = {
             "init": _base(init),
             "minutes": minutes,
@@ -198,6 +188,8 @@ def train(
     recipe, base, share = _beginning(
         _named(name, config), named=name is not None, init=init, size=size, data=data, memory=memory, grow=grow
     )
+    if base is None and interpolation not in (None, 1.0):
+        raise AxlError("--interpolation is a share of the way from a trained model; name one with --init, or leave it out")
     if out is not None:
         check_output(out, resume=False)
         training_ui.check_place(out)
@@ -287,35 +279,46 @@ def _on_nodes(
     data: list[str],
     options: dict[str, object],
     flags: dict[str, bool],
-    *,
-    apart: bool,
+    apart: dict[str, object],
 ) -> None:
     from multiscale_transformer.cli.nodes import hosts_of, start_together
+    from multiscale_transformer.cli.reading import absolute
+    from multiscale_transformer.data.named_sources import STDLIB
 
-    if apart:
-        raise AxlError("--nodes trains a model from nothing on all of --data; leave out --init, --size, --include, --exclude")
+    _refuse("--nodes trains a model from nothing on all of --data, on CPUs", apart)
     recipe = _named(name, config)
     if recipe is None:
         raise AxlError("--nodes needs a NAME or --config: the best size of this machine is not that of several")
-    model = str(config) if config is not None else recipe.name
+    if (recipe.skill and not data) or any(not Path(path).is_absolute() and path != STDLIB for path in absolute(data)):
+        raise AxlError("--nodes reads folders and stdlib, which every machine has; give --data FOLDER")
+    model = str(_file(config)) if config is not None else recipe.name
     given = {"--out": CHECKPOINTS / recipe.name.lower(), **{key: value for key, value in options.items() if value is not None}}
     words = [word for key, value in given.items() for word in (key, str(value))]
     chosen = [flag for flag, on in flags.items() if on]
     start_together(hosts_of(nodes), [model, *words, *chosen, *(word for path in data for word in ("--data", path))])
 
 
+def _refuse(why: str, options: dict[str, object]) -> None:
+    """Raise AxlError where one of the options, which would change nothing, is given."""
+    if given := [name for name, value in options.items() if value]:
+        raise AxlError(f"{why}; leave out {', '.join(given)}")
+
+
+def _file(config: Path) -> Path:
+    """`--config mine` is mine.yaml."""
+    return config if config.suffix or not config.name else config.with_suffix(".yaml")
+
+
 def _seeing(name: str | None, config: Path | None) -> VisionRecipe | None:
     """The recipe of a model that sees, where it is one that is meant; `_named` refuses both a name and a file."""
-    return (
-        None if name and config else find_vision_recipe(config.with_suffix(config.suffix or ".yaml") if config else name or "")
-    )
+    return None if name and config else find_vision_recipe(_file(config) if config else name or "")
 
 
 def _named(name: str | None, config: Path | None) -> Recipe | None:
     if name is not None and config is not None:
         raise AxlError("give a model's name or --config, not both")
     if config is not None:
-        return load_recipe(config.with_suffix(config.suffix or ".yaml"))
+        return load_recipe(_file(config))
     return load_recipe(name) if name is not None else None
 
 
@@ -334,10 +337,12 @@ def _base(init: str | None) -> Path | None:
     return None if init in (None, NO_INIT) else SHIPPED_FOLDER if init == SHIPPED else Path(init).expanduser()
 
 
-def _resume(folder: Path, threads: int, device: DeviceName | None) -> None:
+def _resume(folder: Path, threads: int | None, device: DeviceName | None) -> None:
     """Go on with the run in `folder`, or only measure it where just that is missing, where it was or on `device`."""
     from multiscale_transformer.cli import training_ui
     from multiscale_transformer.cli.reading import read_corpus
+    from multiscale_transformer.cli.train_vision import is_vision_run, resume_seeing
+    from multiscale_transformer.machine import available_cores
     from multiscale_transformer.model.folder import TRAINING_FILE
     from multiscale_transformer.training.device import choose_device
     from multiscale_transformer.training.held_out import needs_measuring, run_data
@@ -345,16 +350,21 @@ def _resume(folder: Path, threads: int, device: DeviceName | None) -> None:
     from multiscale_transformer.training.run import resumed_request
     from multiscale_transformer.zoo.training_record import read_training
 
+    if is_vision_run(folder):
+        _refuse("models that see train on the CPU", {"--device": device not in (None, "auto", "cpu")})
+        resume_seeing(folder, threads)
+        return
     if (folder / TRAINING_FILE).is_file() and read_training(folder).distilled is not None:
         raise AxlError(f"{folder} was distilled, so there is nothing to resume; axl eval bpb --model measures it")
     if needs_measuring(folder):
         place = choose_device(device or "auto")
         corpus = read_corpus(*run_data(folder), without=[folder])
-        training_ui.measure(folder, corpus, threads, place)
+        training_ui.measure(folder, corpus, threads or available_cores(), place)
         shutil.rmtree(folder / FOLDER, ignore_errors=True)  # the run was killed before it removed its resume points
     else:
         request = resumed_request(folder)
-        request = replace(request, device=device or request.device)
+        settings = request.settings.model_copy(update={"threads": threads or request.settings.threads})
+        request = replace(request, settings=settings, device=device or request.device)
         choose_device(request.device)
         training_ui.run(request, read_corpus(request.sources, request.selection, without=[folder]), resume=True)
     training_ui.show_next(folder)
@@ -364,9 +374,10 @@ def _interrupted(name: str | None) -> Path:
     """The only interrupted run below `checkpoints/`, of the model `name` where one is given."""
     from multiscale_transformer.training.resume import has_resume
 
-    seeing = find_vision_recipe(name or "")
-    prefix = (seeing or load_recipe(name)).name.lower() if name is not None else ""
-    found = [path for path in sorted(CHECKPOINTS.glob(f"{prefix}*")) if has_resume(path)]
+    wanted = ".*"
+    if name is not None:
+        wanted = re.escape((find_vision_recipe(name) or load_recipe(name)).name.lower()) + r"(-auto)?(-\d+)?"
+    found = [path for path in sorted(CHECKPOINTS.glob("*")) if re.fullmatch(wanted, path.name) and has_resume(path)]
     if not found:
         raise AxlError(f"no interrupted run in {CHECKPOINTS}; say where it is with --out, or leave out --resume to start one")
     if len(found) > 1:

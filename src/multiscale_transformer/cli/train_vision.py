@@ -55,9 +55,10 @@ def train_seeing(
     _run(VisionRequest(recipe.name, recipe.model, pages, folder, **{**defaults, **given}))
 
 
-def resume_seeing(folder: Path, threads: int) -> None:
-    """Go on with an interrupted run of a model that sees."""
-    _run(replace(resumed_request(folder), threads=threads), resume=True)
+def resume_seeing(folder: Path, threads: int | None) -> None:
+    """Go on with an interrupted run of a model that sees, with as many threads as before where None are given."""
+    request = resumed_request(folder)
+    _run(replace(request, threads=threads or request.threads), resume=True)
 
 
 def _run(request: VisionRequest, *, resume: bool = False) -> None:

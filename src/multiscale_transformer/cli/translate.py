@@ -44,7 +44,7 @@ def translate(
         axl translate src/area.py:circle
         axl translate src/area.py --apply
     """
-    from multiscale_transformer.cli.targets import open_target, split_target
+    from multiscale_transformer.cli.targets import open_target, split_target, target_text
     from multiscale_transformer.sandbox.run import Sandbox
     from multiscale_transformer.tasks.calls import LIMITS
     from multiscale_transformer.tasks.javascript import node_path
@@ -54,8 +54,12 @@ def translate(
     from multiscale_transformer.tasks.translate import translate as translated
     from multiscale_transformer.zoo.training_record import trained_skills
 
-    node_path()
     target = open_target(where)
+    path = out or target.path.with_suffix(".js")
+    before = target_text(path)
+    if apply and before:
+        raise AxlError(f"{path} exists and would be replaced; give another --out, or delete it")
+    node_path()
     named = split_target(where)[1]
     functions = [node for name, node in target.functions.items() if "." not in name and (named or name[0] != "_")]
     if not functions:
@@ -69,8 +73,7 @@ def translate(
     left = [node.name for node in functions if node.name not in found]
     if not found:
         raise nothing("no translation gives the same results as Python", as_json=as_json, language=to, functions=left)
-    path = out or target.path.with_suffix(".js")
-    before, after = path.read_bytes().decode() if path.exists() else "", merged(found.values())
+    after = merged(found.values())
     verified = "; ".join(f"{name}: {_verified(one)}" for name, one in found.items())
     change = Shown(path, before, after, unified_diff(before, after, path.as_posix()), verified)
     if apply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -52,7 +53,7 @@ def tune(
     with ui.bar() as bar:
         task = bar.add_task("measuring each map", total=1.0)
         tuned = choose_bits(sizes, cost, allowed=allowed, on_progress=lambda done: bar.update(task, completed=done))
-    save_tuned(model, tuned)
+    save_tuned(model, replace(tuned, bits=tuned.bits or dict.fromkeys(sizes, 8)))  # none would read as nothing measured
     ui.print_field("8 bits", f"{tuned.cost_of_8:.4f} bits per byte on {sum(map(len, texts)):,} bytes")
     ui.print_field("4 bits", f"{tuned.cost_of_4:.4f}")
     ui.print_field("chosen", f"{tuned.cost:.4f} with 4 bits for {ui.counted(len(tuned.bits), 'map')}, kept in {model}")

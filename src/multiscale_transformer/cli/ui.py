@@ -24,8 +24,8 @@ from rich.text import Text
 
 from multiscale_transformer.cli.heartbeat import EVERY_SECONDS, FIRST_SECONDS, heartbeat
 
-out = Console(highlight=False, emoji=False)
-errors = Console(stderr=True, highlight=False, emoji=False)
+out = Console(highlight=False, emoji=False, markup=False)  # what users bring may hold brackets, and is shown as it is
+errors = Console(stderr=True, highlight=False, emoji=False, markup=False)
 
 LABEL_WIDTH = 10
 BAR_WIDTH = 30
@@ -37,7 +37,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def print_field(label: str, text: str) -> None:
     """A line behind a label: in a terminal wrapped under itself, in a pipe one line."""
     if not out.is_terminal:
-        out.print(f"{label:<{LABEL_WIDTH}}  {text}", markup=False, soft_wrap=True)
+        out.print(f"{label:<{LABEL_WIDTH}}  {text}", soft_wrap=True)
         return
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", width=LABEL_WIDTH, no_wrap=True)
@@ -53,17 +53,17 @@ def counts_by_reason(reasons: dict[str, int]) -> str:
 
 def print_text(text: str) -> None:
     """Lines for people: wrapped in a terminal, never in a pipe."""
-    out.print(text, markup=False, soft_wrap=not out.is_terminal)
+    out.print(text, soft_wrap=not out.is_terminal)
 
 
 def note(text: str) -> None:
     """Something to know, on standard error."""
-    errors.print(f"note: {text}", markup=False, soft_wrap=not errors.is_terminal)
+    errors.print(f"note: {text}", soft_wrap=not errors.is_terminal)
 
 
 def print_command(text: str) -> None:
     """A command or path on a line of its own, whole however narrow the terminal is."""
-    out.print(f"  {text}", style="cyan", markup=False, soft_wrap=True)
+    out.print(f"  {text}", style="cyan", soft_wrap=True)
 
 
 def command(*words: str | Path) -> str:
@@ -97,12 +97,12 @@ def write(text: str, *, dim: bool = False) -> None:
 
 def print_line(text: object) -> None:
     """A line of results, whole however narrow the terminal is: a path, an address, JSON."""
-    out.print(str(text), markup=False, soft_wrap=True)
+    out.print(str(text), soft_wrap=True)
 
 
 def print_error_line(text: str) -> None:
     """The same on standard error."""
-    errors.print(text, markup=False, soft_wrap=True)
+    errors.print(text, soft_wrap=True)
 
 
 def new_table(title: str | None, columns: Sequence[str], *, boxed: bool = False) -> Table:
@@ -115,7 +115,7 @@ def new_table(title: str | None, columns: Sequence[str], *, boxed: bool = False)
 
 def show_table(table: Table) -> None:
     """A table: cut to the width of a terminal, whole in a pipe."""
-    (out if out.is_terminal else Console(file=sys.stdout, width=PIPE_WIDTH, height=1, emoji=False)).print(table)
+    (out if out.is_terminal else Console(file=sys.stdout, width=PIPE_WIDTH, height=1, emoji=False, markup=False)).print(table)
 
 
 def bits_per_byte(title: str, rows: Sequence[tuple[str, float]], ours: str) -> None:
@@ -165,14 +165,15 @@ def bar(*columns: ProgressColumn | str, at_once: bool = False, lines: bool = Tru
     """
     if lines and not errors.is_interactive:
         return _Lines(at_once=at_once)
-    shown = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *(columns or (TimeRemainingColumn(),)))
+    words = TextColumn("{task.description}", markup=False)
+    shown = (words, BarColumn(), TaskProgressColumn(), *(columns or (TimeRemainingColumn(),)))
     return Progress(*shown, console=errors, transient=True, disable=not errors.is_interactive)
 
 
 def busy(doing: str) -> AbstractContextManager[object]:
     """A spinner on standard error while something of unknown length is done, or a line every ten seconds."""
     if errors.is_interactive:
-        return errors.status(doing)
+        return errors.status(Text(doing))
     return heartbeat(lambda seconds: print_error_line(f"{doing} ({seconds:.0f} s)"))
 
 

@@ -10,16 +10,18 @@ import typer
 from multiscale_transformer.cli import ui
 from multiscale_transformer.cli.data import DATA
 from multiscale_transformer.cli.main import COMMANDS
-from multiscale_transformer.cli.options import CHECKPOINTS, Threads, above_zero, folder, help_text, seed_number
+from multiscale_transformer.cli.options import CHECKPOINTS, Threads, above_zero, folder, help_text, seed_number, thread_count
 from multiscale_transformer.cli.zoo_measure import MEASURED_FILE, ZooModel, read_measured, zoo_model
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.files import write_json
+from multiscale_transformer.locks import writing
 from multiscale_transformer.zoo.recipes import Recipe, load_recipe, recipe_names
 from multiscale_transformer.zoo.training_record import known_training
 
 ROOT = CHECKPOINTS / "zoo"
 PUBLISHED: Literal["published"] = "published"
 AUTO: Literal["auto"] = "auto"
+Place = tuple[Recipe, Literal["published", "auto"], Path]  # a model, its size, and the folder of its checkpoint
 
 app = typer.Typer(help=COMMANDS["zoo"][1], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -33,14 +35,13 @@ Size = Annotated[
 
 def _chosen(names: list[str] | None) -> list[Recipe]:
     """The recipes of these names, small ones first; by default all that were published."""
-    recipes = [load_recipe(name) for name in names] if names else [load_recipe(name) for name in recipe_names()]
-    recipes = [recipe for recipe in recipes if names or recipe.published is not None]
-    return sorted(recipes, key=lambda recipe: recipe.model.parameters())
+    recipes = map(load_recipe, names or recipe_names())
+    return sorted((one for one in recipes if names or one.published is not None), key=lambda one: one.model.parameters())
 
 
-def _places(recipes: list[Recipe], size: str, root: Path) -> list[tuple[Recipe, Literal["published", "auto"], Path]]:
+def _places(recipes: list[Recipe], size: str, root: Path) -> list[Place]:
     """Each model in each size, and the folder of its checkpoint."""
-    places: list[tuple[Recipe, Literal["published", "auto"], Path]] = []
+    places: list[Place] = []
     for recipe in recipes:
         if size != AUTO:
             places.append((recipe, PUBLISHED, root / recipe.name.lower()))
@@ -59,7 +60,9 @@ def train(
     seed: Annotated[
         int, typer.Option(metavar="N", callback=seed_number, help="Random seed of each; a --root is for one seed.")
     ] = 0,
-    threads: Threads = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", callback=thread_count, help="CPU threads (default: all cores, with --ray 1).")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", metavar="", help="All models by name, as without names.")] = False,
     ray: Annotated[
         str | None,
@@ -115,13 +118,7 @@ def _seed_of(folder: Path) -> int | None:
     return None if record is None else record.seed
 
 
-def _train_on(
-    address: str,
-    places: list[tuple[Recipe, Literal["published", "auto"], Path]],
-    minutes: float | None,
-    seed: int,
-    threads: int | None,
-) -> None:
+def _train_on(address: str, places: list[Place], minutes: float | None, seed: int, threads: int | None) -> None:
     """Train on a cluster what is not begun here. Raises AxlError when some models could not be trained."""
     from multiscale_transformer.cli.zoo_ray import Job, train_on
     from multiscale_transformer.model.folder import TRAINING_FILE
@@ -160,8 +157,9 @@ def evaluate(
     known = read_measured(root)
     for recipe, _, out in places:
         model = zoo_model(recipe, out, data / recipe.skill, known.get(out.name), most=most, threads=threads)
-        known[out.name] = model
-        write_json(root / MEASURED_FILE, {name: one.model_dump() for name, one in sorted(known.items())})
+        with writing(root / MEASURED_FILE, wait=60.0):  # so that what another axl zoo eval adds meanwhile stays
+            known = {**read_measured(root), out.name: model}
+            write_json(root / MEASURED_FILE, {name: one.model_dump() for name, one in sorted(known.items())})
     _show(list(known.values()))
 
 

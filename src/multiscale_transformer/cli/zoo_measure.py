@@ -128,12 +128,8 @@ def _q4_bytes(folder: Path) -> int | None:
 
 def _in_a_process(folder: Path) -> tuple[float, int]:
     """Bytes a second and the peak of RAM of a process that does nothing else. Raises AxlError where it fails."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "multiscale_transformer.cli.zoo_measure", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "multiscale_transformer.cli.zoo_measure", str(folder)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         speed, ram = json.loads(ran.stdout)
     except ValueError:

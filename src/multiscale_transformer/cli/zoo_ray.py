@@ -19,7 +19,7 @@ from multiscale_transformer import files
 from multiscale_transformer.errors import AxlError
 from multiscale_transformer.model.folder import TRAINING_FILE
 
-COMMAND = "from multiscale_transformer.cli.main import main; main()"
+COMMAND = "from multiscale_transformer.cli.main import main; raise SystemExit(main())"
 LOCAL = "local"  # as an address: a cluster of this machine alone, for the length of the command
 
 
@@ -49,9 +49,7 @@ def train_on(address: str, jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
     try:
         import ray
     except ImportError as error:
-        raise AxlError(
-            "--ray needs Ray: pip install 'axl[cluster]'; without --ray the models are trained one by one"
-        ) from error
+        raise AxlError("--ray needs Ray: pip install 'axl[cluster]'; without --ray models are trained one by one") from error
     try:
         ray.init(None if address == LOCAL else address, log_to_driver=False, configure_logging=False)
     except Exception as error:  # Ray raises anything, plain Exception too
