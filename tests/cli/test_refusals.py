@@ -48,7 +48,7 @@ Refused = Callable[..., str]
         ("train --resume --out nowhere", "nothing to resume in nowhere"),
         ("train AXL-Micra --resume", "unknown model 'AXL-Micra'"),
         ("train --resume --minutes 60 --no-memory --out x", "settings of the run; leave out --minutes, --no-memory"),
-        ("train --config .", "there is no config file ."),
+        ("train --config .", "--config needs a file"),
         ("train AXL-Micro --init none --interpolation 0.5", "is a share of the way from a trained model"),
         ("train AXL-Micro --nodes a,b --log tensorboard --device cpu", "leave out --device, --log"),
         ("train AXL-Micro --nodes a,b --data installed", "--nodes reads folders and stdlib"),

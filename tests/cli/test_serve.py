@@ -118,7 +118,7 @@ def test_exports_are_written_and_said(trained: Trained, work: Path) -> None:
     assert "ollama create tiny -f" in answer.out
     (work / "all").mkdir()
     (work / "all" / "tiny").symlink_to(trained.folder)
-    save_vision(build_vision(small()), work / "all" / "seeing")
+    save_vision(build_vision(small.PAGE, seed=0), work / "all" / "seeing")
     answer = call("quantize", "--all", "--root", "all", "--out", "both")
     assert answer.out.count(".gguf") == 2
     assert "no models like seeing" in answer.err

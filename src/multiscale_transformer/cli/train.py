@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -277,8 +278,8 @@ def _on_nodes(
     name: str | None,
     config: Path | None,
     data: list[str],
-    options: dict[str, object],
-    flags: dict[str, bool],
+    options: Mapping[str, object],
+    flags: Mapping[str, bool],
     apart: dict[str, object],
 ) -> None:
     from multiscale_transformer.cli.nodes import hosts_of, start_together
@@ -305,8 +306,10 @@ def _refuse(why: str, options: dict[str, object]) -> None:
 
 
 def _file(config: Path) -> Path:
-    """`--config mine` is mine.yaml."""
-    return config if config.suffix or not config.name else config.with_suffix(".yaml")
+    """`--config mine` is mine.yaml. Raises AxlError where it is a folder or empty."""
+    if not config.name:
+        raise AxlError("--config needs a file")
+    return config.with_suffix(config.suffix or ".yaml")
 
 
 def _seeing(name: str | None, config: Path | None) -> VisionRecipe | None:
