@@ -108,7 +108,9 @@ NUMBERS: dict[str, Callable[[Runs], str]] = {
     "refactor-right": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right edit'):.0f}",
     "refactor-memory": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right edit', LEARNT_EDITS):.0f}",
     "refactor-model": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right edit, model alone'):.0f}",
-    "refactor-unverified": lambda run: f"{100 * _skill(run('skills'), 'refactor', 'right without verifying'):.0f}",
+    "refactor-unverified": lambda run: (
+        f"{100 * _skill(run('skills'), 'refactor', 'right without verifying', LEARNT_EDITS):.0f}"
+    ),
     "document-bleu": lambda run: f"{_skill(run('skills'), 'document', 'BLEU'):.1f}",
     "document-model": lambda run: f"{_skill(run('skills'), 'document', 'BLEU, model alone'):.1f}",
     "fix-first": lambda run: _fixed(run("skills"), "1"),

@@ -51,6 +51,6 @@ def _at(kind: type[BaseModel], place: list[str]) -> type[BaseModel]:
         if (field := kinds[0].model_fields.get(name)) is not None:
             parts = [field.annotation, *getattr(field.annotation, "__args__", ())]
             kinds = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
-        else:  # the tag of a choice: its member's `kind`
-            kinds = [part for part in kinds if part.model_fields["kind"].default == name]
+        else:  # the tag of a choice, its member's `kind`, or the key of a dict
+            kinds = [part for part in kinds if getattr(part.model_fields.get("kind"), "default", "") == name] or kinds
     return kinds[0]

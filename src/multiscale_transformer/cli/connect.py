@@ -95,6 +95,8 @@ def _write(name: str, client: Client, server: Server) -> None:
     before = _read(journal) if ours else {"before": _packed(old), "mode": mode}
     files.write_json(journal, {**before, "path": str(path), "written": _packed(text.encode())}, PRIVATE)
     files.write_text(path, text, mode)
+    if mode & 0o077 and server.key != NO_KEY and not client.variables:
+        note(f"others may read {path}, which holds the key; chmod 600 keeps it to you")
     print_field("Written", str(path))
     print_field("Next", client.then)
     print_command(command("connect", name, "--undo"))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 WRONG = 2
 _OPTIONS = {"learning_rate": "lr", "max_new_tokens": "max_tokens", "skills": "skill"}  # fields whose option has another name
+_OF_TRAIN = {"torch": "PyTorch", "rapidfuzz": "rapidfuzz"}  # packages of the extra, as people know them
 _OF_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 MAKE, USE, EXPORT, MEASURE = "Make a model", "Use it", "Export", "Measure it"
@@ -147,9 +148,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         return status_of(interrupt)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "torch":
+        missing = _OF_TRAIN.get((error.name or "").partition(".")[0])
+        if missing is None:
             raise
-        return _fail(f"axl {words[0]} needs PyTorch: pip install 'axl[train]'")
+        return _fail(f"axl {words[0]} needs {missing}: pip install 'axl[train]'")
     except (ValueError, typer.TyperException, OSError) as error:  # AxlError and pydantic's ValidationError are ValueErrors
         return _fail(_line_of(error))
 

@@ -35,7 +35,7 @@ def quantize(
     if len(folders) < len(found):
         ui.note(f"llama.cpp has no models like {', '.join(path.name for path in found if path not in folders)}, which see")
     if not folders:
-        raise AxlError(f"there is no checkpoint in {root}; give another --root, or name folders")
+        raise AxlError(f"there is no checkpoint of text in {root}; give another --root, or name folders")
     for checkpoint in folders:
         read_config(checkpoint)
     written = []

@@ -106,7 +106,7 @@ def _manager() -> Manager:
 
 
 def _checked(words: list[str]) -> list[str]:
-    """The arguments for axl serve, with paths as any folder can call them. Raises what axl serve would for wrong ones."""
+    """The arguments for axl serve, with paths as any folder can call them. Raises what reading them raises."""
     serve, option = load("serve"), ""
     checked: list[str] = []
     serve.make_context("axl serve", list(words))

@@ -135,8 +135,8 @@ def train(
     --include and --exclude choose among the files of --data; axl data --dropped lists what is not read and why. They are kept
     with the run.
 
-    Ctrl-C is safe, and so is a crash: --resume goes on with the settings of the interrupted run, on another --device if one is
-    given.
+    Ctrl-C is safe, and so is a crash: --resume goes on with the settings of the interrupted run, on another --device or with
+    other --threads if they are given.
 
         axl train --data ~/my_project --minutes 10
         axl train --data ~/my_project --minutes 60 --init none

@@ -27,7 +27,7 @@ def translate(
     ],
     to: Annotated[Literal["javascript"], typer.Option("--to", help="The other language.")] = "javascript",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where --apply writes; default: NAME.js beside the file.")
+        Path | None, typer.Option(metavar="FILE", help="Where --apply writes, a new file; default: NAME.js beside the first.")
     ] = None,
     apply: Annotated[bool, typer.Option("--apply", metavar="", help="Write the JavaScript into a file.")] = False,
     as_json: AsJson = False,

@@ -16,7 +16,7 @@ WIDTHS = (8, 4)
 
 
 def read_bits(folder: Path) -> dict[str, int]:
-    """Bits by the name of each map that has not 8; empty where nothing was measured. Raises AxlError for a damaged file."""
+    """Bits by the name of each map that was given some; the others have 8. Raises AxlError for a damaged file."""
     path = folder / ENGINE_FILE
     if not path.exists():
         return {}
