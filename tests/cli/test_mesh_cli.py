@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from calling import call
 
 from mesh.mesh_fakes import Fake, Heart, new_registry, running_mesh
+from multiscale_transformer.mesh.adopted import Adopted
+from multiscale_transformer.mesh.member import Membership
 from multiscale_transformer.mesh.runner import Charge
 from multiscale_transformer.mesh.store import Store
 
@@ -58,25 +62,46 @@ def test_a_state_that_is_in_use_and_a_port_that_is_taken(tmp_path: Path) -> None
     assert Store(tmp_path / "other").take_charge("next"), "the charge was given up"
 
 
-def test_an_address_that_speaks_no_http_is_refused_in_a_line() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """The address of something that answers so, whoever asks."""
 
-        def greet() -> None:
-            for _ in range(2):
+    def answer_all() -> None:
+        with suppress(OSError):
+            while True:
                 connection, _ = other.accept()
                 with connection:
                     connection.recv(1 << 16)
-                    connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+                    connection.sendall(answer)
 
-        greeting = threading.Thread(target=greet, daemon=True)
-        greeting.start()
-        url = f"http://127.0.0.1:{other.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=answer_all, daemon=True).start()
+        yield f"http://127.0.0.1:{other.getsockname()[1]}"
+        other.shutdown(socket.SHUT_RDWR)
+
+
+NO_HTTP = b"SSH-2.0-OpenSSH_9.6\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (NO_HTTP, "speaks no HTTP: BadStatusLine"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "what answers there is no registry of a mesh"),
+    ],
+)
+def test_an_address_that_is_no_registry_is_refused_in_a_line(answer: bytes, said: str) -> None:
+    with answering(answer) as url:
         shown = call("mesh", "status", "--registry", url)
-        joined = call("mesh", "join", "http://127.0.0.1:9", "--upstream", url)
-        greeting.join(10)
-    assert (shown.status, shown.err.count("\n")) == (joined.status, joined.err.count("\n")) == (2, 1)
-    assert f"what answers at {url} speaks no HTTP; name a registry" in shown.err
-    assert f"what answers at {url} speaks no HTTP; name a server" in joined.err
+    assert (shown.status, shown.err.count("\n")) == (2, 1)
+    assert said in shown.err
+
+
+def test_heartbeats_and_looks_outlive_an_answer_that_is_no_http() -> None:
+    with answering(NO_HTTP) as url:
+        adopted = Adopted("one", url, (), None, None, looked_at=url)
+        assert "ill" in adopted.look()
+        assert "not in the mesh" in Membership([url], adopted.describe, None, None, pytest.fail)._beat(url)
 
 
 def test_status_drain_and_forget(tmp_path: Path) -> None:

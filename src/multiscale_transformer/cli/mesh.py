@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlsplit
@@ -155,10 +154,7 @@ def join(
         raise AxlError("--key is told to the registry, which needs --token for that")
     reached = url if advertise is None else address(advertise, "--advertise")
     adopted = Adopted(name or default_name(reached), reached, tuple(skill or ()), key, tls, looked_at=url)
-    try:
-        adopt(adopted, registries_of(registry), shown, tls, print_error_line, threading.Event())
-    except HTTPException:
-        raise AxlError(f"what answers at {url} speaks no HTTP; name a server of models with --upstream") from None
+    adopt(adopted, registries_of(registry), shown, tls, print_error_line, threading.Event())
 
 
 @app.command("status")
@@ -170,6 +166,8 @@ def status(
 ) -> None:
     """Show the members of the mesh, their models, and how busy they are."""
     found = _ask("GET", "/mesh/status", registry, token, tls_ca)
+    if not isinstance(found, dict) or "members" not in found:
+        raise AxlError("what answers there is no registry of a mesh; name one with --registry")
     if as_json:
         print_line(json.dumps(found))
         return
@@ -272,8 +270,6 @@ def _ask(method: str, path: str, registry: str | None, token: str | None, ca: Pa
         raise AxlError(f"{url}: {refusal(error)}") from None
     except (OSError, ValueError) as error:
         raise AxlError(f"no registry answers at {url} ({refusal(error)}); start one with axl mesh registry") from None
-    except HTTPException:
-        raise AxlError(f"what answers at {url} speaks no HTTP; name a registry with --registry") from None
 
 
 def _plain(text: object) -> str:

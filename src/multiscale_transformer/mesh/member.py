@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -50,8 +51,11 @@ def ask(
     request = urllib.request.Request(url, data, headers, method=method)
     secure = urllib.request.HTTPSHandler(context=tls)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect, secure)
-    with opener.open(request, timeout=seconds) as answer:
-        return json.loads(answer.read(MAX_ANSWER_BYTES))
+    try:
+        with opener.open(request, timeout=seconds) as answer:
+            return json.loads(answer.read(MAX_ANSWER_BYTES))
+    except HTTPException as error:  # which is no OSError
+        raise OSError(f"what answers at {url} speaks no HTTP: {type(error).__name__}") from error
 
 
 def refusal(error: OSError | ValueError) -> str:
