@@ -102,7 +102,7 @@ def test_it_begins_and_ends(trained: Trained, number: signal.Signals) -> None:
 def test_what_export_refuses(refused: Refused, trained: Trained) -> None:
     assert "no folder" in refused("export", "gguf", "--model", "nowhere")
     assert "--kind 'Q9' is not known" in refused("export", "gguf", "--model", trained.folder, "--kind", "Q9")
-    assert "no checkpoint in" in refused("quantize", "--all")
+    assert "no checkpoint of text in" in refused("quantize", "--all")
     assert "not both" in refused("quantize")
     assert "no folder" in refused("export", "hf", "--model", "nowhere")
 
