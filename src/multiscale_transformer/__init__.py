@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-__version__ = "1.0.0rc1.dev0"
+__version__ = "1.0.0rc1"
 
 
 class _PublishedNames:
