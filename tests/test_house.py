@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "multiscale_transformer"
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MAX_FILE_LINES = 400
-MAX_WHEEL_LINES = 58_725  # the goal was 15,000 (docs/log.md); it grows only with what users can do, and openly
+MAX_WHEEL_LINES = 58_722  # the goal was 15,000 (docs/log.md); it grows only with what users can do, and openly
 POSIX_MODULES = {"fcntl", "grp", "pty", "pwd", "resource", "termios", "tty", "uvloop"}
 POSIX_NAMES = {
     "os": {

@@ -29,6 +29,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's words for a full disk, without the system's number
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF, errno.EISDIR)
 _TEMPORARY, _ASIDE = ".tmp", ".old"
+PRIVATE = 0o600  # the mode of a file that may hold a key
 _SHOWN = 40  # characters of a name that its temporary repeats, so that the longest names have one too
 _FOREIGN_SECONDS = 86_400  # after which what another machine left is nobody's any more
 

@@ -18,7 +18,6 @@ from multiscale_transformer.errors import AxlError
 
 DEFAULT_URL = "http://127.0.0.1:8880"
 SECONDS = 3.0  # to wait for the server
-PRIVATE = 0o600  # a file that may hold a key
 
 
 def connect(
@@ -86,14 +85,14 @@ def _write(name: str, client: Client, server: Server) -> None:
 
     path, journal = client.path().resolve(), _journal(name)  # a link stays: what it leads to is written
     old = path.read_bytes() if path.exists() else None
-    mode = PRIVATE if old is None else stat.S_IMODE(path.stat().st_mode)
+    mode = files.PRIVATE if old is None else stat.S_IMODE(path.stat().st_mode)
     try:
         text = client.merge(str(path), (old or b"").decode(), client.settings(server))
     except UnicodeDecodeError:
         raise AxlError(f"{path} is no UTF-8, so it is not rewritten; put the settings in by hand") from None
     ours = journal.exists() and _is_ours(journal, old)
     before = _read(journal) if ours else {"before": _packed(old), "mode": mode}
-    files.write_json(journal, {**before, "path": str(path), "written": _packed(text.encode())}, PRIVATE)
+    files.write_json(journal, {**before, "path": str(path), "written": _packed(text.encode())}, files.PRIVATE)
     files.write_text(path, text, mode)
     if mode & 0o077 and server.key != NO_KEY and not client.variables:
         note(f"others may read {path}, which holds the key; chmod 600 keeps it to you")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,10 +59,7 @@ def write_change(proposal: Shown) -> None:
     exists = path.exists()
     if (path.read_bytes() if exists else b"") != proposal.before.encode():
         raise AxlError(f"{proposal.path} was changed while the proposal was made; run the command again")
-    mode = path.stat().st_mode if exists else None
-    write_bytes(path, proposal.after.encode())
-    if mode is not None:
-        path.chmod(mode)
+    write_bytes(path, proposal.after.encode(), stat.S_IMODE(path.stat().st_mode) if exists else None)
 
 
 def nothing(text: str, *, as_json: bool, **facts: Any) -> typer.Exit:

@@ -31,9 +31,10 @@ def quantize(
     if bool(models) == every or (models and root != CHECKPOINTS):
         raise AxlError("name checkpoint folders, or give --all for those in --root, not both")
     found = sorted(path.parent for path in root.glob(f"*/{CONFIG_FILE}")) if every else list(map(folder, models or ()))
-    folders = [path for path in found if not (every and sees(path))]
-    if len(folders) < len(found):
-        ui.note(f"llama.cpp has no models like {', '.join(path.name for path in found if path not in folders)}, which see")
+    seeing = [path for path in found if every and sees(path)]
+    folders = [path for path in found if path not in seeing]
+    if seeing:
+        ui.note(f"llama.cpp has no models like {', '.join(path.name for path in seeing)}, which see")
     if not folders:
         raise AxlError(f"there is no checkpoint of text in {root}; give another --root, or name folders")
     for checkpoint in folders:

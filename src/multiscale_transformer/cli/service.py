@@ -58,7 +58,7 @@ def install(
         return
     from multiscale_transformer import files
 
-    files.write_text(manager.path, text, 0o600)  # it may hold a key
+    files.write_text(manager.path, text, files.PRIVATE)
     print_field("Written", str(manager.path))
     _run(manager.begin)
 

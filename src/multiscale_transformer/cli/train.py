@@ -154,17 +154,17 @@ def train(
     from multiscale_transformer.training.initialization import tuned
     from multiscale_transformer.training.run import check_output, free_folder
 
-    files: dict[str, object] = {"--include": include, "--exclude": exclude, "--size": size != PUBLISHED}
-    files |= {"--interpolation": interpolation, "--log": log != "csv"}
+    apart: dict[str, object] = {"--include": include, "--exclude": exclude, "--size": size != PUBLISHED}
+    apart |= {"--interpolation": interpolation, "--log": log != "csv"}
     flags = {"--grow": grow, "--no-memory": not memory}
     if nodes is not None:
         options = {"--out": out, "--minutes": minutes, "--optimizer": optimizer, "--lr": lr, "--seed": seed}
         options |= {"--threads": threads, "--fim-rate": fim_rate}
-        apart = {"--init": init, "--device": device, **files}
+        apart = {"--init": init, "--device": device, **apart}
         _on_nodes(nodes, name, config, data or [], options, {**flags, "--resume": resume}, apart)
         return
     seeing = _seeing(name, config)
-    changed: dict[str, object] = {**files, **flags, "--fim-rate": fim_rate != DEFAULT_SETTINGS.fim_rate}
+    changed: dict[str, object] = {**apart, **flags, "--fim-rate": fim_rate != DEFAULT_SETTINGS.fim_rate}
     if resume:
         own = {"--config": config, "--data": data, "--init": init, "--minutes": minutes, "--optimizer": optimizer, "--lr": lr}
         _refuse("--resume goes on with the settings of the run", {**own, **changed, "--seed": seed != DEFAULT_SETTINGS.seed})
